@@ -1,0 +1,244 @@
+//! The validated configuration.
+//!
+//! Split in what the cluster must agree on ([`SharedPart`], covered by the
+//! digest) and what is this node's own business ([`LocalPart`]).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use zeroize::Zeroizing;
+
+use crate::identity::{GroupId, GroupIndex, NodeIndex, NodeName};
+
+/// Everything one file says, validated.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What all nodes must agree on.
+    pub shared: SharedPart,
+    /// What this node alone decides.
+    pub local: LocalPart,
+}
+
+/// The part that every node of the cluster shares (O5).
+#[derive(Clone, Debug)]
+pub struct SharedPart {
+    /// Rises with every change; the highest (version, digest) judges.
+    pub version: u64,
+    /// First 16 bytes of SHA-256 over the canonical text of this part
+    /// (no interface names, no local keys, no layout).
+    pub digest: Digest,
+    /// All nodes, in configuration order; at most 1,024 (W7: 10 bits).
+    pub nodes: Vec<Node>,
+    /// All groups, in configuration order.
+    pub groups: Vec<Arc<Group>>,
+    /// Time between two announcements.
+    pub interval: Duration,
+    /// How long a node boots before it takes part (O6).
+    pub mature: Duration,
+    /// Age at which the latest fresh frame no longer counts (W1).
+    pub stale: Duration,
+}
+
+/// A node of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its name: unique, 1 to 63 bytes of letters, digits, `-`, `_` and `.`.
+    pub name: NodeName,
+}
+
+/// Addresses that move together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// What makes it the same group in another configuration.
+    pub id: GroupId,
+    /// The name the operator gave it, if any.
+    pub name: Option<String>,
+    /// The node that comes first in its succession, if any (O2).
+    pub prefer: Option<NodeIndex>,
+    /// Break before make: never two holders, at the price of a gap (O8).
+    pub exclusive: bool,
+    /// Its addresses in the order of the file; at least one.
+    pub addresses: Vec<Address>,
+}
+
+/// One virtual address on one interface of this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The address and the length of its network's prefix.
+    pub net: IpNet,
+    /// The interface's name on this node; not part of the digest.
+    pub interface: String,
+}
+
+impl Address {
+    /// The address without its prefix.
+    pub fn ip(&self) -> IpAddr {
+        self.net.addr()
+    }
+}
+
+/// First 16 bytes of a SHA-256.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest(pub [u8; 16]);
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The part that only this node reads.
+#[derive(Clone, Debug)]
+pub struct LocalPart {
+    /// Multicast group and port; `None` where only `peers` are used.
+    pub chat: Option<SocketAddr>,
+    /// Where to join and from where to send.
+    pub chat_interface: ChatInterface,
+    /// Unicast addresses of nodes, this one's own included (it is bound to).
+    pub peers: BTreeMap<NodeName, SocketAddr>,
+    /// Keys: the first signs, all verify; at least one.
+    pub secrets: Vec<Secret>,
+    /// Tells clusters with the same secret apart; empty by default.
+    pub cluster: String,
+    /// How often the neighbour table is read.
+    pub arp_cache: Duration,
+    /// Whom to tell about a new owner beside the broadcast.
+    pub notify: Vec<NotifyTarget>,
+    /// Path of the management socket.
+    pub management: PathBuf,
+    /// State directory.
+    pub state: PathBuf,
+    /// Logging.
+    pub logging: Logging,
+    /// Plugin files.
+    pub plugins: Vec<PathBuf>,
+    /// How long a stopping node waits for others to take over (O8).
+    pub stop_timeout: Duration,
+    /// Kernel lifetime of our addresses (F1).
+    pub lifetime: Lifetime,
+}
+
+/// A shared secret; wiped from memory when dropped, never printed.
+#[derive(Clone)]
+pub struct Secret(pub Zeroizing<Vec<u8>>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Where the chat joins its multicast group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChatInterface {
+    /// Every interface that is up and can multicast.
+    All,
+    /// The interface that carries this address.
+    Address(IpAddr),
+    /// The interface of this name.
+    Name(String),
+}
+
+/// An entry of `notify`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotifyTarget {
+    /// Everybody in the cluster's collective neighbour cache.
+    ArpCache,
+    /// Every address of a network on an interface.
+    Network {
+        /// The interface's name.
+        interface: String,
+        /// The network; host bits are kept as written and ignored.
+        net: IpNet,
+    },
+}
+
+/// How long the kernel keeps an address that nobody renews (F1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// max(2 s, ⌈2 × stale⌉).
+    Auto,
+    /// For ever: a killed daemon's addresses stay.
+    Off,
+    /// This long, in whole seconds.
+    Fixed(Duration),
+}
+
+impl Lifetime {
+    /// The kernel's valid_lft for a given `stale`; `None` is for ever.
+    pub fn valid_for(self, stale: Duration) -> Option<Duration> {
+        match self {
+            Lifetime::Auto => {
+                let twice = (2 * stale).as_millis().div_ceil(1000);
+                let seconds = u64::try_from(twice).unwrap_or(u64::MAX).max(2);
+                Some(Duration::from_secs(seconds))
+            }
+            Lifetime::Off => None,
+            Lifetime::Fixed(span) => Some(span),
+        }
+    }
+}
+
+/// Where log lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logging {
+    /// The backend.
+    pub driver: LoggingDriver,
+    /// Syslog facility name, such as `local7`.
+    pub facility: String,
+    /// Levels that are written, `emerg` (0) to `debug` (7).
+    pub mask: [bool; 8],
+}
+
+/// A logging backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoggingDriver {
+    /// Lines on standard error.
+    Console,
+    /// The local syslog socket.
+    Syslog,
+}
+
+impl SharedPart {
+    /// Position of a node by name.
+    pub fn node_index(&self, name: &NodeName) -> Option<NodeIndex> {
+        let position = self.nodes.iter().position(|node| node.name == *name)?;
+        u16::try_from(position).ok().map(NodeIndex)
+    }
+
+    /// Position of a group by identity.
+    pub fn group_index(&self, id: &GroupId) -> Option<GroupIndex> {
+        let position = self.groups.iter().position(|group| group.id == *id)?;
+        u32::try_from(position).ok().map(GroupIndex)
+    }
+
+    /// All group positions in order.
+    pub fn group_indexes(&self) -> impl Iterator<Item = GroupIndex> + use<> {
+        (0..u32::try_from(self.groups.len()).unwrap_or(u32::MAX)).map(GroupIndex)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn automatic_lifetime_is_twice_stale_rounded_up_and_at_least_two_seconds() {
+        let auto = |millis| Lifetime::Auto.valid_for(Duration::from_millis(millis));
+        assert_eq!(auto(60), Some(Duration::from_secs(2)));
+        assert_eq!(auto(1_250), Some(Duration::from_secs(3)));
+        assert_eq!(auto(5_000), Some(Duration::from_secs(10)));
+        assert_eq!(Lifetime::Off.valid_for(Duration::from_secs(5)), None);
+    }
+}

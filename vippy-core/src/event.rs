@@ -1,0 +1,118 @@
+//! What happened, as an operator would tell it: one enum for logs, `vippyctl`,
+//! plugins, hooks and metrics.
+
+use serde::{Deserialize, Serialize};
+
+use crate::identity::{Epoch, GroupId, NodeName};
+use crate::status::{NodeReason, NodeState, RejectReason};
+
+/// Something an operator may want to know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// This node's state changed.
+    StateChanged {
+        /// The new state.
+        state: NodeState,
+        /// Why.
+        reason: NodeReason,
+        /// More about it, for people; may be empty.
+        detail: String,
+    },
+    /// A peer became alive (two-way).
+    PeerUp {
+        /// The peer.
+        node: NodeName,
+    },
+    /// A peer was not heard for `stale`.
+    PeerLost {
+        /// The peer.
+        node: NodeName,
+        /// Milliseconds since its last fresh frame.
+        silent_ms: u64,
+    },
+    /// A peer said goodbye.
+    PeerLeft {
+        /// The peer.
+        node: NodeName,
+    },
+    /// A new process of a known name took the old one's place (W6).
+    PeerRestarted {
+        /// The peer.
+        node: NodeName,
+    },
+    /// This node decided to take a group and ordered its addresses up.
+    Taking {
+        /// The group.
+        group: GroupId,
+        /// Who held it last, as far as this node knows.
+        from: Option<NodeName>,
+    },
+    /// The group's addresses are on this node.
+    GroupUp {
+        /// The group.
+        group: GroupId,
+        /// The fencing number of this ownership (W7).
+        epoch: Epoch,
+    },
+    /// The group's addresses were already on this node at its start (F1).
+    Adopted {
+        /// The group.
+        group: GroupId,
+    },
+    /// This node let a group go.
+    LettingGo {
+        /// The group.
+        group: GroupId,
+        /// Who holds it now, if anybody.
+        to: Option<NodeName>,
+        /// Why.
+        why: String,
+    },
+    /// The group's addresses are off this node.
+    GroupDown {
+        /// The group.
+        group: GroupId,
+    },
+    /// The group's addresses could not be put on this node.
+    PlumbFailed {
+        /// The group.
+        group: GroupId,
+        /// What the kernel said.
+        error: String,
+    },
+    /// The group cannot be held here.
+    Unavailable {
+        /// The group.
+        group: GroupId,
+        /// Why.
+        reason: String,
+    },
+    /// The group can be held here again.
+    Available {
+        /// The group.
+        group: GroupId,
+    },
+    /// A node's configuration differs from ours.
+    ConfigDiffers {
+        /// The peer.
+        node: NodeName,
+        /// Its version and digest.
+        theirs: String,
+        /// Ours.
+        ours: String,
+    },
+    /// A datagram was not accepted; the first of its reason and source for a
+    /// while (W3).
+    Rejected {
+        /// Why.
+        reason: RejectReason,
+        /// Its source address, and its sender's name when it was authentic.
+        source: String,
+    },
+    /// Something that should not be, in one sentence.
+    Warning {
+        /// The sentence.
+        text: String,
+    },
+}

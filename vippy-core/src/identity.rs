@@ -1,0 +1,146 @@
+//! Names and numbers that identify things; none of them is a bare integer.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// A node's name as the configuration spells it; at most [`NodeName::MAX`] bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NodeName(Arc<str>);
+
+impl NodeName {
+    /// Longest name in bytes: its length travels in one byte, and a host name
+    /// label has no more (RFC 1035).
+    pub const MAX: usize = 63;
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for NodeName {
+    fn from(name: &str) -> Self {
+        NodeName(name.into())
+    }
+}
+
+impl fmt::Display for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// What makes a group the same group in two configurations: its name, or, when
+/// it has none, its set of addresses in ascending order, joined by commas (O5).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct GroupId(Arc<str>);
+
+impl GroupId {
+    /// The identity as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for GroupId {
+    fn from(id: &str) -> Self {
+        GroupId(id.into())
+    }
+}
+
+impl fmt::Display for GroupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Position of a node in the `nodes` list of one configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeIndex(pub u16);
+
+/// Position of a group in the `vips` list of one configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupIndex(pub u32);
+
+impl NodeIndex {
+    /// The position as an index into a slice.
+    pub fn get(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+impl GroupIndex {
+    /// The position as an index into a slice.
+    pub fn get(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One life of a daemon: 64 random bits per process start (section 3).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BootId(pub u64);
+
+impl fmt::Display for BootId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for BootId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Number of a frame within one boot; the first is 1, so 0 means "none".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Seq(pub u64);
+
+/// The fencing number of an ownership (W7): milliseconds or more above the
+/// lowest 10 bits, which are the node's number in its configuration.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Epoch(pub u64);
+
+impl Epoch {
+    /// Bits that hold the node's number.
+    pub const NODE_BITS: u32 = 10;
+
+    /// The lowest epoch of `node` that is above `self`.
+    pub fn next_for(self, node: NodeIndex) -> Epoch {
+        let counter = (self.0 >> Self::NODE_BITS) + 1;
+        Epoch((counter << Self::NODE_BITS) | u64::from(node.0 & 0x3ff))
+    }
+
+    /// The epoch that a wall clock reading gives a node at its start, in
+    /// milliseconds since 1970.
+    pub fn from_wall_clock(millis: u64) -> Epoch {
+        Epoch(millis << Self::NODE_BITS)
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn next_epoch_is_higher_and_never_ties_between_nodes() {
+        let heard = Epoch(7 << Epoch::NODE_BITS | 3);
+        let one = heard.next_for(NodeIndex(1));
+        let two = heard.next_for(NodeIndex(2));
+        assert!(one > heard && two > heard);
+        assert_ne!(one, two);
+    }
+}

@@ -1,0 +1,77 @@
+//! What the world tells the engine.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::identity::{BootId, Epoch, GroupId, Seq};
+
+/// One thing that happened. Time is the other argument of
+/// [`Engine::handle`](crate::engine::Engine::handle).
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Nothing but time has passed. Harmless at any moment.
+    Tick,
+    /// A datagram arrived.
+    Datagram(Datagram),
+    /// Result of a [`Transmit`](crate::output::Transmit): did it leave?
+    Sent {
+        /// The frame's number.
+        seq: Seq,
+        /// False when the socket refused it.
+        left: bool,
+    },
+    /// The configuration was (re)loaded and is valid.
+    Configured(Arc<Config>),
+    /// The answer to [`Output::WantBoot`](crate::output::Output::WantBoot).
+    Boot(BootId),
+    /// A fact about a group's resources on this node.
+    Resource {
+        /// The group.
+        group: GroupId,
+        /// The fact.
+        report: ResourceReport,
+    },
+    /// Everything up to this epoch is safe on disk (W7).
+    EpochStored(Epoch),
+    /// An operator or a signal wants something.
+    Operator(Command),
+}
+
+/// A datagram as it came off a socket.
+#[derive(Clone, Debug)]
+pub struct Datagram {
+    /// Its source address.
+    pub source: SocketAddr,
+    /// Whether it was addressed to the multicast group.
+    pub multicast: bool,
+    /// Its payload.
+    pub bytes: Vec<u8>,
+}
+
+/// A fact about a group's resources on this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResourceReport {
+    /// All interfaces are there and up, no address is in somebody else's hands.
+    Available,
+    /// The group cannot be held here, for this reason (interface absent, link
+    /// down, address foreign).
+    Unavailable(String),
+    /// Every address is on its interface (answer to `Plumb`).
+    Up,
+    /// None of its addresses is there any more (answer to `Unplumb`).
+    Down,
+    /// `Plumb` failed; what was added has been taken back.
+    Failed(String),
+}
+
+/// What an operator or a signal wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Give everything away and stay a member.
+    Drain,
+    /// Take part again.
+    Resume,
+    /// Hand over, let go, say goodbye (O8).
+    Stop,
+}

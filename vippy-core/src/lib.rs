@@ -1,0 +1,18 @@
+//! The Vippy protocol without any I/O.
+//!
+//! This crate decides; a daemon carries out. It has no sockets, no clock, no
+//! threads, no randomness and no logging backend: time arrives as an argument,
+//! randomness as a seed, and everything the world should do leaves as an
+//! [`output::Output`]. The same inputs give the same outputs, bit for bit.
+//!
+//! Start reading at [`engine::Engine`]. The rules (W1–W8, O1–O10, F1–F4) are
+//! written down in `docs/PROTOCOL.md`.
+
+pub mod config;
+pub mod engine;
+pub mod event;
+pub mod identity;
+pub mod input;
+pub mod output;
+pub mod status;
+pub mod time;

@@ -1,0 +1,72 @@
+//! What the engine asks of the world, as one ordered queue.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::Group;
+use crate::event::Event;
+use crate::identity::{Epoch, GroupId, Seq};
+
+/// One order. The daemon carries orders out in the order in which they come.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Send a frame and report with [`Input::Sent`](crate::input::Input::Sent).
+    Send(Transmit),
+    /// Put the group's addresses on and keep them there; answer `Up` or `Failed`.
+    Plumb {
+        /// The group.
+        group: Arc<Group>,
+        /// Kernel lifetime of its addresses (F1); `None` is for ever.
+        lifetime: Option<Duration>,
+    },
+    /// Take the group's addresses off; answer `Down`.
+    Unplumb {
+        /// The group.
+        group: GroupId,
+    },
+    /// Renew the kernel lifetime of everything plumbed (F1).
+    Renew {
+        /// The new lifetime.
+        lifetime: Duration,
+    },
+    /// Tell the neighbours that this node has the group's addresses.
+    Notify {
+        /// The group.
+        group: GroupId,
+    },
+    /// Stop telling the neighbours about a group that is going away.
+    Silence {
+        /// The group.
+        group: GroupId,
+    },
+    /// Make this epoch durable and answer with `EpochStored` (W7).
+    StoreEpoch(Epoch),
+    /// This boot is burnt; draw 64 fresh random bits and answer with
+    /// [`Input::Boot`](crate::input::Input::Boot) (W1). Nothing is sent until then.
+    WantBoot,
+    /// Something an operator may want to know.
+    Event(Event),
+    /// Everything is let go and goodbye is said: the process may exit.
+    Stopped,
+}
+
+/// A frame to be sent.
+#[derive(Clone, Debug)]
+pub struct Transmit {
+    /// Whereto.
+    pub to: Destination,
+    /// The frame's number; for a relayed frame `None`: its number is not ours.
+    pub seq: Option<Seq>,
+    /// The bytes.
+    pub frame: Arc<[u8]>,
+}
+
+/// Whereto a frame goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Destination {
+    /// The chat's multicast group.
+    Multicast,
+    /// One peer.
+    Unicast(SocketAddr),
+}

@@ -1,0 +1,329 @@
+//! The one status type that feeds text, JSON and metrics.
+//!
+//! [`Status`] begins with every field of the original program's `/status`, same
+//! names and nesting, so that existing scripts go on working; what Vippy adds
+//! stands beside them.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Address, Group, SharedPart};
+use crate::identity::{Epoch, GroupId, NodeName};
+
+/// The cluster as one node sees it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// This node's name.
+    pub identity: NodeName,
+    /// Counters.
+    pub stats: Stats,
+    /// The running configuration.
+    pub config: ConfigStatus,
+    /// State and ownership, as the original program told them.
+    pub state: StateStatus,
+    /// This node, in full.
+    pub node: NodeStatus,
+    /// Every group, in configuration order.
+    pub groups: Vec<GroupStatus>,
+    /// Every other process heard of, configured nodes first, in their order.
+    pub peers: Vec<PeerStatus>,
+}
+
+/// Counters since start.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Stats {
+    /// Datagrams.
+    pub net: NetStats,
+    /// How often the set of groups held here changed.
+    pub state_changes: u64,
+    /// Datagrams without effect, by reason.
+    pub rejects: BTreeMap<RejectReason, u64>,
+    /// Frames forwarded for others (W2).
+    pub relayed: u64,
+}
+
+/// Datagram counters of the original.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NetStats {
+    /// Datagrams that had no effect.
+    pub ignore: u64,
+    /// Announcements sent.
+    pub send_announce: u64,
+    /// Fresh announcements received.
+    pub recv_announce: u64,
+}
+
+/// Why a datagram had no effect (W3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RejectReason {
+    /// Too short, too long, or a field out of range.
+    Malformed,
+    /// Another program's datagram: wrong magic.
+    Foreign,
+    /// A protocol version this program does not speak.
+    Version,
+    /// The key id is none of ours.
+    UnknownKey,
+    /// The tag does not match.
+    Forged,
+    /// A `seq` that is not above the highest heard of that boot.
+    Replayed,
+    /// A process that has not proven that it hears this node now (W1).
+    NotFresh,
+    /// A boot that was replaced or said goodbye (W6).
+    Burnt,
+    /// A copy of a frame this node sent itself.
+    Own,
+    /// Authentic, but of a kind this program does not handle.
+    Unsupported,
+}
+
+/// The running configuration.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ConfigStatus {
+    /// Its version.
+    pub version: u64,
+    /// Its groups: the preferred node's name, if any, then the addresses.
+    pub vips: Vec<Vec<VipEntry>>,
+    /// Its nodes.
+    pub nodes: Vec<NodeName>,
+    /// Its digest, in hexadecimal.
+    pub digest: String,
+}
+
+/// State and ownership in the original's words.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StateStatus {
+    /// Booting has ended.
+    pub mature: bool,
+    /// This node takes part.
+    pub active: bool,
+    /// Why it does not, if it does not.
+    pub inactive_reason: Option<String>,
+    /// Groups by owner; `_` holds the unowned, inactive nodes have no key.
+    pub ownership: BTreeMap<String, Vec<Vec<VipEntry>>>,
+}
+
+/// An item of a group in the original's form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum VipEntry {
+    /// The preferred node's name, always first.
+    Preferred(NodeName),
+    /// An address.
+    Vip(Vip),
+}
+
+/// An address in the original's form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Vip {
+    /// IPv4.
+    V4 {
+        /// The address.
+        ip: IpAddr,
+        /// Its network mask.
+        netmask: IpAddr,
+        /// Its network's broadcast address.
+        broadcast: IpAddr,
+        /// Its network's address.
+        network: IpAddr,
+        /// The interface.
+        name: String,
+    },
+    /// IPv6.
+    V6 {
+        /// The address.
+        ip: IpAddr,
+        /// The length of its network's prefix.
+        prefixlen: u8,
+        /// The interface.
+        name: String,
+    },
+}
+
+impl From<&Address> for Vip {
+    fn from(address: &Address) -> Vip {
+        let name = address.interface.clone();
+        match address.net {
+            IpNet::V4(net) => Vip::V4 {
+                ip: net.addr().into(),
+                netmask: net.netmask().into(),
+                broadcast: net.broadcast().into(),
+                network: net.network().into(),
+                name,
+            },
+            IpNet::V6(net) => Vip::V6 { ip: net.addr().into(), prefixlen: net.prefix_len(), name },
+        }
+    }
+}
+
+/// A group in the original's form.
+pub fn original_form(shared: &SharedPart, group: &Group) -> Vec<VipEntry> {
+    let preferred = group.prefer.map(|index| shared.nodes[index.get()].name.clone());
+    let addresses = group.addresses.iter().map(|address| VipEntry::Vip(address.into()));
+    preferred.map(VipEntry::Preferred).into_iter().chain(addresses).collect()
+}
+
+/// What a node is doing (section 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NodeState {
+    /// Listening; takes nothing yet (O6).
+    Booting,
+    /// Takes part.
+    Active,
+    /// Takes part when no active node can (O3).
+    Standby,
+    /// Gives away what it can (O3).
+    Draining,
+    /// Stopping (O8).
+    Leaving,
+}
+
+/// Why a node is in its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NodeReason {
+    /// Nothing special.
+    None,
+    /// An operator asked for it.
+    Operator,
+    /// It lost all peers and its neighbours do not answer (O7).
+    Isolated,
+    /// Nobody hears it (O6).
+    Mute,
+    /// Another process uses its name (W6).
+    Twin,
+    /// Its name is not in the configuration.
+    Idle,
+    /// A peer has a higher configuration that it does not have (O5).
+    Outranked,
+    /// It was suspended, or its frames did not leave, for longer than `stale` (F2).
+    Suspended,
+    /// Everything is let go: the goodbye (O8).
+    Goodbye,
+}
+
+/// This node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Its state.
+    pub state: NodeState,
+    /// Why.
+    pub reason: NodeReason,
+    /// More about it, for people; may be empty.
+    pub detail: String,
+    /// Milliseconds since start.
+    pub uptime_ms: u64,
+    /// Its boot id, in hexadecimal.
+    pub boot: String,
+    /// Its epoch (W7).
+    pub epoch: Epoch,
+    /// The program's version.
+    pub program: String,
+    /// The kernel lifetime of its addresses, in seconds; 0 is for ever (F1).
+    pub lifetime_s: u64,
+    /// Interval in force, in milliseconds (W5).
+    pub interval_ms: f64,
+    /// `stale` in force, in milliseconds (W5).
+    pub stale_ms: f64,
+    /// Things that should not be, each in one sentence.
+    pub warnings: Vec<String>,
+}
+
+/// A group.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GroupStatus {
+    /// Its identity.
+    pub id: GroupId,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// The node it prefers, if any.
+    pub prefer: Option<NodeName>,
+    /// Break before make.
+    pub exclusive: bool,
+    /// Its addresses.
+    pub addresses: Vec<IpNet>,
+    /// Who should have it.
+    pub owner: Option<NodeName>,
+    /// Who has it, as announced; this node included.
+    pub holders: Vec<NodeName>,
+    /// The first nodes of its succession (O2), at most four.
+    pub succession: Vec<NodeName>,
+    /// What this node does with it.
+    pub here: Holding,
+    /// Why it cannot be held here, if so.
+    pub cannot: Option<String>,
+    /// The fencing number of this node's ownership, while it holds (W7).
+    pub epoch: Option<Epoch>,
+}
+
+/// What a node does with a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Holding {
+    /// Nothing.
+    No,
+    /// Its addresses are being put on.
+    Taking,
+    /// It holds the group.
+    Held,
+    /// Its addresses are being taken off.
+    LettingGo,
+}
+
+/// Another node, or a stranger with the secret.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// Its name.
+    pub name: NodeName,
+    /// Whether the configuration names it.
+    pub configured: bool,
+    /// Whether it is alive: heard, and hearing this node (W1).
+    pub alive: bool,
+    /// Its announced state, if it was ever fresh.
+    pub state: Option<NodeState>,
+    /// Its announced reason.
+    pub reason: Option<NodeReason>,
+    /// Its announced detail, for people.
+    pub detail: String,
+    /// Milliseconds since its last fresh frame.
+    pub age_ms: Option<u64>,
+    /// Its boot id, in hexadecimal.
+    pub boot: Option<String>,
+    /// Source address of its newest direct frame.
+    pub address: Option<String>,
+    /// How it was heard lately.
+    pub hears_by: Vec<HeardBy>,
+    /// The nodes it says it hears, with the paths.
+    pub hears: BTreeMap<NodeName, Vec<HeardBy>>,
+    /// Its configuration's version.
+    pub version: Option<u64>,
+    /// Its configuration's digest, in hexadecimal.
+    pub digest: Option<String>,
+    /// Id of the key it signs with, in hexadecimal.
+    pub key: Option<String>,
+    /// How many groups it holds.
+    pub holding: u32,
+    /// Its uptime in milliseconds.
+    pub uptime_ms: Option<u64>,
+}
+
+/// The way a frame came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeardBy {
+    /// By multicast.
+    Multicast,
+    /// Sent to this node alone.
+    Unicast,
+    /// Forwarded by a third node (W2).
+    Relayed,
+}
