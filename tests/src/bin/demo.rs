@@ -144,7 +144,9 @@ fn owner(cluster: &Cluster, node: usize, group: usize) -> Outcome<usize> {
     let status = cluster.status(node)?;
     let owner = status.groups.get(group).and_then(|group| group.owner.clone());
     (1..=cluster.lan().nodes())
-        .find(|number| owner.as_ref().is_some_and(|o| o.as_str() == Port::Node(*number).to_string()))
+        .find(|number| {
+            owner.as_ref().is_some_and(|o| o.as_str() == Port::Node(*number).to_string())
+        })
         .ok_or_else(|| "the first group has no owner".into())
 }
 
