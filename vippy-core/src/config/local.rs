@@ -44,7 +44,7 @@ impl Reader {
             plugins: self.plugins(top),
             stop_timeout: top
                 .get("stop_timeout")
-                .and_then(|node| self.seconds(node, "stop_timeout", (0.0, 60.0)))
+                .and_then(|node| self.seconds(node, (0.0, 60.0)))
                 .unwrap_or(Duration::from_secs(1)),
             lifetime: self.lifetime(top, timers),
         }
@@ -103,7 +103,7 @@ impl Reader {
             | Value::Object(_)
             | Value::Broken => None,
         };
-        quoted.or_else(|| self.seconds(node, "arp-cache", ARP_CACHE)).unwrap_or(default)
+        quoted.or_else(|| self.seconds(node, ARP_CACHE)).unwrap_or(default)
     }
 
     fn notify(&mut self, top: &Fields<'_>) -> Vec<NotifyTarget> {

@@ -166,8 +166,8 @@ impl Reader {
     }
 
     /// A whole number from 0 to [`LARGEST_INTEGER`].
-    pub(super) fn integer(&mut self, node: &Node<'_>, what: &str) -> Option<u64> {
-        let expected = format!("{what}: a whole number from 0 to {LARGEST_INTEGER}");
+    pub(super) fn integer(&mut self, node: &Node<'_>) -> Option<u64> {
+        let expected = format!("a whole number from 0 to {LARGEST_INTEGER}");
         match &node.value {
             Value::Number(literal) => match whole(literal) {
                 Some(number) if number <= LARGEST_INTEGER => Some(number),
@@ -184,13 +184,8 @@ impl Reader {
     }
 
     /// Seconds between two bounds, both included; rounded to microseconds.
-    pub(super) fn seconds(
-        &mut self,
-        node: &Node<'_>,
-        what: &str,
-        bounds: (f64, f64),
-    ) -> Option<Duration> {
-        let expected = format!("{what}: {} to {} (seconds)", bounds.0, bounds.1);
+    pub(super) fn seconds(&mut self, node: &Node<'_>, bounds: (f64, f64)) -> Option<Duration> {
+        let expected = format!("{} to {} seconds", bounds.0, bounds.1);
         match &node.value {
             Value::Number(literal) => match span(literal, bounds) {
                 Some(span) => Some(span),

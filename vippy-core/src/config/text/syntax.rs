@@ -46,6 +46,11 @@ impl<'t> Parser<'t, '_> {
             self.report.error(self.token.start, "an empty file", "a configuration: `{ … }`");
             return self.broken();
         }
+        if let Kind::Word(_) = self.token.kind {
+            let found = self.found();
+            self.report.error(self.token.start, found, "`{` at the start of the configuration");
+            return self.broken();
+        }
         let root = self.value();
         if !matches!(self.token.kind, Kind::End | Kind::Bad) {
             let found = self.token.kind.name();
@@ -308,7 +313,9 @@ impl<'t> Parser<'t, '_> {
             | Kind::Bad => {}
         }
         if broken {
-            self.resynchronize();
+            if !self.token.new_line {
+                self.resynchronize();
+            }
             return;
         }
         if !matches!(self.token.kind, Kind::Bad) {
