@@ -91,7 +91,9 @@ impl Reader {
         };
         for member in members {
             let key = member.key.as_str();
-            if !known.contains(&key) {
+            if !known.contains(&key) && self.report.is_full() {
+                self.report.error(member.at, "an unknown key", "a known key");
+            } else if !known.contains(&key) {
                 let found = format!("the unknown key {}", quoted(key));
                 let hint = nearest(key, known.iter().copied());
                 let expected = match hint {
