@@ -85,15 +85,15 @@ impl<'t> Lexer<'t> {
             if self.rest().starts_with("//") {
                 self.take_while(|c| !ends_line(c));
             } else if self.rest().starts_with("/*") {
-                match self.rest().find("*/") {
-                    Some(length) => self.at += length + 2,
+                match self.rest()[2..].find("*/") {
+                    Some(length) => self.at += length + 4,
                     None => {
                         report.error(self.at, "a comment that never ends", "`*/`");
                         self.at = self.text.len();
                     }
                 }
             } else {
-                return self.text[from..self.at].contains(ends_line);
+                return self.text[from..self.at].contains(['\n', '\r']);
             }
         }
     }
@@ -180,6 +180,8 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '_' | '-' | '$' | '\u{200c}' | '\u{200d}')
 }
 
+/// The line terminators of JSON5. Editors, and so our positions and recovery,
+/// know only the first two.
 pub(super) fn ends_line(c: char) -> bool {
     matches!(c, '\n' | '\r' | '\u{2028}' | '\u{2029}')
 }

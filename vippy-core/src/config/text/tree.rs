@@ -113,7 +113,7 @@ impl Tree<'_> {
 pub(super) fn may_be_secret(key: &str) -> bool {
     let key = key.to_lowercase();
     ["secret", "pass", "key", "token"].iter().any(|word| key.contains(word))
-        || (key.len() <= 12 && strsim::osa_distance(&key, "secret") <= 2)
+        || ((4..=8).contains(&key.len()) && strsim::osa_distance(&key, "secret") <= 2)
 }
 
 /// Appends a key to a path; an odd one is quoted, escaped and shortened.
