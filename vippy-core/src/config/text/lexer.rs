@@ -62,6 +62,11 @@ impl<'t> Lexer<'t> {
         Token { kind, start, end: self.at, new_line }
     }
 
+    /// Whether a colon stands behind the token read last.
+    pub(super) fn colon_follows(&self) -> bool {
+        self.rest().trim_start_matches([' ', '\t']).starts_with(':')
+    }
+
     fn rest(&self) -> &'t str {
         &self.text[self.at..]
     }

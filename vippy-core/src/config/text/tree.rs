@@ -63,9 +63,8 @@ pub(in crate::config) struct Member<'t> {
 /// Everything a text says.
 pub(in crate::config) struct Tree<'t> {
     pub(in crate::config) root: Node<'t>,
-    /// Whether a syntax error may have swallowed something, so that what is
-    /// absent from the tree may still be in the text.
-    pub(in crate::config) incomplete: bool,
+    /// Where syntax errors are, ascending.
+    pub(in crate::config) damage: Vec<usize>,
 }
 
 impl Tree<'_> {
