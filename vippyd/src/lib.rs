@@ -1,1 +1,4 @@
-//! x
+//! The daemon's parts.
+
+pub mod announce;
+pub mod kernel;
