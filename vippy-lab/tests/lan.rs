@@ -1,6 +1,8 @@
 //! A LAN without daemons: wiring, faults, probes. Needs root or a user
 //! namespace; fails without.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic anywhere")]
+
 mod support;
 
 use std::collections::BTreeSet;
@@ -199,7 +201,7 @@ fn a_process_runs_inside_its_machine_and_dies_with_its_power() {
     command.args(["-c", "test \"$(hostname)\" = node1 || exit 3; sleep 1000 & sleep 1000"]);
     let process = node.spawn(command).unwrap();
     assert_eq!(process.wait(SHORT).unwrap(), None);
-    assert_eq!(network_of(process.pid()), node.run(|| network_of_thread()).unwrap());
+    assert_eq!(network_of(process.pid()), node.run(network_of_thread).unwrap());
     node.power_off().unwrap();
     assert!(!process.ended().unwrap().unwrap().success());
     // On again.
@@ -220,7 +222,7 @@ fn a_dropped_lan_leaves_no_process_and_no_namespace() {
     let mut networks = Vec::new();
     for port in lan.ports() {
         let machine = lan.machine(port).unwrap();
-        networks.push(machine.run(|| network_of_thread()).unwrap());
+        networks.push(machine.run(network_of_thread).unwrap());
         let mut command = Command::new("sh");
         command.args(["-c", "sleep 1000 & sleep 1000"]);
         machine.spawn(command).unwrap();
@@ -236,7 +238,7 @@ fn a_dropped_lan_leaves_no_process_and_no_namespace() {
 fn a_panic_takes_the_lan_down_with_it() {
     let network = std::thread::spawn(|| {
         let lan = lan(1);
-        let network = lan.machine(1).unwrap().run(|| network_of_thread()).unwrap();
+        let network = lan.machine(1).unwrap().run(network_of_thread).unwrap();
         let mut command = Command::new("sleep");
         command.arg("1000");
         lan.machine(1).unwrap().spawn(command).unwrap();

@@ -104,7 +104,8 @@ pub(crate) fn network_at(path: &str) -> u64 {
 /// Every thread and open file that keeps a network namespace alive.
 pub(crate) fn namespace_users(network: u64) -> Vec<String> {
     let list = |path: &str| -> Vec<String> {
-        let entries = fs::read_dir(path).map(|all| all.flatten().collect()).unwrap_or(Vec::new());
+        let entries: Vec<fs::DirEntry> =
+            fs::read_dir(path).map(|all| all.flatten().collect()).unwrap_or_default();
         entries.iter().map(|entry| entry.path().display().to_string()).collect()
     };
     let wanted = format!("net:[{network}]");
