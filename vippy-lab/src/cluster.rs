@@ -256,7 +256,7 @@ impl Cluster {
     /// No daemon runs there, or the kernel refuses.
     pub fn kill(&self, node: usize) -> Result<(), LabError> {
         self.signal(node, Signal::SIGKILL, Life::Killed)?;
-        self.process_of(&*self.node(node)?, node)?.wait(STOP_WITHIN).map(drop)
+        self.process(node)?.wait(STOP_WITHIN).map(drop)
     }
 
     /// Asks the daemon to stop (SIGTERM) and waits until it has.
@@ -430,9 +430,7 @@ impl Cluster {
     }
 
     fn directory(&self, node: usize) -> PathBuf {
-        let directory = self.directory.path().join(name(node));
-        debug_assert!(directory.starts_with(self.root()));
-        directory
+        self.root().join(name(node))
     }
 
     /// The directory that holds every node's; it goes with the cluster.

@@ -1,5 +1,7 @@
 //! Clusters of real Vippy daemons in network namespaces on one machine.
+pub mod cli;
 pub mod cluster;
+mod command;
 mod directory;
 mod error;
 pub mod lan;
@@ -9,6 +11,7 @@ mod nftables;
 pub mod options;
 pub mod probe;
 mod process;
+mod render;
 pub mod report;
 mod responder;
 mod userns;
