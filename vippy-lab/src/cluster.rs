@@ -480,7 +480,9 @@ fn one_holder(group: &GroupStatus) -> Result<(), String> {
     if group.holders == [owner.clone()] {
         return Ok(());
     }
-    Err(format!("{label} belongs to {owner} and is held by {:?}", group.holders))
+    let holders: Vec<String> = group.holders.iter().map(ToString::to_string).collect();
+    let holders = if holders.is_empty() { "nobody".into() } else { holders.join(" and ") };
+    Err(format!("{label} belongs to {owner} and is held by {holders}"))
 }
 
 /// An error with its causes on one line.

@@ -77,10 +77,11 @@ impl From<usize> for Port {
 
 impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Port::Node(number) => write!(f, "node{number}"),
-            Port::Client(number) => write!(f, "client{number}"),
-        }
+        let (kind, number) = match self {
+            Port::Node(number) => ("node", number),
+            Port::Client(number) => ("client", number),
+        };
+        f.pad(&format!("{kind}{number}"))
     }
 }
 

@@ -1,32 +1,28 @@
-//! One machine of the lab: a thread that lives in a network, host name and
-//! process namespace of its own, and everything that is started from it.
+//! One machine of the lab: a network and a host name of its own, and whatever is
+//! started on it.
 //!
-//! Owns namespaces and processes. Does not know what the machine is wired to;
-//! that is [`crate::lan`].
+//! Owns the namespaces; processes run on its [`crate::power`]. Does not know
+//! what the machine is wired to; that is [`crate::lan`].
 //!
-//! Nothing has a name in the file system. The network namespace lives as long
-//! as the thread, its processes and its sockets. The processes live in a PID
-//! namespace whose first process does nothing but wait for the end of a pipe
-//! that only the lab holds open: when the lab ends, however it ends, the kernel
-//! closes the pipe, the first process exits, and the kernel kills the rest,
-//! children of children included.
+//! Nothing has a name in the file system: the network lives as long as the
+//! thread inside it, its processes and its sockets.
 
 use std::fs::File;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use nix::sched::{CloneFlags, setns, unshare};
+use nix::sched::{CloneFlags, unshare};
 use rtnetlink::Handle;
 
 use crate::error::{Context, LabError};
 use crate::netlink::{self, HardwareAddress};
+use crate::power::Power;
 use crate::process::Process;
 
 /// Name of the interface that joins a machine to the LAN.
@@ -39,8 +35,21 @@ pub struct Machine {
     name: String,
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
-    netns: File,
-    processes: Mutex<Vec<Process>>,
+    namespaces: Namespaces,
+    running: Mutex<Running>,
+}
+
+/// Files that name the namespaces.
+struct Namespaces {
+    network: File,
+    hostname: File,
+}
+
+/// What runs on a machine.
+#[derive(Default)]
+struct Running {
+    power: Option<Power>,
+    processes: Vec<Process>,
 }
 
 impl Machine {
@@ -59,9 +68,9 @@ impl Machine {
                 move || live(&name, &ready, &queue)
             })
             .context(|| format!("start the thread of {name}"))?;
-        let netns = booted.recv().map_err(|_| gone(name))??;
+        let namespaces = booted.recv().map_err(|_| gone(name))??;
         let (jobs, thread) = (Some(jobs), Some(thread));
-        Ok(Machine { name: name.into(), jobs, thread, netns, processes: Mutex::default() })
+        Ok(Machine { name: name.into(), jobs, thread, namespaces, running: Mutex::default() })
     }
 
     /// Its name, which is also its host name.
@@ -73,8 +82,8 @@ impl Machine {
     /// Sockets that it opens belong to the machine's network for good, wherever
     /// they are used later.
     ///
-    /// The function must not start threads (the kernel refuses); processes are
-    /// started with [`Machine::spawn`].
+    /// A process started here would outlive a killed lab; that is what
+    /// [`Machine::spawn`] is for.
     ///
     /// # Errors
     /// [`LabError::MachineGone`] when this or an earlier function panicked.
@@ -130,16 +139,28 @@ impl Machine {
     }
 
     /// Starts a process that shares the lab's terminal.
-    pub(crate) fn spawn_in_foreground(&self, mut command: Command) -> Result<Process, LabError> {
+    pub(crate) fn spawn_in_foreground(&self, command: Command) -> Result<Process, LabError> {
         let program = command.get_program().to_string_lossy().into_owned();
+        let mut running = self.running();
         let child = self
-            .inside(move |inside| inside.processes.spawn(&mut command))?
+            .powered(&mut running)
+            .and_then(|power| power.spawn(command))
             .context(|| format!("start {program} on {}", self.name))?;
         let process = Process::new(child);
-        let mut processes = self.processes();
-        processes.retain(|process| matches!(process.ended(), Ok(None)));
-        processes.push(process.clone());
+        running.processes.retain(|process| matches!(process.ended(), Ok(None)));
+        running.processes.push(process.clone());
         Ok(process)
+    }
+
+    fn powered<'a>(&self, running: &'a mut Running) -> io::Result<&'a mut Power> {
+        let power = match running.power.take() {
+            Some(power) => power,
+            None => {
+                let Namespaces { network, hostname } = &self.namespaces;
+                Power::on(&self.name, network.try_clone()?, hostname.try_clone()?)?
+            }
+        };
+        Ok(running.power.insert(power))
     }
 
     /// Kills every process on the machine at once, as pulling the power cord
@@ -147,17 +168,16 @@ impl Machine {
     /// machine can start processes again.
     ///
     /// # Errors
-    /// [`LabError::MachineGone`], or the kernel refuses.
+    /// The kernel refuses.
     pub fn power_off(&self) -> Result<(), LabError> {
-        let name = &self.name;
-        let kill = self.inside(|inside| inside.processes.kill())?;
-        kill.context(|| format!("kill the processes of {name}"))?;
-        // The first process stays a zombie until the lab has seen off the others.
-        for process in self.processes().drain(..) {
+        let mut running = self.running();
+        let Some(mut power) = running.power.take() else { return Ok(()) };
+        power.kill().context(|| format!("kill the processes of {}", self.name))?;
+        // The first process stays until the lab has seen off the others.
+        for process in running.processes.drain(..) {
             process.wait(Duration::MAX)?;
         }
-        let bury = self.inside(|inside| inside.processes.bury())?;
-        bury.context(|| format!("see off the processes of {name}"))
+        power.bury().context(|| format!("see off the processes of {}", self.name))
     }
 
     /// Addresses of the LAN interface with their prefix lengths.
@@ -243,11 +263,11 @@ impl Machine {
 
     /// The network namespace.
     pub(crate) fn netns(&self) -> io::Result<File> {
-        self.netns.try_clone()
+        self.namespaces.network.try_clone()
     }
 
-    fn processes(&self) -> std::sync::MutexGuard<'_, Vec<Process>> {
-        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -259,7 +279,7 @@ impl std::fmt::Debug for Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // A machine whose thread panicked has lost its processes with it.
+        // What cannot be killed now goes with the lab's process.
         let _ = self.power_off();
         drop(self.jobs.take());
         if let Some(thread) = self.thread.take() {
@@ -276,19 +296,18 @@ fn gone(machine: &str) -> LabError {
 pub(crate) struct Inside {
     runtime: tokio::runtime::Runtime,
     handle: Handle,
-    processes: ProcessSpace,
 }
 
 /// The life of the thread: boot, tell, then work until nobody asks any more.
-fn live(name: &str, ready: &Sender<Result<File, LabError>>, queue: &Receiver<Job>) {
-    let (mut inside, netns) = match boot(name) {
+fn live(name: &str, ready: &Sender<Result<Namespaces, LabError>>, queue: &Receiver<Job>) {
+    let (mut inside, namespaces) = match boot(name) {
         Ok(booted) => booted,
         Err(error) => {
             let _ = ready.send(Err(error));
             return;
         }
     };
-    if ready.send(Ok(netns)).is_err() {
+    if ready.send(Ok(namespaces)).is_err() {
         return;
     }
     while let Ok(job) = queue.recv() {
@@ -296,15 +315,17 @@ fn live(name: &str, ready: &Sender<Result<File, LabError>>, queue: &Receiver<Job
     }
 }
 
-fn boot(name: &str) -> Result<(Inside, File), LabError> {
-    let processes = ProcessSpace::new().context(|| format!("prepare {name}"))?;
+fn boot(name: &str) -> Result<(Inside, Namespaces), LabError> {
     let spaces = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWUTS;
     unshare(spaces).context(|| {
         format!("give {name} a network of its own (root or a user namespace is needed)")
     })?;
     nix::unistd::sethostname(name).context(|| format!("name a machine {name}"))?;
-    let netns = File::open("/proc/thread-self/ns/net")
-        .context(|| format!("open the network namespace of {name}"))?;
+    let open = |kind: &str| {
+        let path = format!("/proc/thread-self/ns/{kind}");
+        File::open(&path).context(|| format!("open {path} of {name}"))
+    };
+    let namespaces = Namespaces { network: open("net")?, hostname: open("uts")? };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()
@@ -323,56 +344,5 @@ fn boot(name: &str) -> Result<(Inside, File), LabError> {
         what: "turn the loopback interface on".into(),
         source,
     })?;
-    Ok((Inside { runtime, handle, processes }, netns))
-}
-
-/// The PID namespace of a machine, made when the first process is started.
-struct ProcessSpace {
-    /// Where the lab itself lives: a new space can only be made from there.
-    origin: File,
-    first: Option<First>,
-}
-
-/// The first process and the pipe that keeps it waiting.
-struct First {
-    child: Child,
-    _lifeline: Option<ChildStdin>,
-}
-
-impl ProcessSpace {
-    fn new() -> io::Result<ProcessSpace> {
-        Ok(ProcessSpace { origin: File::open("/proc/thread-self/ns/pid")?, first: None })
-    }
-
-    fn spawn(&mut self, command: &mut Command) -> io::Result<Child> {
-        if self.first.is_none() {
-            self.first = Some(self.open()?);
-        }
-        command.spawn()
-    }
-
-    fn open(&self) -> io::Result<First> {
-        setns(self.origin.as_fd(), CloneFlags::CLONE_NEWPID)?;
-        unshare(CloneFlags::CLONE_NEWPID)?;
-        let mut child = Command::new("cat")
-            .current_dir("/")
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let _lifeline = child.stdin.take();
-        Ok(First { child, _lifeline })
-    }
-
-    fn kill(&mut self) -> io::Result<()> {
-        self.first.as_mut().map_or(Ok(()), |first| first.child.kill())
-    }
-
-    fn bury(&mut self) -> io::Result<()> {
-        if let Some(mut first) = self.first.take() {
-            first.child.wait()?;
-        }
-        Ok(())
-    }
+    Ok((Inside { runtime, handle }, namespaces))
 }
