@@ -1,6 +1,6 @@
 //! A lab to play with: boots a cluster, then does what each line says.
 //!
-//! Owns the conversation. The words are read by [`crate::command`]; the cluster
+//! Owns the conversation. The words are read in `command`; the cluster
 //! does the work. `vippyctl lab` is this behind its own options.
 
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -153,10 +153,24 @@ fn converse(options: Options, output: &mut impl Write, lines: &Lines) -> Result<
                 continue;
             }
         };
+        if let Some(notice) = notice(&command) {
+            writeln!(output, "{notice}").context(talk)?;
+        }
         // What goes wrong in a lab is part of the lab.
         let answer = obey(&cluster, command, lines).unwrap_or_else(|error| chain(&error));
         writeln!(output, "{}", answer.trim_end()).context(talk)?;
     }
+}
+
+/// What to know before a command that takes its time.
+fn notice(command: &Command) -> Option<String> {
+    if let Command::Probe(ip, time) = command {
+        return Some(format!("asking {ip} for {time:?}; Ctrl-C ends it early"));
+    }
+    if let Command::Shell(port) = command {
+        return Some(format!("a shell on {port}; `exit` comes back"));
+    }
+    None
 }
 
 fn obey(cluster: &Cluster, command: Command, lines: &Lines) -> Result<String, LabError> {

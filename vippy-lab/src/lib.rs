@@ -46,8 +46,8 @@
 //!
 //! A lab needs Linux with namespaces, bridges, veth pairs and, for cuts,
 //! nf_tables; and either root or permission to make user namespaces. No program
-//! but `sh`, `cat`, `rm` and `sleep`. Everything blocks: from async code, use a blocking
-//! thread.
+//! but `sh`, `cat`, `rm` and `sleep`. Everything blocks: from async code, use a
+//! blocking thread.
 //!
 //! Start reading at [`cluster::Cluster`] or, without daemons, at [`lan::Lan`].
 

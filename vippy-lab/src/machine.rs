@@ -1,7 +1,7 @@
 //! One machine of the lab: a network and a host name of its own, and whatever is
 //! started on it.
 //!
-//! Owns the namespaces; processes run on its [`crate::power`]. Does not know
+//! Owns the namespaces; processes run on its `power`. Does not know
 //! what the machine is wired to; that is [`crate::lan`].
 //!
 //! Nothing has a name in the file system: the network lives as long as the

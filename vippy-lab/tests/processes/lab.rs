@@ -13,6 +13,10 @@ use crate::support;
 pub(crate) fn run(role: &str) {
     let entered = vippy_lab::enter_user_namespace_if_needed().unwrap();
     let options = Options::new(std::env::current_exe().unwrap());
+    if role == "talk" {
+        vippy_lab::cli::run(options).unwrap();
+        return;
+    }
     let cluster = Cluster::start(options).unwrap();
     let lan = cluster.lan();
     // Everything a lab can do, it can do here.

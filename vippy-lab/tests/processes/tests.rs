@@ -1,6 +1,6 @@
 //! The tests.
 
-use std::io::{BufRead, BufReader, Cursor};
+use std::io::{BufRead, BufReader, Cursor, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -36,6 +36,10 @@ pub(crate) const ALL: &[Test] = &[
     ("a_lab_that_panics_leaves_nothing", a_lab_that_panics_leaves_nothing),
     ("a_killed_lab_leaves_nothing", a_killed_lab_leaves_nothing),
     ("an_interrupted_lab_leaves_nothing", an_interrupted_lab_leaves_nothing),
+    (
+        "ctrl_c_ends_a_probe_and_then_the_command_line",
+        ctrl_c_ends_a_probe_and_then_the_command_line,
+    ),
     ("an_ordinary_user_has_the_same_lab", an_ordinary_user_has_the_same_lab),
     (
         "a_user_namespace_is_refused_to_several_threads",
@@ -155,7 +159,7 @@ fn the_command_line_does_what_it_is_told() {
         "  node1    does not hear node2, node3\n  node2    does not hear node1\n",
         "no such machine: node9; expected node1, node2, node3, client0\n",
         "node1 listens, state in ",
-        "10.77.0.3: answered by node3; 0 of ",
+        "asking 10.77.0.3 for 200ms; Ctrl-C ends it early\n10.77.0.3: answered by node3; 0 of ",
         "node3 has no carrier\n",
         "node3 has a carrier\n",
         "node3 is frozen\n",
@@ -244,6 +248,43 @@ fn an_interrupted_lab_leaves_nothing() {
     let pid = Pid::from_raw(other.child.id().cast_signed());
     kill(pid, Signal::SIGINT).unwrap();
     other.expect_nothing();
+}
+
+/// The first Ctrl-C ends a probe, the second the lab; both are no failure.
+fn ctrl_c_ends_a_probe_and_then_the_command_line() {
+    let mut talk = Command::new(own_program())
+        .args(["--lab", "talk"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let mut input = talk.stdin.take().unwrap();
+    let mut output = talk.stdout.take().unwrap();
+    let mut read_until = |wanted: &str| {
+        let mut text = String::new();
+        let mut byte = [0];
+        while !text.ends_with(wanted) {
+            assert_eq!(output.read(&mut byte).unwrap(), 1, "it ended after {text:?}");
+            text.push(byte[0].into());
+        }
+        text
+    };
+    let interrupt = || kill(Pid::from_raw(talk.id().cast_signed()), Signal::SIGINT).unwrap();
+    read_until("lab> ");
+    input.write_all(b"probe 10.77.0.2 600s\n").unwrap();
+    read_until("Ctrl-C ends it early\n");
+    interrupt();
+    let answer = read_until("lab> ");
+    assert!(answer.starts_with("10.77.0.2: answered by "), "{answer}");
+    // Only a terminal hands out line by line; a pipe is read ahead.
+    input.write_all(b"shell node3\n").unwrap();
+    read_until("`exit` comes back\n");
+    input.write_all(b"hostname; exit\n").unwrap();
+    let answer = read_until("lab> ");
+    interrupt();
+    assert!(talk.wait().unwrap().success());
+    assert_eq!(answer, "node3\nback from node3\nlab> ");
 }
 
 /// As root the test becomes `nobody`; else it is an ordinary user already.
