@@ -88,6 +88,7 @@ fn no_daemon_is_one_clear_line_and_exit_code_one() {
         assert_eq!(complaint.lines().count(), 1, "{complaint}");
         assert!(complaint.starts_with("vippyctl: no daemon answers at "), "{complaint}");
         assert!(complaint.contains(path.to_str().unwrap()), "{complaint}");
+        assert_eq!(complaint.matches("No such file").count(), 1, "{complaint}");
     }
 }
 
