@@ -1,3 +1,4 @@
-//! x
+//! The daemon's parts.
 
-pub mod management;
+pub mod announce;
+pub mod kernel;
