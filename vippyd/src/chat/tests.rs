@@ -1,0 +1,174 @@
+//! Real sockets on the loopback.
+
+use std::time::Duration;
+
+use vippy_core::config::{
+    ChatInterface, Digest, LocalPart, Logging, LoggingDriver, Lifetime, Node, Secret, SharedPart,
+};
+use vippy_core::wire::{MAGIC, MIN_FRAME, VERSION};
+
+use super::*;
+
+fn config(
+    chat: Option<SocketAddr>,
+    interface: ChatInterface,
+    peers: &[(&str, SocketAddr)],
+) -> Config {
+    let second = Duration::from_secs(1);
+    let nodes = ["node1", "node2"].map(|name| Node { name: name.into() }).to_vec();
+    Config {
+        shared: SharedPart {
+            version: 1,
+            digest: Digest::default(),
+            nodes,
+            groups: Vec::new(),
+            interval: second,
+            mature: second,
+            stale: 3 * second,
+        },
+        local: LocalPart {
+            chat,
+            chat_interface: interface,
+            peers: peers.iter().map(|(name, at)| (NodeName::from(*name), *at)).collect(),
+            secrets: vec![Secret(b"secret".to_vec().into())],
+            cluster: String::new(),
+            arp_cache: second,
+            notify: Vec::new(),
+            management: "m".into(),
+            state: "s".into(),
+            logging: logging(),
+            plugins: Vec::new(),
+            stop_timeout: second,
+            lifetime: Lifetime::Auto,
+        },
+    }
+}
+
+fn logging() -> Logging {
+    Logging { driver: LoggingDriver::Console, facility: "daemon".into(), mask: [false; 8] }
+}
+
+fn open(config: &Config, node: &str) -> Chat {
+    let logger = Logger::start(&logging()).unwrap();
+    Chat::open(config, &NodeName::from(node), logger).unwrap()
+}
+
+fn free_port() -> u16 {
+    std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn frame(mark: u8) -> Vec<u8> {
+    let mut frame = vec![mark; MIN_FRAME];
+    frame[..4].copy_from_slice(&MAGIC);
+    frame[4] = VERSION;
+    frame
+}
+
+async fn next(chat: &mut Chat) -> Datagram {
+    let mut got = Vec::new();
+    while got.is_empty() {
+        let patience = Duration::from_secs(2);
+        tokio::time::timeout(patience, chat.readable()).await.expect("a datagram");
+        chat.receive(1, |datagram| got.push(datagram));
+    }
+    got.remove(0)
+}
+
+fn run<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+fn loopback() -> ChatInterface {
+    ChatInterface::Address("127.0.0.1".parse().unwrap())
+}
+
+#[test]
+fn two_daemons_of_one_host_chat_over_the_loopback_and_answer_each_other_alone() {
+    run(async {
+        let group = Some(format!("224.1.1.1:{}", free_port()).parse().unwrap());
+        let config = config(group, loopback(), &[]);
+        let mut one = open(&config, "node1");
+        let mut two = open(&config, "node2");
+        assert!(one.send(Destination::Multicast, &frame(1)));
+        let heard = next(&mut two).await;
+        assert!(heard.multicast);
+        assert_eq!(heard.bytes, frame(1));
+        assert!(next(&mut one).await.multicast, "its own frame comes back to it too");
+        assert!(two.send(Destination::Unicast(heard.source), &frame(2)));
+        let answer = next(&mut one).await;
+        assert!(!answer.multicast);
+        assert_eq!(answer.bytes, frame(2));
+        assert_ne!(answer.source, heard.source);
+    });
+}
+
+#[test]
+fn groups_of_ipv6_work_on_the_loopback_as_well() {
+    run(async {
+        let group = Some(format!("[ff02::5007]:{}", free_port()).parse().unwrap());
+        let config = config(group, ChatInterface::Name("lo".into()), &[]);
+        let (mut one, mut two) = (open(&config, "node1"), open(&config, "node2"));
+        assert!(one.send(Destination::Multicast, &frame(1)));
+        let heard = next(&mut two).await;
+        assert!(heard.multicast);
+        assert!(two.send(Destination::Unicast(heard.source), &frame(2)));
+        next(&mut one).await;
+        assert!(!next(&mut one).await.multicast);
+    });
+}
+
+#[test]
+fn everything_comes_from_the_address_that_peers_sets() {
+    run(async {
+        let own: SocketAddr = format!("127.0.0.1:{}", free_port()).parse().unwrap();
+        let group: SocketAddr = format!("224.1.1.1:{}", free_port()).parse().unwrap();
+        let with_peer = config(Some(group), loopback(), &[("node1", own)]);
+        let mut one = open(&with_peer, "node1");
+        let mut two = open(&config(Some(group), loopback(), &[]), "node2");
+        assert!(one.send(Destination::Multicast, &frame(1)));
+        assert_eq!(next(&mut two).await.source, own);
+    });
+}
+
+#[test]
+fn without_a_group_only_peers_are_spoken_to() {
+    run(async {
+        let addresses = [(); 2].map(|()| format!("127.0.0.1:{}", free_port()).parse().unwrap());
+        let peers = [("node1", addresses[0]), ("node2", addresses[1])];
+        let config = config(None, ChatInterface::All, &peers);
+        let (mut one, mut two) = (open(&config, "node1"), open(&config, "node2"));
+        assert!(one.send(Destination::Multicast, &frame(1)), "nobody misses it");
+        assert!(one.send(Destination::Unicast(addresses[1]), &frame(2)));
+        let heard = next(&mut two).await;
+        assert_eq!((heard.source, heard.multicast, heard.bytes), (addresses[0], false, frame(2)));
+    });
+}
+
+#[test]
+fn frames_do_not_leave_while_the_interface_is_absent() {
+    run(async {
+        let group = Some("224.1.1.1:5007".parse().unwrap());
+        let config = config(group, ChatInterface::Name("no-such-if".into()), &[]);
+        let mut chat = open(&config, "node1");
+        assert!(!chat.send(Destination::Multicast, &frame(1)));
+    });
+}
+
+#[test]
+fn reading_is_bounded_and_goes_on_later() {
+    run(async {
+        let own: SocketAddr = format!("127.0.0.1:{}", free_port()).parse().unwrap();
+        let mut chat = open(&config(None, ChatInterface::All, &[("node1", own)]), "node1");
+        let stranger = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        for mark in 0..100 {
+            stranger.send_to(&frame(mark), own).unwrap();
+        }
+        chat.readable().await;
+        let mut got = Vec::new();
+        chat.receive(64, |datagram| got.push(datagram));
+        assert_eq!(got.len(), 64);
+        chat.readable().await;
+        chat.receive(64, |datagram| got.push(datagram));
+        assert_eq!(got.len(), 100);
+    });
+}
