@@ -73,7 +73,11 @@ impl Alarm {
     pub fn new() -> io::Result<Alarm> {
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
         let timer = Timer(TimerFd::new(ClockId::CLOCK_BOOTTIME, flags)?);
-        Ok(Alarm { timer: AsyncFd::with_interest(timer, Interest::READABLE)?, set: None })
+        // The replacement is `unsafe`, because a type might close or swap its
+        // descriptor while it is registered; `Timer` does neither.
+        #[allow(deprecated)]
+        let timer = AsyncFd::with_interest(timer, Interest::READABLE)?;
+        Ok(Alarm { timer, set: None })
     }
 
     /// Sets the moment, or unsets it. A moment in the past rings at once.
