@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use vippy_core::config::{self, Config, LocalPart, Problem, Secret};
 use vippy_core::identity::NodeName;
+use zeroize::Zeroizing;
 
 use crate::cli::Cli;
 
@@ -103,10 +104,13 @@ impl Source {
     }
 }
 
-fn read(path: &Path) -> io::Result<String> {
+/// The text, wiped when dropped: the secret is in it.
+fn read(path: &Path) -> io::Result<Zeroizing<String>> {
     use io::Read;
-    let mut text = String::new();
     let file = std::fs::File::open(path)?;
+    // In one piece, so that growing leaves no copy behind.
+    let room = usize::try_from(file.metadata()?.len().min(LIMIT)).unwrap_or(0) + 1;
+    let mut text = Zeroizing::new(String::with_capacity(room));
     if file.take(LIMIT + 1).read_to_string(&mut text)? as u64 > LIMIT {
         return Err(io::Error::other(format!("it has more than {LIMIT} bytes")));
     }
@@ -148,4 +152,59 @@ pub fn adopt(running: &LocalPart, new: &mut Config, node: &NodeName) -> Vec<&'st
 
 fn same_secrets(a: &[Secret], b: &[Secret]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.0 == b.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(extra: &str) -> Config {
+        let text = format!(
+            "{{chat: '224.1.1.1:5007', secret: 'a secret of some length', version: 1, \
+             nodes: ['node1', 'node2'], vips: [[{{interface: 'lo', ip: '10.0.0.1/24'}}]], {extra}}}"
+        );
+        config::parse(&text, "test").unwrap().config
+    }
+
+    fn node1() -> NodeName {
+        NodeName::from("node1")
+    }
+
+    #[test]
+    fn keys_that_only_a_start_reads_keep_their_values_and_are_told() {
+        let running = config("");
+        let mut new = config("cluster: 'other', management: '/run/other.socket', stop_timeout: 9");
+        let ignored = adopt(&running.local, &mut new, &node1());
+        assert_eq!(ignored, ["cluster", "management"]);
+        assert_eq!(new.local.cluster, "");
+        assert_eq!(new.local.management, running.local.management);
+        assert_eq!(new.local.stop_timeout.as_secs(), 9);
+    }
+
+    #[test]
+    fn addresses_of_other_nodes_are_taken_over_and_ones_own_is_not() {
+        let running = config("peers: {node1: '10.0.0.8:5007', node2: '10.0.0.9:5007'}");
+        let mut new = config("peers: {node1: '10.0.0.7:5007', node2: '10.0.0.6:5007'}");
+        let ignored = adopt(&running.local, &mut new, &node1());
+        assert_eq!(ignored, ["peers (this node's own address)"]);
+        assert_eq!(new.local.peers[&node1()], "10.0.0.8:5007".parse().unwrap());
+        assert_eq!(new.local.peers[&NodeName::from("node2")], "10.0.0.6:5007".parse().unwrap());
+    }
+
+    #[test]
+    fn command_line_wins_over_the_file() {
+        use clap::Parser;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("v.conf");
+        let text = "{chat: '224.1.1.1:5007', secret: 'a secret of some length', version: 1, \
+                    nodes: ['node1'], vips: [[{interface: 'lo', ip: '10.0.0.1/24'}]], \
+                    state: '/from/file', management: '/from/file.socket'}";
+        std::fs::write(&path, text).unwrap();
+        let path = path.to_str().unwrap();
+        let cli = Cli::parse_from(["vippyd", "-c", path, "--state", "/s", "-p", "x.js"]);
+        let local = Source::from(&cli).load().unwrap().config.local;
+        assert_eq!(local.state, Path::new("/s"));
+        assert_eq!(local.management, Path::new("/from/file.socket"));
+        assert_eq!(local.plugins, [Path::new("x.js")]);
+    }
 }

@@ -112,11 +112,19 @@ pub(super) struct Keeper {
     home: bool,
     open: BTreeSet<Way>,
     trouble: Option<String>,
+    /// How long the last listing of the interfaces took.
+    scan_took: Duration,
 }
 
 impl Keeper {
     pub(super) fn new(plan: Plan) -> Keeper {
-        Keeper { plan, home: false, open: BTreeSet::new(), trouble: None }
+        Keeper {
+            plan,
+            home: false,
+            open: BTreeSet::new(),
+            trouble: None,
+            scan_took: Duration::ZERO,
+        }
     }
 
     /// Opens what can be opened and gives up what is gone.
@@ -159,7 +167,10 @@ impl Keeper {
         group: SocketAddr,
         changes: &mut Vec<Change>,
     ) -> Result<Option<String>, ChatError> {
-        let interfaces = match interfaces::scan() {
+        let begun = Instant::now();
+        let found = interfaces::scan();
+        self.scan_took = begun.elapsed();
+        let interfaces = match found {
             Ok(interfaces) => interfaces,
             Err(e) => return Ok(Some(format!("chat: cannot list the interfaces: {e}"))),
         };
@@ -217,7 +228,6 @@ impl Keeper {
                     Request::Retire(socket) => drop(socket),
                 }
             }
-            let begun = Instant::now();
             // Only a start refuses to run beside another program; a daemon that
             // runs waits for the port as it waits for an interface.
             let found = self.look().unwrap_or_else(|e| {
@@ -231,7 +241,7 @@ impl Keeper {
                     return;
                 }
             }
-            pause = PERIOD.max(begun.elapsed() * THRIFT);
+            pause = PERIOD.max(self.scan_took * THRIFT);
         }
     }
 }

@@ -64,18 +64,85 @@ fn frame(mark: u8) -> Vec<u8> {
     frame
 }
 
-async fn next(chat: &mut Chat) -> Datagram {
+/// The next `count` datagrams, ordered by source.
+async fn several(chat: &mut Chat, count: usize) -> Vec<Datagram> {
     let mut got = Vec::new();
-    while got.is_empty() {
+    while got.len() < count {
         let patience = Duration::from_secs(2);
         tokio::time::timeout(patience, chat.readable()).await.expect("a datagram");
         chat.receive(1, |datagram| got.push(datagram));
     }
-    got.remove(0)
+    assert_eq!(got.len(), count, "{got:?}");
+    got.sort_by_key(|datagram| datagram.source);
+    got
+}
+
+/// More than any test sends.
+const READ_ALL: usize = 1_000;
+
+async fn next(chat: &mut Chat) -> Datagram {
+    several(chat, 1).await.remove(0)
 }
 
 fn run<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// Runs in a network namespace of its own, which the keeper's thread inherits.
+fn in_namespace(test: impl Future<Output = ()> + Send + 'static) {
+    let thread = std::thread::spawn(move || {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)
+            .expect("this test needs root for a network namespace");
+        run(test);
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn netlink() -> rtnetlink::Handle {
+    let (connection, handle, _) = rtnetlink::new_connection().unwrap();
+    tokio::spawn(connection);
+    handle
+}
+
+/// A link that is up, its other end too.
+async fn add_link(name: &str) {
+    let link = netlink();
+    let peer = format!("{name}peer");
+    link.link().add(rtnetlink::LinkVeth::new(name, &peer).build()).execute().await.unwrap();
+    for name in [name, &peer] {
+        let up = rtnetlink::LinkUnspec::new_with_name(name).up().build();
+        link.link().set(up).execute().await.unwrap();
+    }
+}
+
+async fn add_address(link: &str, address: &str, prefix: u8) {
+    let index = nix::net::if_::if_nametoindex(link).unwrap();
+    let add = netlink().address().add(index, address.parse().unwrap(), prefix);
+    add.execute().await.unwrap();
+}
+
+async fn remove_link(link: &str) {
+    let index = nix::net::if_::if_nametoindex(link).unwrap();
+    netlink().link().del(index).execute().await.unwrap();
+}
+
+async fn wait_for_way(chat: &mut Chat) {
+    wait_until(chat, |chat| !chat.ways.is_empty()).await;
+}
+
+/// Lets the chat follow its keeper until `done`.
+async fn wait_until(chat: &mut Chat, done: impl Fn(&Chat) -> bool) {
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < Duration::from_secs(5) {
+        if done(chat) {
+            return;
+        }
+        let _ = tokio::time::timeout(Duration::from_millis(10), chat.readable()).await;
+        chat.receive(READ_ALL, drop);
+    }
+    panic!("the chat did not follow: {:?}", chat.ways.keys());
 }
 
 fn loopback() -> ChatInterface {
@@ -103,17 +170,62 @@ fn two_daemons_of_one_host_chat_over_the_loopback_and_answer_each_other_alone() 
 }
 
 #[test]
-fn groups_of_ipv6_work_on_the_loopback_as_well() {
-    run(async {
-        let group = Some(format!("[ff02::5007]:{}", free_port()).parse().unwrap());
-        let config = config(group, ChatInterface::Name("lo".into()), &[]);
-        let (mut one, mut two) = (open(&config, "node1"), open(&config, "node2"));
-        assert!(one.send(Destination::Multicast, &frame(1)));
-        let heard = next(&mut two).await;
-        assert!(heard.multicast);
-        assert!(two.send(Destination::Unicast(heard.source), &frame(2)));
-        next(&mut one).await;
-        assert!(!next(&mut one).await.multicast);
+fn groups_of_ipv6_work_with_link_local_and_with_wider_scope() {
+    in_namespace(async {
+        add_link("v0").await;
+        for group in ["[ff02::5007]:5007", "[ff05::5007]:5008"] {
+            let group = Some(group.parse().unwrap());
+            let config = config(group, ChatInterface::Name("v0".into()), &[]);
+            let (mut one, mut two) = (open(&config, "node1"), open(&config, "node2"));
+            // The link-local address becomes usable within two seconds.
+            wait_for_way(&mut one).await;
+            wait_for_way(&mut two).await;
+            assert!(one.send(Destination::Multicast, &frame(1)));
+            let heard = next(&mut two).await;
+            assert!(heard.multicast);
+            assert!(two.send(Destination::Unicast(heard.source), &frame(2)));
+            let both = several(&mut one, 2).await;
+            assert!(both.iter().any(|datagram| datagram.multicast && datagram.bytes == frame(1)));
+            assert!(both.iter().any(|datagram| !datagram.multicast && datagram.bytes == frame(2)));
+        }
+    });
+}
+
+#[test]
+fn interface_that_appears_later_is_joined_and_one_that_goes_is_given_up() {
+    in_namespace(async {
+        let group = Some("224.1.1.1:5007".parse().unwrap());
+        let mut chat = open(&config(group, ChatInterface::All, &[]), "node1");
+        assert!(!chat.send(Destination::Multicast, &frame(1)));
+        add_link("v0").await;
+        add_address("v0", "192.0.2.1", 24).await;
+        wait_for_way(&mut chat).await;
+        assert!(chat.send(Destination::Multicast, &frame(1)));
+        assert_eq!(next(&mut chat).await.source, "192.0.2.1:5007".parse().unwrap());
+        remove_link("v0").await;
+        wait_until(&mut chat, |chat| chat.ways.is_empty()).await;
+        assert!(!chat.send(Destination::Multicast, &frame(1)));
+    });
+}
+
+#[test]
+fn all_interfaces_carry_each_frame_once() {
+    in_namespace(async {
+        let own = ["192.0.2.1", "198.51.100.1"];
+        for (link, address) in ["v0", "v1"].into_iter().zip(own) {
+            add_link(link).await;
+            add_address(link, address, 24).await;
+        }
+        let group = Some("224.1.1.1:5007".parse().unwrap());
+        let mut chat = open(&config(group, ChatInterface::All, &[]), "node1");
+        wait_until(&mut chat, |chat| chat.ways.len() == 2).await;
+        assert!(chat.send(Destination::Multicast, &frame(1)));
+        let heard = several(&mut chat, 2).await;
+        let sources: Vec<String> =
+            heard.iter().map(|datagram| datagram.source.ip().to_string()).collect();
+        assert_eq!(sources, own);
+        let more = tokio::time::timeout(Duration::from_millis(100), next(&mut chat)).await;
+        assert!(more.is_err(), "{more:?}");
     });
 }
 
