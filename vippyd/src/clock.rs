@@ -33,20 +33,13 @@ pub fn wall_millis() -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// 64 bits from the kernel's random generator.
+/// A fresh identity for one life of the daemon: 64 bits from the kernel's
+/// random generator (W1).
 ///
 /// # Errors
 /// When the kernel has none, which happens only where `getrandom` is forbidden.
-pub fn random_bits() -> io::Result<u64> {
-    getrandom::u64().map_err(io::Error::other)
-}
-
-/// A fresh identity for one life of the daemon (W1).
-///
-/// # Errors
-/// As [`random_bits`].
 pub fn fresh_boot() -> io::Result<BootId> {
-    random_bits().map(BootId)
+    getrandom::u64().map(BootId).map_err(io::Error::other)
 }
 
 /// One settable moment at which [`Alarm::ring`] completes.

@@ -270,12 +270,10 @@ fn engine(
     stored: Epoch,
     present: std::collections::BTreeSet<GroupId>,
 ) -> Result<Engine, StartError> {
-    let random = system("draw random bits");
     let start = Start {
         config: Arc::clone(config),
         node: node.clone(),
-        boot: clock::fresh_boot().map_err(&random)?,
-        seed: clock::random_bits().map_err(&random)?,
+        boot: clock::fresh_boot().map_err(system("draw random bits"))?,
         epoch_floor: stored.max(Epoch::from_wall_clock(clock::wall_millis())),
         present,
     };

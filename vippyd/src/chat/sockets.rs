@@ -31,8 +31,8 @@ pub enum ChatError {
         /// The address.
         address: SocketAddr,
     },
-    /// The address is not on this host, at present.
-    #[error("chat: no interface carries the address {address}")]
+    /// The address is not on this host at present, or not usable yet (RFC 4862).
+    #[error("chat: no interface carries {address}, or not as a usable address yet")]
     Absent {
         /// The address.
         address: SocketAddr,
