@@ -18,6 +18,9 @@ use super::values::LONGEST_SOCKET_PATH;
 /// Shorter secrets can be guessed from one recorded packet.
 const GOOD_SECRET: usize = 16;
 
+/// Printed in the original's documentation, so known to everybody.
+const SAMPLE_SECRET: &str = "knsdfkjnsdfkjnweroib0u3";
+
 const ARP_CACHE: (f64, f64) = (1.0, 86_400.0);
 const LIFETIME: (f64, f64) = (2.0, 86_400.0);
 
@@ -44,7 +47,7 @@ impl Reader {
             plugins: self.plugins(top),
             stop_timeout: top
                 .get("stop_timeout")
-                .and_then(|node| self.seconds(node, "stop_timeout", (0.0, 60.0)))
+                .and_then(|node| self.seconds(node, (0.0, 60.0)))
                 .unwrap_or(Duration::from_secs(1)),
             lifetime: self.lifetime(top, timers),
         }
@@ -73,6 +76,10 @@ impl Reader {
             let found = format!("a secret of {} bytes", text.len());
             let expected = format!("{GOOD_SECRET} or more: shorter ones can be guessed");
             self.report.warn(node.start, found, expected);
+        }
+        if text.starts_with("REPLACE-ME") || text == SAMPLE_SECRET {
+            let found = "the secret of a published example";
+            self.report.warn(node.start, found, "a secret of your own: openssl rand -base64 24");
         }
         if text.trim() != text {
             let found = "a secret with white space at its start or end";
@@ -103,7 +110,7 @@ impl Reader {
             | Value::Object(_)
             | Value::Broken => None,
         };
-        quoted.or_else(|| self.seconds(node, "arp-cache", ARP_CACHE)).unwrap_or(default)
+        quoted.or_else(|| self.seconds(node, ARP_CACHE)).unwrap_or(default)
     }
 
     fn notify(&mut self, top: &Fields<'_>) -> Vec<NotifyTarget> {

@@ -25,6 +25,8 @@ mod reader;
 mod report;
 mod shared;
 mod suggest;
+#[cfg(test)]
+mod tests;
 mod text;
 mod values;
 

@@ -91,7 +91,9 @@ impl Reader {
         };
         for member in members {
             let key = member.key.as_str();
-            if !known.contains(&key) {
+            if !known.contains(&key) && self.report.is_full() {
+                self.report.error(member.at, "an unknown key", "a known key");
+            } else if !known.contains(&key) {
                 let found = format!("the unknown key {}", quoted(key));
                 let hint = nearest(key, known.iter().copied());
                 let expected = match hint {
@@ -166,8 +168,8 @@ impl Reader {
     }
 
     /// A whole number from 0 to [`LARGEST_INTEGER`].
-    pub(super) fn integer(&mut self, node: &Node<'_>, what: &str) -> Option<u64> {
-        let expected = format!("{what}: a whole number from 0 to {LARGEST_INTEGER}");
+    pub(super) fn integer(&mut self, node: &Node<'_>) -> Option<u64> {
+        let expected = format!("a whole number from 0 to {LARGEST_INTEGER}");
         match &node.value {
             Value::Number(literal) => match whole(literal) {
                 Some(number) if number <= LARGEST_INTEGER => Some(number),
@@ -184,13 +186,8 @@ impl Reader {
     }
 
     /// Seconds between two bounds, both included; rounded to microseconds.
-    pub(super) fn seconds(
-        &mut self,
-        node: &Node<'_>,
-        what: &str,
-        bounds: (f64, f64),
-    ) -> Option<Duration> {
-        let expected = format!("{what}: {} to {} (seconds)", bounds.0, bounds.1);
+    pub(super) fn seconds(&mut self, node: &Node<'_>, bounds: (f64, f64)) -> Option<Duration> {
+        let expected = format!("{} to {} seconds", bounds.0, bounds.1);
         match &node.value {
             Value::Number(literal) => match span(literal, bounds) {
                 Some(span) => Some(span),

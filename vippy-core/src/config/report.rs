@@ -110,6 +110,17 @@ impl Report {
         self.warnings.add(at, found.into(), expected.into())
     }
 
+    /// Whether further errors are only counted, so that their details are not
+    /// worth the work.
+    pub(super) fn is_full(&self) -> bool {
+        self.errors.notes.len() >= MOST_PROBLEMS
+    }
+
+    /// How many errors are noted.
+    pub(super) fn errors(&self) -> usize {
+        self.errors.notes.len() + self.errors.further
+    }
+
     pub(super) fn has_errors(&self) -> bool {
         !self.errors.notes.is_empty()
     }

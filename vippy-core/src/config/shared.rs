@@ -51,7 +51,7 @@ pub(super) struct Timers {
 
 impl Reader {
     pub(super) fn version(&mut self, top: &Fields<'_>) -> u64 {
-        top.get("version").and_then(|node| self.integer(node, "the version")).unwrap_or(0)
+        top.get("version").and_then(|node| self.integer(node)).unwrap_or(0)
     }
 
     pub(super) fn nodes<'t>(&mut self, top: &Fields<'t>) -> Nodes<'t> {
@@ -105,7 +105,7 @@ impl Reader {
     pub(super) fn timers(&mut self, top: &Fields<'_>) -> Timers {
         let mut read = |key, bounds, default: u64| {
             top.get(key)
-                .and_then(|node| self.seconds(node, key, bounds))
+                .and_then(|node| self.seconds(node, bounds))
                 .unwrap_or(Duration::from_secs(default))
         };
         let timers = Timers {

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::lexer::{Kind, Lexer, Token};
-use super::tree::{Member, Node, Text, Tree, Value};
+use super::tree::{Member, Node, Text, Tree, Value, may_be_secret};
 use crate::config::report::Report;
 
 /// Nobody needs more than six levels; the stack must not depend on the text.
@@ -18,8 +18,16 @@ const DEEPEST: usize = 32;
 pub(in crate::config) fn read<'t>(text: &'t str, report: &mut Report) -> Tree<'t> {
     let mut lexer = Lexer::new(text);
     let token = lexer.next(report);
-    let mut parser =
-        Parser { lexer, token, behind: 0, report, open: Vec::new(), hush: 0, unclosed: false };
+    let mut parser = Parser {
+        lexer,
+        token,
+        behind: 0,
+        report,
+        open: Vec::new(),
+        hush: 0,
+        errors_before_secret: None,
+        unclosed: false,
+    };
     let root = parser.document();
     let incomplete = parser.report.has_errors();
     Tree { root, incomplete }
@@ -36,6 +44,8 @@ struct Parser<'t, 'r> {
     open: Vec<char>,
     /// Above zero inside a value that may be a secret: no content is repeated.
     hush: usize,
+    /// How many errors there were at the last key of a secret on this line.
+    errors_before_secret: Option<usize>,
     /// Whether the end of the text inside a bracket is already reported.
     unclosed: bool,
 }
@@ -44,6 +54,11 @@ impl<'t> Parser<'t, '_> {
     fn document(&mut self) -> Node<'t> {
         if matches!(self.token.kind, Kind::End) {
             self.report.error(self.token.start, "an empty file", "a configuration: `{ … }`");
+            return self.broken();
+        }
+        if let Kind::Word(_) = self.token.kind {
+            let found = self.found();
+            self.report.error(self.token.start, found, "`{` at the start of the configuration");
             return self.broken();
         }
         let root = self.value();
@@ -137,15 +152,25 @@ impl<'t> Parser<'t, '_> {
         let mut members: Vec<Member<'t>> = Vec::new();
         let mut keys = BTreeMap::new();
         while self.inside('}', start) {
+            if self.may_be_in_secret() {
+                self.resynchronize();
+                continue;
+            }
             let Some((at, key)) = self.key() else { continue };
             let secret = may_be_secret(key.as_str());
+            if secret {
+                self.errors_before_secret = Some(self.report.errors());
+            }
             self.hush += usize::from(secret);
             let value = self.member_value();
             self.hush -= usize::from(secret);
             let Some(value) = value else { continue };
             match keys.get(key.as_str()) {
                 Some(&first) => {
-                    let found = format!("the key {}", shown(key.as_str()));
+                    let found = match self.hush {
+                        0 => format!("the key {}", shown(key.as_str())),
+                        _ => "a key".to_owned(),
+                    };
                     self.report.error(at, found, "every key once").first_at(first);
                 }
                 None => {
@@ -154,7 +179,7 @@ impl<'t> Parser<'t, '_> {
             }
             let broken = matches!(value.value, Value::Broken);
             members.push(Member { at, key, value });
-            self.separator('}', broken, secret);
+            self.separator('}', broken);
         }
         self.leave(start, Value::Object(members))
     }
@@ -169,7 +194,7 @@ impl<'t> Parser<'t, '_> {
                 self.advance();
             }
             items.push(item);
-            self.separator(']', broken, false);
+            self.separator(']', broken);
         }
         self.leave(start, Value::Array(items))
     }
@@ -293,7 +318,7 @@ impl<'t> Parser<'t, '_> {
     }
 
     /// Takes the comma behind an entry, or finds the closing mark.
-    fn separator(&mut self, close: char, broken: bool, secret: bool) {
+    fn separator(&mut self, close: char, broken: bool) {
         match self.token.kind {
             Kind::Mark(',') => {
                 self.advance();
@@ -308,15 +333,16 @@ impl<'t> Parser<'t, '_> {
             | Kind::Bad => {}
         }
         if broken {
-            self.resynchronize();
+            if !self.token.new_line {
+                self.resynchronize();
+            }
             return;
         }
         if !matches!(self.token.kind, Kind::Bad) {
             let expected = format!("`,` or `{close}`");
             self.report.error(self.behind, "no `,` behind the entry", expected);
         }
-        // What stands behind a secret on its line may be the rest of it.
-        if secret || matches!(self.token.kind, Kind::Bad | Kind::Mark(_)) {
+        if matches!(self.token.kind, Kind::Bad | Kind::Mark(_)) {
             self.resynchronize();
         }
     }
@@ -349,6 +375,16 @@ impl<'t> Parser<'t, '_> {
             }
             first = false;
         }
+    }
+
+    /// Whether what follows may be the rest of a secret: something was wrong
+    /// since the secret's key, on the same line. A word there is not taken for
+    /// a key, lest it be repeated.
+    fn may_be_in_secret(&mut self) -> bool {
+        if self.token.new_line {
+            self.errors_before_secret = None;
+        }
+        self.errors_before_secret.is_some_and(|before| self.report.errors() > before)
     }
 
     /// Skips a bracket with everything in it, in constant stack.
@@ -409,11 +445,4 @@ impl Kind<'_> {
 fn shown(text: &str) -> String {
     let short: String = text.chars().take(40).flat_map(char::escape_debug).collect();
     format!("`{short}`")
-}
-
-/// Whether a value under this key, perhaps misspelt, must not be repeated.
-fn may_be_secret(key: &str) -> bool {
-    let key = key.to_lowercase();
-    ["secret", "pass", "key", "token"].iter().any(|word| key.contains(word))
-        || (key.len() <= 12 && strsim::osa_distance(&key, "secret") <= 2)
 }

@@ -91,7 +91,7 @@ impl Tree<'_> {
                     match members.get(index).filter(|member| member.at <= offset) {
                         Some(member) => {
                             push_key(&mut path, member.key.as_str());
-                            if offset < member.value.start {
+                            if offset < member.value.start || may_be_secret(member.key.as_str()) {
                                 return path;
                             }
                             &member.value
@@ -107,6 +107,13 @@ impl Tree<'_> {
             }
         }
     }
+}
+
+/// Whether a value under this key, perhaps misspelt, must not be repeated.
+pub(super) fn may_be_secret(key: &str) -> bool {
+    let key = key.to_lowercase();
+    ["secret", "pass", "key", "token"].iter().any(|word| key.contains(word))
+        || (key.len() <= 12 && strsim::osa_distance(&key, "secret") <= 2)
 }
 
 /// Appends a key to a path; an odd one is quoted, escaped and shortened.
