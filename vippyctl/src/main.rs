@@ -1,2 +1,86 @@
-//! x
-fn main() {}
+//! `vippyctl`: a thin shell over `vippy-client`.
+//!
+//! Reads the command line, asks one question, prints one answer. Exit codes:
+//! 0 the answer is good, 1 it is not (one line on standard error says why),
+//! 2 the command line makes no sense.
+
+mod drain;
+mod print;
+mod reload;
+mod render;
+mod resume;
+mod status;
+mod words;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use vippy_client::{Client, DEFAULT_SOCKET};
+
+/// Ask a Vippy daemon how the cluster is, and tell it what to do.
+#[derive(Debug, Parser)]
+#[command(name = "vippyctl", version)]
+struct Cli {
+    /// The daemon's management socket.
+    #[arg(short, long, global = true, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    socket: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Status(status::Options),
+    Drain(drain::Options),
+    Resume(resume::Options),
+    Reload(reload::Options),
+}
+
+/// Why the answer is not good; printed as it is.
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("vippyctl: {}", words::printable(&error.to_string()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let client = Client::new(cli.socket);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Status(options) => status::run(&options, &client).await,
+            Command::Drain(options) => drain::run(&options, &client).await,
+            Command::Resume(options) => resume::run(&options, &client).await,
+            Command::Reload(options) => reload::run(&options, &client).await,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_socket_may_come_before_or_after_the_subcommand() {
+        for line in [["vippyctl", "-s", "/x", "status"], ["vippyctl", "status", "-s", "/x"]] {
+            assert_eq!(Cli::try_parse_from(line).unwrap().socket, PathBuf::from("/x"));
+        }
+        let plain = Cli::try_parse_from(["vippyctl", "drain"]).unwrap();
+        assert_eq!(plain.socket, PathBuf::from("/var/run/vippy.socket"));
+    }
+}
