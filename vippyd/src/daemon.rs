@@ -318,8 +318,7 @@ impl Daemon {
                 self.parts.logger.notice(format_args!("an operator asks for {command:?}"));
                 self.tell(Input::Operator(command));
                 let node = self.engine.status(clock::now()).node;
-                let answer =
-                    Answer { state: node.state, reason: node.reason, detail: node.detail };
+                let answer = Answer { state: node.state, reason: node.reason, detail: node.detail };
                 let _ = reply.send(Ok(answer));
             }
             Request::Reload(reply) => self.begin_reload(Some(reply)),

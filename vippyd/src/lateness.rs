@@ -52,10 +52,7 @@ mod tests {
         let at = |millis: u64| Instant::from_micros(millis * 1_000);
         let tolerance = Duration::from_millis(20);
         assert_eq!(lateness.note(at(100), at(110), tolerance), None);
-        assert_eq!(
-            lateness.note(at(200), at(250), tolerance),
-            Some(Duration::from_millis(50))
-        );
+        assert_eq!(lateness.note(at(200), at(250), tolerance), Some(Duration::from_millis(50)));
         assert_eq!(lateness.note(at(300), at(400), tolerance), None);
         assert!(lateness.note(at(60_250), at(60_300), tolerance).is_some());
         assert_eq!(lateness.to_string(), "deadlines=4 late_mean_us=52500 late_worst_us=100000");

@@ -95,9 +95,7 @@ impl Logger {
         let (queue, orders) = sync_channel(QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
         let mut writer = Writer::new(logging.clone(), Arc::clone(&lost));
-        std::thread::Builder::new()
-            .name("log".into())
-            .spawn(move || writer.run(&orders))?;
+        std::thread::Builder::new().name("log".into()).spawn(move || writer.run(&orders))?;
         Ok(Logger { queue, mask: Arc::new(AtomicU8::new(mask_bits(logging))), lost })
     }
 
@@ -340,8 +338,7 @@ mod tests {
     fn full_queue_drops_and_counts_instead_of_waiting() {
         let (queue, orders) = sync_channel(1);
         let lost = Arc::new(AtomicU64::new(0));
-        let logger =
-            Logger { queue, mask: Arc::new(AtomicU8::new(0xff)), lost: Arc::clone(&lost) };
+        let logger = Logger { queue, mask: Arc::new(AtomicU8::new(0xff)), lost: Arc::clone(&lost) };
         logger.notice("fits");
         logger.notice("does not");
         assert_eq!(lost.load(Ordering::Relaxed), 1);

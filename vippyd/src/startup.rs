@@ -300,18 +300,14 @@ fn node_name(given: Option<&str>, config: &Config, path: &Path) -> Result<NodeNa
         return Ok(short);
     }
     let names: Vec<&str> = config.shared.nodes.iter().map(|node| node.name.as_str()).collect();
-    Err(StartError::NotANode {
-        name: name.into(),
-        path: path.into(),
-        known: names.join(", "),
-    })
+    Err(StartError::NotANode { name: name.into(), path: path.into(), known: names.join(", ") })
 }
 
 /// Says early and by name what would else fail late and in pieces.
 fn need_capabilities() -> Result<(), StartError> {
     const NEEDED: [(u32, &str); 2] = [(12, "CAP_NET_ADMIN"), (13, "CAP_NET_RAW")];
-    let status = std::fs::read_to_string("/proc/self/status")
-        .map_err(system("read /proc/self/status"))?;
+    let status =
+        std::fs::read_to_string("/proc/self/status").map_err(system("read /proc/self/status"))?;
     let effective = status
         .lines()
         .find_map(|line| line.strip_prefix("CapEff:"))

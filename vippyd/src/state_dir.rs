@@ -34,9 +34,7 @@ pub enum StateError {
         source: io::Error,
     },
     /// Another daemon of this name runs on it.
-    #[error(
-        "state directory: another vippyd ({who}) runs as this node: it holds the lock {path}"
-    )]
+    #[error("state directory: another vippyd ({who}) runs as this node: it holds the lock {path}")]
     Locked {
         /// The lock file.
         path: PathBuf,

@@ -39,14 +39,15 @@ impl Summary {
             Event::GroupUp { group, .. } | Event::Adopted { group } => {
                 self.held.insert(group.clone())
             }
-            Event::GroupDown { group } => self.held.remove(group),
+            // A group that left the configuration is let go and not heard of again.
+            Event::LettingGo { group, .. }
+            | Event::GroupDown { group }
+            | Event::PlumbFailed { group, .. } => self.held.remove(group),
             Event::PeerUp { .. }
             | Event::PeerLost { .. }
             | Event::PeerLeft { .. }
             | Event::PeerRestarted { .. }
             | Event::Taking { .. }
-            | Event::LettingGo { .. }
-            | Event::PlumbFailed { .. }
             | Event::Unavailable { .. }
             | Event::Available { .. }
             | Event::ConfigDiffers { .. }

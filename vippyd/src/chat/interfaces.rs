@@ -104,9 +104,9 @@ pub(super) fn choose(
                 .iter()
                 .find(|interface| interface.name == *name)
                 .ok_or_else(|| format!("there is no interface {name}"))?;
-            source(interface, group, managed)
-                .map(|way| vec![way])
-                .ok_or_else(|| format!("interface {name} has no {} address of its own", family(group)))
+            source(interface, group, managed).map(|way| vec![way]).ok_or_else(|| {
+                format!("interface {name} has no {} address of its own", family(group))
+            })
         }
         ChatInterface::All => {
             let ways: Vec<Way> = interfaces
@@ -203,9 +203,8 @@ mod tests {
 
     fn sources(group: &str, wanted: ChatInterface) -> Result<Vec<String>, String> {
         let managed = BTreeSet::from(["10.0.0.9".parse().unwrap()]);
-        choose(group.parse().unwrap(), &wanted, &managed, &host()).map(|ways| {
-            ways.iter().map(|way| format!("{} {}", way.name, way.source)).collect()
-        })
+        choose(group.parse().unwrap(), &wanted, &managed, &host())
+            .map(|ways| ways.iter().map(|way| format!("{} {}", way.name, way.source)).collect())
     }
 
     #[test]

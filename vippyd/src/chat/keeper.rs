@@ -175,8 +175,7 @@ impl Keeper {
             Err(e) => return Ok(Some(format!("chat: cannot list the interfaces: {e}"))),
         };
         let plan = &self.plan;
-        let chosen =
-            interfaces::choose(group.ip(), &plan.interface, &plan.managed, &interfaces);
+        let chosen = interfaces::choose(group.ip(), &plan.interface, &plan.managed, &interfaces);
         let (wanted, trouble) = match chosen {
             Ok(ways) => (ways.into_iter().collect(), None),
             Err(why) => (BTreeSet::new(), Some(format!("chat: {why}"))),
@@ -291,12 +290,7 @@ mod tests {
     use super::*;
 
     fn plan(group: &str, interface: ChatInterface) -> Plan {
-        Plan {
-            group: Some(group.parse().unwrap()),
-            interface,
-            own: None,
-            managed: BTreeSet::new(),
-        }
+        Plan { group: Some(group.parse().unwrap()), interface, own: None, managed: BTreeSet::new() }
     }
 
     fn free_port() -> u16 {

@@ -244,9 +244,9 @@ impl Chat {
                     sockets.own.into_iter().for_each(|own| self.retire(own));
                 }
             }
-            Change::Trouble(Some(why)) => self.logger.warning(format_args!(
-                "{why}; looking again every second"
-            )),
+            Change::Trouble(Some(why)) => {
+                self.logger.warning(format_args!("{why}; looking again every second"))
+            }
             Change::Trouble(None) => self.logger.notice("chat: nothing is missing any more"),
         }
     }

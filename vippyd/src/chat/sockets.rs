@@ -156,7 +156,10 @@ fn bind(socket: &Socket, address: SocketAddr) -> Result<(), ChatError> {
 }
 
 /// Sends without waiting, whatever the runtime believes about the socket.
-pub(super) fn send(socket: &impl std::os::fd::AsFd, frame: &[u8], to: SocketAddr) -> io::Result<()> {
+pub(super) fn send(
+    socket: &impl std::os::fd::AsFd,
+    frame: &[u8],
+    to: SocketAddr,
+) -> io::Result<()> {
     SockRef::from(socket).send_to(frame, &SockAddr::from(to)).map(drop)
 }
-

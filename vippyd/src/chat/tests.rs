@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use vippy_core::config::{
-    ChatInterface, Digest, LocalPart, Logging, LoggingDriver, Lifetime, Node, Secret, SharedPart,
+    ChatInterface, Digest, Lifetime, LocalPart, Logging, LoggingDriver, Node, Secret, SharedPart,
 };
 use vippy_core::wire::{MAGIC, MIN_FRAME, VERSION};
 

@@ -145,7 +145,9 @@ impl Daemon {
         }
         let shared = &config.shared;
         let (version, digest) = (shared.version, shared.digest.to_string());
-        self.parts.logger.notice(format_args!("configuration read version={version} digest={digest}"));
+        self.parts
+            .logger
+            .notice(format_args!("configuration read version={version} digest={digest}"));
         self.groups = groups_by_id(&config);
         self.parts.chat.reconfigure(&config);
         self.parts.kernel.watch(config.shared.groups.clone());
