@@ -89,7 +89,7 @@ fn cases(file: &str, text: &str) -> Vec<Case> {
 }
 
 fn read_case(file: &str, case: &str) -> Case {
-    let (name, rest) = case.split_once('\n').unwrap();
+    let (name, rest) = case.split_once('\n').expect("a name and a body");
     let mut body = Vec::new();
     let mut expectations = Vec::new();
     let mut without = Vec::new();

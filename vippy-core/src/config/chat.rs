@@ -83,7 +83,7 @@ impl Reader {
     ) -> ChatInterface {
         let Some(node) = top.get("chat_interface") else { return ChatInterface::All };
         let interface = self.interface_choice(node).unwrap_or(ChatInterface::All);
-        if top.get("chat").is_none() && self.complete() {
+        if top.get("chat").is_none() && top.intact() {
             let expected = "no chat_interface without `chat`: it has no effect";
             self.report.warn(node.start, "chat_interface", expected);
         }
@@ -93,7 +93,7 @@ impl Reader {
         } else if groups.addresses.contains_key(ip) {
             self.wrong::<()>(node, "an address that stays on this node, not one in `vips`");
         } else if ip.is_loopback() {
-            let expected = "an interface other hosts are on: over loopback only daemons on this host are heard";
+            let expected = "an interface other hosts are on: loopback reaches this host only";
             self.report.warn(node.start, ip.to_string(), expected);
         }
         interface
@@ -181,7 +181,7 @@ impl Reader {
         let named: BTreeSet<_> = members.iter().map(|member| member.key.as_str()).collect();
         let names = nodes.trusted_names().iter().copied();
         let lacking: Vec<_> = names.filter(|name| !named.contains(name)).collect();
-        if !lacking.is_empty() && self.complete() {
+        if !lacking.is_empty() && self.intact(written) && top.intact() {
             let found = format!("no entry for {}", shortened_list(&lacking));
             let expected = "every node in `peers`, as there is no `chat`";
             self.report.error(written.start, found, expected);

@@ -43,7 +43,7 @@ impl Reader {
             return groups;
         };
         let Some(items) = self.list(list, expected) else { return groups };
-        if items.is_empty() && self.complete() {
+        if items.is_empty() && self.intact(list) {
             self.report.warn(list.start, "an empty list", "at least one group to manage");
         }
         if let Some(excess) = items.get(MOST_GROUPS) {
@@ -89,7 +89,7 @@ impl Reader {
             }
             Some(_) | None => (None, items),
         };
-        if addresses.is_empty() && self.complete() {
+        if addresses.is_empty() && self.intact(node) {
             let found =
                 if items.is_empty() { "an empty group" } else { "a group without addresses" };
             self.report.error(node.start, found, "at least one address");
@@ -113,7 +113,7 @@ impl Reader {
             return self.missing(&fields, "vips", "the list of the group's addresses");
         };
         let items = self.list(vips, "the list of the group's addresses")?;
-        if items.is_empty() && self.complete() {
+        if items.is_empty() && self.intact(vips) {
             self.wrong::<()>(vips, "at least one address");
         }
         let addresses = self.addresses(items, seen);

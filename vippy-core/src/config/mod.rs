@@ -86,8 +86,8 @@ pub fn parse(text: &str, file: &str) -> Result<Parsed, Vec<Problem>> {
     // Editors do not count a byte order mark as a column.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut report = Report::default();
-    let tree = text::read(text, &mut report);
-    let mut reader = Reader::new(report, &tree);
+    let mut tree = text::read(text, &mut report);
+    let mut reader = Reader::new(report, std::mem::take(&mut tree.damage));
     let config = read_config(&mut reader, &tree);
     let (problems, warnings) = reader.report.place(file, text, &tree);
     config.map(|config| Parsed { config, warnings }).ok_or(problems)

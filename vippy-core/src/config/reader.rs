@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::report::Report;
 use super::suggest::nearest;
-use super::text::{Member, Node, Tree, Value};
+use super::text::{Member, Node, Value};
 
 /// Numbers above lose digits in JavaScript and other readers of `/status`.
 pub(super) const LARGEST_INTEGER: u64 = (1 << 53) - 1;
@@ -15,14 +15,15 @@ pub(super) const LARGEST_INTEGER: u64 = (1 << 53) - 1;
 /// The readers' common state.
 pub(super) struct Reader {
     pub(super) report: Report,
-    /// Whether syntax errors may have swallowed entries: then nothing is
-    /// reported as absent.
-    incomplete: bool,
+    /// Where syntax errors are, ascending: around them entries may have been
+    /// swallowed, and nothing is reported as absent.
+    damage: Vec<usize>,
 }
 
 /// An object whose keys are checked.
 pub(super) struct Fields<'t> {
     start: usize,
+    intact: bool,
     members: &'t [Member<'t>],
 }
 
@@ -32,6 +33,11 @@ impl<'t> Fields<'t> {
         self.members.iter().find(|member| member.key.as_str() == key).map(|member| &member.value)
     }
 
+    /// Whether what is absent from it is absent from the text.
+    pub(super) fn intact(&self) -> bool {
+        self.intact
+    }
+
     /// Where the key stands, else where its object starts.
     pub(super) fn place_of(&self, key: &str) -> usize {
         self.get(key).map_or(self.start, |node| node.start)
@@ -39,13 +45,15 @@ impl<'t> Fields<'t> {
 }
 
 impl Reader {
-    pub(super) fn new(report: Report, tree: &Tree<'_>) -> Self {
-        Reader { report, incomplete: tree.incomplete }
+    pub(super) fn new(report: Report, damage: Vec<usize>) -> Self {
+        Reader { report, damage }
     }
 
-    /// Whether absence can be trusted.
-    pub(super) fn complete(&self) -> bool {
-        !self.incomplete
+    /// Whether no syntax error lies in a node, so that what is absent from it is
+    /// absent from the text.
+    pub(super) fn intact(&self, node: &Node<'_>) -> bool {
+        let first = self.damage.partition_point(|&at| at < node.start);
+        self.damage.get(first).is_none_or(|&at| at >= node.end)
     }
 
     /// Notes that a node holds the wrong thing.
@@ -73,7 +81,7 @@ impl Reader {
         key: &'static str,
         expected: impl Into<String>,
     ) -> Option<T> {
-        if self.complete() {
+        if fields.intact {
             self.report.error(fields.start, "nothing", expected).key(key);
         }
         None
@@ -103,7 +111,7 @@ impl Reader {
                 self.report.error(member.at, found, expected).maybe_hint(hint);
             }
         }
-        Some(Fields { start: node.start, members })
+        Some(Fields { start: node.start, intact: self.intact(node), members })
     }
 
     /// An object with keys of the operator's choice: places, keys and values.

@@ -121,6 +121,11 @@ impl Report {
         self.errors.notes.len() + self.errors.further
     }
 
+    /// Where errors are, in the order in which they were noted.
+    pub(super) fn error_places(&self) -> impl Iterator<Item = usize> {
+        self.errors.notes.iter().map(|note| note.at)
+    }
+
     pub(super) fn has_errors(&self) -> bool {
         !self.errors.notes.is_empty()
     }

@@ -62,7 +62,7 @@ impl Reader {
             return nodes;
         };
         let Some(items) = self.list(list, expected) else { return nodes };
-        nodes.trusted = self.complete();
+        nodes.trusted = self.intact(list);
         if items.is_empty() {
             nodes.trusted = false;
             self.wrong::<()>(list, "at least one node's name");

@@ -62,6 +62,11 @@ impl<'t> Lexer<'t> {
         Token { kind, start, end: self.at, new_line }
     }
 
+    /// Whether a colon stands behind the token read last.
+    pub(super) fn colon_follows(&self) -> bool {
+        self.rest().trim_start_matches([' ', '\t']).starts_with(':')
+    }
+
     fn rest(&self) -> &'t str {
         &self.text[self.at..]
     }
@@ -85,15 +90,15 @@ impl<'t> Lexer<'t> {
             if self.rest().starts_with("//") {
                 self.take_while(|c| !ends_line(c));
             } else if self.rest().starts_with("/*") {
-                match self.rest().find("*/") {
-                    Some(length) => self.at += length + 2,
+                match self.rest()[2..].find("*/") {
+                    Some(length) => self.at += length + 4,
                     None => {
                         report.error(self.at, "a comment that never ends", "`*/`");
                         self.at = self.text.len();
                     }
                 }
             } else {
-                return self.text[from..self.at].contains(ends_line);
+                return self.text[from..self.at].contains(['\n', '\r']);
             }
         }
     }
@@ -180,6 +185,8 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '_' | '-' | '$' | '\u{200c}' | '\u{200d}')
 }
 
+/// The line terminators of JSON5. Editors, and so our positions and recovery,
+/// know only the first two.
 pub(super) fn ends_line(c: char) -> bool {
     matches!(c, '\n' | '\r' | '\u{2028}' | '\u{2029}')
 }

@@ -14,6 +14,8 @@ mod lexer;
 mod lines;
 mod strings;
 mod syntax;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 pub(super) use lexer::is_number;

@@ -26,11 +26,15 @@ pub(in crate::config) fn read<'t>(text: &'t str, report: &mut Report) -> Tree<'t
         open: Vec::new(),
         hush: 0,
         errors_before_secret: None,
+        torn: Vec::new(),
+        misplaced: None,
         unclosed: false,
     };
     let root = parser.document();
-    let incomplete = parser.report.has_errors();
-    Tree { root, incomplete }
+    let mut damage = parser.torn;
+    damage.extend(parser.report.error_places());
+    damage.sort_unstable();
+    Tree { root, damage }
 }
 
 struct Parser<'t, 'r> {
@@ -46,6 +50,11 @@ struct Parser<'t, 'r> {
     hush: usize,
     /// How many errors there were at the last key of a secret on this line.
     errors_before_secret: Option<usize>,
+    /// Where brackets open that are not properly closed.
+    torn: Vec<usize>,
+    /// The token whose misplacement is already reported: it ends brackets until
+    /// it fits.
+    misplaced: Option<usize>,
     /// Whether the end of the text inside a bracket is already reported.
     unclosed: bool,
 }
@@ -64,6 +73,8 @@ impl<'t> Parser<'t, '_> {
         let root = self.value();
         if !matches!(self.token.kind, Kind::End | Kind::Bad) {
             let found = self.token.kind.name();
+            // The bracket that ended it may have been one too many.
+            self.torn.push(root.start);
             self.report.error(
                 self.token.start,
                 format!("{found} behind the end of the configuration"),
@@ -217,8 +228,7 @@ impl<'t> Parser<'t, '_> {
             match self.token.kind {
                 Kind::Mark(mark) if mark == close => return false,
                 Kind::Mark(mark @ ('}' | ']')) => {
-                    let found = format!("`{mark}`");
-                    self.report.error(self.token.start, found, format!("`{close}`"));
+                    self.misplace(format!("`{mark}`"), close);
                     if self.open.contains(&mark) {
                         return false;
                     }
@@ -237,6 +247,10 @@ impl<'t> Parser<'t, '_> {
                     }
                     return false;
                 }
+                Kind::Word(_) | Kind::String(_) if close == ']' && self.at_members_key() => {
+                    self.misplace("a key in a list".into(), close);
+                    return false;
+                }
                 Kind::Mark(_)
                 | Kind::String(_)
                 | Kind::Number(_)
@@ -247,11 +261,26 @@ impl<'t> Parser<'t, '_> {
         }
     }
 
+    /// Whether the token starts a line as a key of an object around: then the
+    /// list before it was not closed.
+    fn at_members_key(&self) -> bool {
+        self.token.new_line && self.open.contains(&'}') && self.lexer.colon_follows()
+    }
+
+    /// Reports the token, once, as one before which `close` is lacking.
+    fn misplace(&mut self, found: String, close: char) {
+        if self.misplaced.replace(self.token.start) != Some(self.token.start) {
+            self.report.error(self.token.start, found, format!("`{close}` before it"));
+        }
+    }
+
     /// Takes the closing mark, if it is there.
     fn leave(&mut self, start: usize, value: Value<'t>) -> Node<'t> {
         let close = self.open.pop().unwrap_or_default();
         if self.at_mark(close) {
             self.advance();
+        } else {
+            self.torn.push(start);
         }
         Node { start, end: self.behind, value }
     }
@@ -331,6 +360,9 @@ impl<'t> Parser<'t, '_> {
             | Kind::Word(_)
             | Kind::NotANumber(_)
             | Kind::Bad => {}
+        }
+        if self.misplaced == Some(self.token.start) || (close == ']' && self.at_members_key()) {
+            return;
         }
         if broken {
             if !self.token.new_line {

@@ -63,9 +63,8 @@ pub(in crate::config) struct Member<'t> {
 /// Everything a text says.
 pub(in crate::config) struct Tree<'t> {
     pub(in crate::config) root: Node<'t>,
-    /// Whether a syntax error may have swallowed something, so that what is
-    /// absent from the tree may still be in the text.
-    pub(in crate::config) incomplete: bool,
+    /// Where syntax errors are, ascending.
+    pub(in crate::config) damage: Vec<usize>,
 }
 
 impl Tree<'_> {
@@ -113,7 +112,7 @@ impl Tree<'_> {
 pub(super) fn may_be_secret(key: &str) -> bool {
     let key = key.to_lowercase();
     ["secret", "pass", "key", "token"].iter().any(|word| key.contains(word))
-        || (key.len() <= 12 && strsim::osa_distance(&key, "secret") <= 2)
+        || ((4..=8).contains(&key.len()) && strsim::osa_distance(&key, "secret") <= 2)
 }
 
 /// Appends a key to a path; an odd one is quoted, escaped and shortened.
