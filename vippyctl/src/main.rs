@@ -5,6 +5,7 @@
 //! 2 the command line makes no sense.
 
 mod drain;
+mod lab;
 mod print;
 mod reload;
 mod render;
@@ -35,6 +36,7 @@ enum Command {
     Drain(drain::Options),
     Resume(resume::Options),
     Reload(reload::Options),
+    Lab(lab::Options),
 }
 
 /// Why the answer is not good; printed as it is.
@@ -53,15 +55,18 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), Failure> {
     let client = Client::new(cli.socket);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        match cli.command {
-            Command::Status(options) => status::run(&options, &client).await,
-            Command::Drain(options) => drain::run(&options, &client).await,
-            Command::Resume(options) => resume::run(&options, &client).await,
-            Command::Reload(options) => reload::run(&options, &client).await,
-        }
-    })
+    match cli.command {
+        Command::Status(options) => wait(status::run(&options, &client)),
+        Command::Drain(options) => wait(drain::run(&options, &client)),
+        Command::Resume(options) => wait(resume::run(&options, &client)),
+        Command::Reload(options) => wait(reload::run(&options, &client)),
+        // No runtime, no thread: see there.
+        Command::Lab(options) => lab::run(options),
+    }
+}
+
+fn wait(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
 #[cfg(test)]

@@ -90,6 +90,10 @@ fn notes(status: &Status, peer: &PeerStatus) -> Vec<Cell> {
     if !peer.configured {
         notes.push(Cell::new(Tone::Careful, "not in this node's configuration"));
     }
+    if peer.alive && !peer.counts {
+        let text = "another process has this name: this one does not count";
+        notes.push(Cell::new(Tone::Bad, text));
+    }
     if peer.alive {
         let why = peer.reason.and_then(words::reason).map(str::to_owned);
         let said = [why.unwrap_or_default(), printable(&peer.detail)];

@@ -50,6 +50,7 @@ fn status(nodes: &[&str]) -> Status {
             detail: String::new(),
             uptime_ms: 273_600_000,
             boot: "0123456789abcdef".into(),
+            key: "01".into(),
             epoch: Epoch(7),
             program: "0.1.0".into(),
             lifetime_s: 10,
@@ -72,6 +73,7 @@ fn peer(name: &str, nodes: &[&str]) -> PeerStatus {
     PeerStatus {
         name: name.into(),
         configured: true,
+        counts: true,
         alive: true,
         state: Some(NodeState::Active),
         reason: Some(NodeReason::None),
