@@ -117,7 +117,7 @@ enum Woken {
     Stored(Stored),
     Signal(Signal),
     Request(Request),
-    Reload(Outcome),
+    Reload(Box<Outcome>),
     Lost(&'static str),
 }
 
@@ -174,7 +174,7 @@ impl Daemon {
             // It ends together with the reports, which tell.
             Some(notice) = notices.recv() => Woken::Notice(notice),
             stored = stored.recv() => stored.map_or(Woken::Lost("epoch"), Woken::Stored),
-            outcome = self.reloader.next() => Woken::Reload(outcome),
+            outcome = self.reloader.next() => Woken::Reload(Box::new(outcome)),
             request = requests.recv() => request.map_or(Woken::Lost("management"), Woken::Request),
             () = chat.readable() => Woken::Datagrams,
         })
@@ -205,7 +205,7 @@ impl Daemon {
             Woken::Signal(Signal::Reload) => self.begin_reload(None),
             Woken::Signal(Signal::Stop(name)) => self.stop(name).await,
             Woken::Request(request) => self.take_request(request),
-            Woken::Reload(outcome) => self.end_reload(outcome),
+            Woken::Reload(outcome) => self.end_reload(*outcome),
             Woken::Lost(worker) => {
                 let text = format!("the {worker} worker ended without being asked to");
                 self.ending.get_or_insert(Ending::Failed(text));

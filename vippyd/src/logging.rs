@@ -214,16 +214,16 @@ impl Writer {
 
     fn write(&mut self, line: &Line) {
         match self.logging.driver {
-            LoggingDriver::Console => self.to_console(line),
+            LoggingDriver::Console => self.print(line),
             LoggingDriver::Syslog => {
-                if !self.to_syslog(line) {
-                    self.to_console(line);
+                if !self.hand_to_syslog(line) {
+                    self.print(line);
                 }
             }
         }
     }
 
-    fn to_console(&self, line: &Line) {
+    fn print(&self, line: &Line) {
         let text = OneLine(&line.text);
         let mut stderr = std::io::stderr().lock();
         let level = line.level as u8;
@@ -238,7 +238,7 @@ impl Writer {
     }
 
     /// Whether syslog took it. A syslog that was restarted is found again.
-    fn to_syslog(&mut self, line: &Line) -> bool {
+    fn hand_to_syslog(&mut self, line: &Line) -> bool {
         if self.syslog.is_some() && self.send(line) {
             return true;
         }

@@ -303,6 +303,92 @@ fn termination_lets_go_says_so_and_removes_the_socket() {
 }
 
 #[test]
+fn second_signal_leaves_at_once_and_still_releases_the_addresses() {
+    in_namespace(|| {
+        let bench = Bench::new(&config("").replace("stale: 0.3", "stale: 4"));
+        let (one, two) = (bench.start("node1"), bench.start("node2"));
+        one.hear("STATUS=active, holds 1 group");
+        two.hear("STATUS=active, holds 1 group");
+        // It looks alive and will not take over what the first wants to hand over.
+        two.signal(Signal::SIGSTOP);
+        one.signal(Signal::SIGTERM);
+        one.hear("STOPPING=1");
+        one.signal(Signal::SIGINT);
+        let begun = Instant::now();
+        let output = one.finish();
+        assert_exit(&output, 0, "stopped at once; all addresses are released");
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        let left = ["10.99.0.1", "10.99.0.2"].map(lo_has);
+        assert_eq!(left.into_iter().filter(|there| *there).count(), 1, "the other's alone");
+    });
+}
+
+#[test]
+fn flood_of_garbage_delays_no_announcement_and_fills_no_log() {
+    in_namespace(|| {
+        let bench = Bench::new(&config(""));
+        let daemon = bench.start("node1");
+        daemon.hear("STATUS=active, holds 2 groups");
+        let listener = listener();
+        let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let junk = vec![0x5a; 200];
+        let mut forged = junk.clone();
+        forged[..5].copy_from_slice(b"VPPY\x01");
+        let flooding = std::thread::spawn(move || {
+            let begun = Instant::now();
+            let mut sent = 0_u32;
+            while begun.elapsed() < Duration::from_secs(2) {
+                for frame in [&junk, &forged] {
+                    sent += u32::from(stranger.send_to(frame, "224.1.1.1:5007").is_ok());
+                }
+                // Leaves the other threads of a small machine some time.
+                std::thread::sleep(Duration::from_micros(1));
+            }
+            sent
+        });
+        let mut worst = Duration::ZERO;
+        let mut last = None;
+        while !flooding.is_finished() {
+            let at = next_announcement(&listener);
+            worst = worst.max(last.map_or(Duration::ZERO, |last| at - last));
+            last = Some(at);
+        }
+        let sent = flooding.join().unwrap();
+        daemon.signal(Signal::SIGTERM);
+        let output = daemon.finish();
+        assert_exit(&output, 0, "stopped");
+        let log = text(&output.stderr);
+        println!("{sent} datagrams, widest gap {worst:?}");
+        assert!(worst < Duration::from_millis(150), "gap of {worst:?} among {sent} datagrams");
+        assert!(log.lines().count() < 40, "{log}");
+        assert!(!log.contains("state changed state=booting"), "{log}");
+    });
+}
+
+/// Hears what is sent to the chat's group.
+fn listener() -> UdpSocket {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    let group = std::net::SocketAddr::from(([224, 1, 1, 1], 5007));
+    socket.bind(&group.into()).unwrap();
+    socket.join_multicast_v4(&[224, 1, 1, 1].into(), &[127, 0, 0, 1].into()).unwrap();
+    socket.set_recv_buffer_size(8 << 20).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.into()
+}
+
+/// When the next frame arrived that comes from the chat's port.
+fn next_announcement(listener: &UdpSocket) -> Instant {
+    let mut buffer = [0; 2048];
+    loop {
+        let (_, source) = listener.recv_from(&mut buffer).expect("an announcement");
+        if source.port() == 5007 {
+            return Instant::now();
+        }
+    }
+}
+
+#[test]
 fn killed_daemon_s_addresses_are_released_by_hand() {
     in_namespace(|| {
         let bench = Bench::new(&config("lifetime: 'off'"));

@@ -4,7 +4,7 @@
 //! without waiting, knows for every datagram whether it was addressed to the
 //! multicast group (it has a socket of its own for that). What the bytes mean
 //! is the engine's business; how sockets come and go with the interfaces is
-//! [`keeper`]'s.
+//! `keeper`'s.
 //!
 //! A frame to the group leaves on every open way, with one hop to live: nodes
 //! that share addresses share a link. Each daemon speaks from an address of its

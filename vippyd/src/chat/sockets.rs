@@ -148,10 +148,14 @@ fn bare(address: SocketAddr) -> Result<Socket, ChatError> {
 }
 
 fn bind(socket: &Socket, address: SocketAddr) -> Result<(), ChatError> {
-    socket.bind(&SockAddr::from(address)).map_err(|source| match source.kind() {
-        io::ErrorKind::AddrInUse => ChatError::InUse { address },
-        io::ErrorKind::AddrNotAvailable => ChatError::Absent { address },
-        _ => ChatError::Io { doing: "bind", address, source },
+    socket.bind(&SockAddr::from(address)).map_err(|source| {
+        if source.kind() == io::ErrorKind::AddrInUse {
+            ChatError::InUse { address }
+        } else if source.kind() == io::ErrorKind::AddrNotAvailable {
+            ChatError::Absent { address }
+        } else {
+            ChatError::Io { doing: "bind", address, source }
+        }
     })
 }
 
