@@ -3,6 +3,7 @@
 //! A thread of its own, since a raw socket may block on a slow interface.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use vippy_core::config::Group;
 use vippy_core::identity::GroupId;
 
 use super::frames::{Form, gratuitous_arp, unsolicited_advertisement};
-use super::port::{Identity, Port, raw_socket};
+use super::port::{Identity, Interfaces, Port, raw_socket};
 
 /// How often everything is said.
 const ROUNDS: u32 = 3;
@@ -77,9 +78,9 @@ pub struct Announcer {
 impl Announcer {
     /// Starts the thread in the caller's network namespace.
     pub fn start() -> Result<Announcer, AnnounceError> {
-        raw_socket().map_err(|errno| match errno {
-            Errno::EPERM | Errno::EACCES => AnnounceError::Capability,
-            errno => AnnounceError::Socket(errno),
+        raw_socket().map_err(|errno| {
+            let refused = [Errno::EPERM, Errno::EACCES].contains(&errno);
+            if refused { AnnounceError::Capability } else { AnnounceError::Socket(errno) }
         })?;
         let (commands, queue) = channel();
         let counters = Arc::new(Counters::default());
@@ -194,9 +195,14 @@ impl Mouth {
     /// Says where addresses are: one form for all of them first, so that the
     /// last address is not kept waiting by the second form of the first.
     fn say(&mut self, places: &BTreeMap<String, Vec<IpAddr>>) {
+        // Asked anew each time: interfaces are recreated, MACs change.
+        let Ok(interfaces) = Interfaces::now() else {
+            self.counters.failures.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
         for form in [Form::Request, Form::Reply] {
             for (interface, ips) in places {
-                if self.say_on(interface, ips, form).is_err() {
+                if self.say_on(interface, &interfaces, ips, form).is_err() {
                     self.ports.remove(interface);
                     self.counters.failures.fetch_add(1, Ordering::Relaxed);
                 }
@@ -205,12 +211,22 @@ impl Mouth {
     }
 
     /// Stops at the first frame that cannot leave: the link went down.
-    fn say_on(&mut self, interface: &str, ips: &[IpAddr], form: Form) -> Result<(), Errno> {
-        if !self.ports.get(interface).is_some_and(|port| port.is(interface)) {
-            self.ports.insert(interface.to_owned(), Port::open(interface)?);
-        }
-        let Some(port) = self.ports.get(interface) else { return Err(Errno::ENODEV) };
-        let Some(identity) = port.identity(interface)? else { return Ok(()) };
+    fn say_on(
+        &mut self,
+        interface: &str,
+        interfaces: &Interfaces,
+        ips: &[IpAddr],
+        form: Form,
+    ) -> Result<(), Errno> {
+        let Some(identity) = interfaces.identity(interface)? else { return Ok(()) };
+        let port = match self.ports.entry(interface.to_owned()) {
+            Entry::Occupied(entry) if entry.get().is(interface, interfaces) => entry.into_mut(),
+            Entry::Occupied(mut entry) => {
+                entry.insert(Port::open(interface, interfaces)?);
+                entry.into_mut()
+            }
+            Entry::Vacant(entry) => entry.insert(Port::open(interface, interfaces)?),
+        };
         for ip in ips {
             if let Some(frame) = frame(identity, *ip, form) {
                 port.send(&frame)?;

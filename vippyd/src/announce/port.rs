@@ -1,15 +1,15 @@
 //! A raw socket on one interface: frames go out, nothing comes in.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
-use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{
-    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, bind, getsockname, send, setsockopt,
-    socket, sockopt::SendTimeout,
+    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, bind, send, setsockopt, socket,
+    sockopt::SendTimeout,
 };
 use nix::sys::time::TimeVal;
 use pnet_datalink::MacAddr;
@@ -26,7 +26,7 @@ const QUEUE_WAIT: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(super) struct Port {
     socket: OwnedFd,
-    index: u32,
+    index: usize,
 }
 
 /// Who the frames come from.
@@ -38,6 +38,35 @@ pub(super) struct Identity {
     pub(super) router: bool,
 }
 
+/// The interfaces that exist now.
+#[derive(Debug)]
+pub(super) struct Interfaces {
+    by_name: BTreeMap<String, LinkAddr>,
+}
+
+impl Interfaces {
+    /// Asks the kernel.
+    pub(super) fn now() -> Result<Interfaces, Errno> {
+        let link = |entry: nix::ifaddrs::InterfaceAddress| {
+            let address = entry.address.as_ref()?.as_link_addr().copied()?;
+            Some((entry.interface_name, address))
+        };
+        Ok(Interfaces { by_name: getifaddrs()?.filter_map(link).collect() })
+    }
+
+    /// An interface's MAC and role. `None` if it is not Ethernet: nobody there
+    /// keeps a cache to correct.
+    pub(super) fn identity(&self, name: &str) -> Result<Option<Identity>, Errno> {
+        let address = self.by_name.get(name).ok_or(Errno::ENODEV)?;
+        let Some(mac) = address.addr().filter(|_| address.hatype() == ETHERNET) else {
+            return Ok(None);
+        };
+        let forwarding = fs::read(format!("/proc/sys/net/ipv6/conf/{name}/forwarding"));
+        let router = forwarding.is_ok_and(|text| !text.starts_with(b"0"));
+        Ok(Some(Identity { mac: MacAddr::from(mac), router }))
+    }
+}
+
 /// A socket that is on no interface yet. It names no protocol: the kernel
 /// hands it nothing that arrives.
 pub(super) fn raw_socket() -> Result<OwnedFd, Errno> {
@@ -46,35 +75,18 @@ pub(super) fn raw_socket() -> Result<OwnedFd, Errno> {
 
 impl Port {
     /// Opens the interface of this name.
-    pub(super) fn open(name: &str) -> Result<Port, Errno> {
-        // The system's list is the one source of a link address to bind to.
-        let address = getifaddrs()?
-            .filter(|entry| entry.interface_name == name)
-            .find_map(|entry| entry.address.and_then(|address| address.as_link_addr().copied()))
-            .ok_or(Errno::ENODEV)?;
+    pub(super) fn open(name: &str, interfaces: &Interfaces) -> Result<Port, Errno> {
+        let address = interfaces.by_name.get(name).ok_or(Errno::ENODEV)?;
         let socket = raw_socket()?;
         setsockopt(&socket, SendTimeout, &TimeVal::new(0, STUCK_MILLIS * 1_000))?;
-        bind(socket.as_raw_fd(), &address)?;
-        let index = u32::try_from(address.ifindex()).map_err(|_| Errno::ENODEV)?;
-        Ok(Port { socket, index })
+        bind(socket.as_raw_fd(), address)?;
+        Ok(Port { socket, index: address.ifindex() })
     }
 
     /// Whether this is still the interface of that name; one that was deleted
     /// and made again is another.
-    pub(super) fn is(&self, name: &str) -> bool {
-        if_nametoindex(name) == Ok(self.index)
-    }
-
-    /// Reads the interface's MAC and role as they are now. `None` on links
-    /// that are not Ethernet: nobody there keeps a cache to correct.
-    pub(super) fn identity(&self, name: &str) -> Result<Option<Identity>, Errno> {
-        let address: LinkAddr = getsockname(self.socket.as_raw_fd())?;
-        let Some(mac) = address.addr().filter(|_| address.hatype() == ETHERNET) else {
-            return Ok(None);
-        };
-        let forwarding = fs::read(format!("/proc/sys/net/ipv6/conf/{name}/forwarding"));
-        let router = forwarding.is_ok_and(|text| !text.starts_with(b"0"));
-        Ok(Some(Identity { mac: MacAddr::from(mac), router }))
+    pub(super) fn is(&self, name: &str, interfaces: &Interfaces) -> bool {
+        interfaces.by_name.get(name).is_some_and(|address| address.ifindex() == self.index)
     }
 
     /// Sends one frame; waits a little while the queue is full.

@@ -45,7 +45,7 @@ pub(super) const TAG: u8 = 0x56;
 const BATCH: usize = 128;
 
 /// Buffer for acknowledgements and news; thousands of each come in one go.
-const RECEIVE_BUFFER: usize = 8 << 20;
+const RECEIVE_BUFFER: usize = 2 << 20;
 
 /// The kernel answers while the request is being sent, so a reply that takes
 /// this long was lost (its buffer was full).

@@ -104,7 +104,12 @@ impl View<'_> {
             }
         }
         let unwanted = |found: &&Found| !keep.contains(&found.spot) && self.ours.holds(found);
-        plan.remove.extend(self.table.iter().filter(unwanted).map(|found| found.spot));
+        let mut unwanted: Vec<&Found> = self.table.iter().filter(unwanted).collect();
+        // Removing the first address of a network makes the kernel enter the
+        // routes of all that follow it anew: with the followers gone before it,
+        // a thousand take milliseconds instead of seconds.
+        unwanted.sort_by_key(|found| !found.is_secondary());
+        plan.remove.extend(unwanted.iter().map(|found| found.spot));
         plan
     }
 

@@ -67,8 +67,16 @@ impl Worker {
         Ok(())
     }
 
+    /// The sockets broke: opens them again and does what is left to do.
+    pub(super) async fn recover(&mut self) {
+        self.reopen();
+        // Not at full speed, should they break again at once.
+        tokio::time::sleep(RETRY).await;
+        self.settle().await;
+    }
+
     /// Opens the sockets again; everything may have changed meanwhile.
-    pub(super) fn reopen(&mut self) {
+    fn reopen(&mut self) {
         match Netlink::open() {
             Ok(netlink) => self.netlink = netlink,
             Err(error) => self.notice(chain(&error)),
@@ -218,7 +226,7 @@ impl Worker {
     fn refuse(&mut self, plan: &Plan, reason: &str) -> bool {
         self.notice(reason.to_owned());
         self.retry_at(Instant::now() + RETRY);
-        plan.add.iter().fold(false, |again, order| self.blame(&order.spot, reason) || again)
+        plan.add.iter().filter(|order| self.blame(&order.spot, reason)).count() > 0
     }
 
     /// Takes the kernel's answer into the books. True if it must be compared

@@ -175,7 +175,7 @@ impl Worker {
                             self.settle().await;
                         }
                     }
-                    None => self.reopen(),
+                    None => self.recover().await,
                 },
                 () = tokio::time::sleep_until(wake) => self.wake(Instant::now()).await,
             }
@@ -463,7 +463,71 @@ fn since_5_18(release: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command as Process;
+
+    use nix::sched::{CloneFlags, unshare};
+    use tokio::sync::mpsc::unbounded_channel;
+
     use super::*;
+
+    /// Needs root and `ip`.
+    #[test]
+    fn lost_news_mean_a_look_at_everything() {
+        let body = || {
+            unshare(CloneFlags::CLONE_NEWNET).expect("this test makes namespaces: it needs root");
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(lose_news());
+        };
+        std::thread::spawn(body).join().unwrap();
+    }
+
+    async fn lose_news() {
+        let dir = tempfile::tempdir().unwrap();
+        let (orders, commands) = unbounded_channel();
+        let (reports, mut facts) = unbounded_channel();
+        let (notices, _sentences) = unbounded_channel();
+        let counters = Arc::new(Counters::default());
+        let lines = Lines { commands, reports, notices, counters: Arc::clone(&counters) };
+        let address = vippy_core::config::Address {
+            net: "10.200.0.1/32".parse().unwrap(),
+            interface: "lo".into(),
+        };
+        let group = Group {
+            id: "one".into(),
+            name: None,
+            prefer: None,
+            exclusive: false,
+            addresses: vec![address],
+        };
+        let settings = Settings { ledger: dir.path().join("ledger") };
+        ip_batch("link set lo up\n");
+        let (worker, _) = Worker::open(settings, vec![Arc::new(group)], lines).await.unwrap();
+        assert_eq!(facts.recv().await.unwrap().report, ResourceReport::Available);
+        // Nobody reads meanwhile. The last line is the one that matters.
+        let noise = |n: u32| {
+            let net = format!("10.{}.{}.1/32", n / 256, n % 256);
+            format!("address add {net} dev lo\naddress del {net} dev lo\n")
+        };
+        let noise: String = (0..8_000).map(noise).collect();
+        ip_batch(&(noise + "address add 10.200.0.1/32 dev lo\n"));
+        let check = async move {
+            let fact = tokio::time::timeout(Duration::from_secs(5), facts.recv()).await.unwrap();
+            let reason = "10.200.0.1 is on lo already and was not put there by vippy";
+            assert_eq!(fact.unwrap().report, ResourceReport::Unavailable(reason.into()));
+            assert!(counters.lost.load(Ordering::Relaxed) > 0, "nothing was lost");
+            drop(orders);
+        };
+        tokio::join!(worker.run(), check);
+    }
+
+    fn ip_batch(lines: &str) {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("batch");
+        std::fs::write(&file, lines).unwrap();
+        let status = Process::new("ip").arg("-batch").arg(&file).status();
+        assert!(status.expect("this test needs `ip` of iproute2").success());
+    }
 
     #[test]
     fn kernels_keep_tags_since_5_18() {

@@ -63,8 +63,12 @@ fn mutated(base: &'static str) -> impl Strategy<Value = String> {
     })
 }
 
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(cases(2_000))]
 
     #[test]
     fn arbitrary_text_is_refused_in_good_order(text in any::<String>()) {
@@ -99,7 +103,8 @@ proptest! {
         quoted in any::<bool>(),
     ) {
         let quote = if quoted { "\"" } else { "" };
-        let secret = format!("secret: {}{quote}hunter2hunter2{quote}{}", before.concat(), after.concat());
+        let (before, after) = (before.concat(), after.concat());
+        let secret = format!("secret: {before}{quote}hunter2hunter2{quote}{after}");
         let text = PLAIN.replace("secret: \"0123456789abcdef\"", &secret);
         for problem in parse(&text, "f").err().unwrap_or_default() {
             prop_assert!(!problem.to_string().contains("hunter2"), "{problem} in {secret:?}");

@@ -127,8 +127,12 @@ fn nearly_json5() -> impl Strategy<Value = String> {
         .prop_map(|pieces| pieces.concat())
 }
 
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 5_000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(cases(5_000))]
 
     #[test]
     fn every_json_text_is_read_as_what_it_says(value in json()) {
