@@ -47,10 +47,18 @@ fn main() -> ExitCode {
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("vippyctl: {}", words::printable(&error.to_string()));
+            eprintln!("vippyctl: {}", words::printable(&with_causes(error.as_ref())));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error and what caused it, unless it has told that already.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.map(ToString::to_string).fold(error.to_string(), |told, cause| {
+        if told.contains(&cause) { told } else { format!("{told}: {cause}") }
+    })
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {

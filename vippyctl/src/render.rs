@@ -72,11 +72,7 @@ fn indents() -> impl Iterator<Item = &'static str> {
 
 fn header(status: &Status, style: Style, width: usize) -> String {
     let node = &status.node;
-    let mut title = words::state_and_reason(node.state, node.reason);
-    if !node.detail.is_empty() {
-        title += ": ";
-        title += &words::printable(&node.detail);
-    }
+    let title = words::standing(node.state, node.reason, &node.detail);
     let lifetime = match node.lifetime_s {
         0 => "no address lifetime".to_owned(),
         seconds => format!("address lifetime {seconds} s"),

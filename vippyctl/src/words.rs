@@ -31,9 +31,11 @@ pub(crate) fn reason(reason: NodeReason) -> Option<&'static str> {
     }
 }
 
-/// State and reason, as in `draining (by operator)`.
-pub(crate) fn state_and_reason(of: NodeState, why: NodeReason) -> String {
+/// State and why: `draining: drained by the operator`, or `draining (by operator)`
+/// where there is no detail. A detail is a sentence that contains the reason.
+pub(crate) fn standing(of: NodeState, why: NodeReason, detail: &str) -> String {
     match reason(why) {
+        _ if !detail.is_empty() => format!("{}: {}", state(of), printable(detail)),
         Some(why) => format!("{} ({why})", state(of)),
         None => state(of).to_owned(),
     }
@@ -55,12 +57,7 @@ pub(crate) fn configuration(version: u64, digest: &str) -> String {
 
 /// What a command led to, as one line.
 pub(crate) fn command_line(answer: &Answer) -> String {
-    let mut line = format!("this node is {}", state_and_reason(answer.state, answer.reason));
-    if !answer.detail.is_empty() {
-        line += ": ";
-        line += &printable(&answer.detail);
-    }
-    line + "\n"
+    format!("this node is {}\n", standing(answer.state, answer.reason, &answer.detail))
 }
 
 /// A span in the one or two units that matter.

@@ -88,6 +88,7 @@ fn no_daemon_is_one_clear_line_and_exit_code_one() {
         assert_eq!(complaint.lines().count(), 1, "{complaint}");
         assert!(complaint.starts_with("vippyctl: no daemon answers at "), "{complaint}");
         assert!(complaint.contains(path.to_str().unwrap()), "{complaint}");
+        assert_eq!(complaint.matches("No such file").count(), 1, "{complaint}");
     }
 }
 
@@ -105,7 +106,7 @@ fn drain_and_resume_post_and_report_the_new_state() {
     let drained =
         fake("200 OK", r#"{"state":"draining","reason":"operator","detail":"2 groups to go"}"#);
     let output = vippyctl(&drained.path, &["drain"]);
-    assert_eq!(text(&output.stdout), "this node is draining (by operator): 2 groups to go\n");
+    assert_eq!(text(&output.stdout), "this node is draining: 2 groups to go\n");
     assert_eq!(drained.asked.join().unwrap(), "POST /drain HTTP/1.1");
     let resumed = fake("200 OK", r#"{"state":"active","reason":"none","detail":""}"#);
     let output = vippyctl(&resumed.path, &["resume"]);

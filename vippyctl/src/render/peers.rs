@@ -95,11 +95,10 @@ fn notes(status: &Status, peer: &PeerStatus) -> Vec<Cell> {
         notes.push(Cell::new(Tone::Bad, text));
     }
     if peer.alive {
-        let why = peer.reason.and_then(words::reason).map(str::to_owned);
-        let said = [why.unwrap_or_default(), printable(&peer.detail)];
-        let said: Vec<String> = said.into_iter().filter(|text| !text.is_empty()).collect();
+        let reason = peer.reason.and_then(words::reason).unwrap_or_default();
+        let said = if peer.detail.is_empty() { reason } else { &peer.detail };
         if !said.is_empty() {
-            notes.push(Cell::new(Tone::Careful, said.join(": ")));
+            notes.push(Cell::new(Tone::Careful, printable(said)));
         }
         notes.extend(configuration(status, peer));
     }

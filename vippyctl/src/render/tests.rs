@@ -247,8 +247,17 @@ fn a_drained_peer_says_why() {
     let mut status = healthy();
     let drained = &mut status.peers[0];
     (drained.state, drained.reason) = (Some(NodeState::Draining), Some(NodeReason::Operator));
-    drained.detail = "1 group to go".into();
-    assert!(render(&status, Style::Plain, 80).contains("by operator: 1 group to go"));
+    assert!(render(&status, Style::Plain, 80).contains("by operator\n"));
+    status.peers[0].detail = "drained by the operator".into();
+    let screen = render(&status, Style::Plain, 80);
+    assert!(screen.contains("drained by the operator\n") && !screen.contains("by operator\n"));
+}
+
+#[test]
+fn a_process_whose_name_belongs_to_another_is_pointed_out() {
+    let mut status = healthy();
+    status.peers[0].counts = false;
+    assert!(render(&status, Style::Plain, 80).contains("does not count"));
 }
 
 #[test]
