@@ -1,0 +1,717 @@
+//! N machines, one wire, one event queue in virtual time.
+//!
+//! The world carries out what the engines order and answers as a daemon and a
+//! kernel would. It judges nothing: it reports every [`Change`] to whoever
+//! drives it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use vippy_core::engine::{Engine, Start};
+use vippy_core::event::Event;
+use vippy_core::identity::{BootId, Epoch, GroupId};
+use vippy_core::input::{Command, Datagram, Input, ResourceReport};
+use vippy_core::output::{Destination, Output, Transmit};
+use vippy_core::status::{NodeReason, NodeState, Status};
+use vippy_core::time::micros;
+
+use super::Micros;
+use super::attacker::Attacker;
+use super::change::{Action, Change, Left};
+use super::cluster::{Setup, group_id, group_position};
+use super::fabric::{Fabric, Packet, Rule, Stations, address, station_at};
+use super::notes::{Doing, Notes, Recorded, summary};
+use super::random::Random;
+use super::station::{Kernel, Parcel, Process, Station, Work};
+use super::timeline::Timeline;
+
+/// The world's zero in milliseconds since 1970.
+const WALL_CLOCK_MS: u64 = 1_750_000_000_000;
+/// The kernel counts whole seconds and is late by up to this (F1).
+const KERNEL_LATE: Micros = 300_000;
+/// A daemon that wakes more often in a second is spinning.
+const WAKES_A_SECOND: u32 = 5_000;
+/// Received frames that a process is known by.
+const RECEIVED: usize = 256;
+
+#[derive(Debug)]
+enum Happening {
+    Arrive { to: usize, parcel: Parcel },
+    Deadline { station: usize, life: u64 },
+    Finish { station: usize, life: u64, work: Work },
+    Expire { station: usize },
+    Act(Action),
+    Attack,
+}
+
+/// The machines and the wire.
+pub struct World {
+    /// What it was built from.
+    pub setup: Setup,
+    /// The wire.
+    pub fabric: Fabric,
+    /// The machines.
+    pub stations: Vec<Station>,
+    /// Who has each group's addresses, as the kernels know.
+    pub holders: Vec<Stations>,
+    /// The story.
+    pub timeline: Timeline,
+    /// Every output, byte for byte, when asked for.
+    pub outputs: Option<Vec<u8>>,
+    /// Every output in comparable form, when asked for.
+    pub doings: Option<Vec<Doing>>,
+    /// The newest frames, when somebody attacks.
+    pub recorded: VecDeque<Recorded>,
+    /// Some of the older frames, when somebody attacks.
+    pub archive: Vec<Recorded>,
+    now: Micros,
+    queue: BTreeMap<(Micros, u8, u64), Happening>,
+    serial: u64,
+    frames: u64,
+    changes: Vec<Change>,
+    attacker: Option<Attacker>,
+    recording: bool,
+    standing_still: u32,
+}
+
+impl World {
+    /// Machines without processes.
+    pub fn new(setup: Setup, notes: Notes) -> World {
+        let stations = (0..setup.stations()).map(|station| new_station(&setup, station)).collect();
+        World {
+            fabric: Fabric::new(setup.seed, setup.delay),
+            stations,
+            holders: vec![Stations::NONE; setup.groups.len() + 8],
+            timeline: Timeline::of(notes.timeline),
+            outputs: notes.outputs.then(Vec::new),
+            doings: notes.doings.then(Vec::new),
+            recorded: VecDeque::new(),
+            archive: Vec::new(),
+            now: 0,
+            queue: BTreeMap::new(),
+            serial: 0,
+            frames: 0,
+            changes: Vec::new(),
+            attacker: None,
+            recording: false,
+            standing_still: 0,
+            setup,
+        }
+    }
+
+    /// The time.
+    pub fn now(&self) -> Micros {
+        self.now
+    }
+
+    /// Machines whose process runs and is not paused.
+    pub fn awake(&self) -> Stations {
+        (0..self.stations.len()).filter(|station| self.stations[*station].awake()).collect()
+    }
+
+    /// The cluster as one machine's engine sees it.
+    pub fn status(&self, station: usize) -> Option<Status> {
+        let machine = &self.stations[station];
+        machine.process.as_ref().map(|process| process.engine.status(machine.instant(self.now)))
+    }
+
+    /// Does something now.
+    pub fn act(&mut self, action: Action) {
+        self.timeline.tell(self.now, None, || format!("{action:?}"));
+        self.changes.push(Change::Acted(action));
+        match action {
+            Action::Start(station) => self.start(station, None),
+            Action::StartClone(station, of) => {
+                let boot = self.stations[of].process.as_ref().map(|process| process.boot);
+                self.start(station, boot);
+            }
+            Action::Crash(station) => self.stations[station].process = None,
+            Action::PowerFail(station) => self.power_fail(station),
+            Action::Stop(station) => self.command(station, Command::Stop),
+            Action::Drain(station) => self.command(station, Command::Drain),
+            Action::Undrain(station) => self.command(station, Command::Resume),
+            Action::Pause(station) => self.set_paused(station, true),
+            Action::Wake(station) => self.wake(station),
+            Action::Unavailable(station, group) => {
+                self.stations[station].unavailable.insert(group);
+                self.report(station, group, ResourceReport::Unavailable("link down".to_owned()));
+            }
+            Action::Available(station, group) => {
+                self.stations[station].unavailable.remove(&group);
+                self.report(station, group, ResourceReport::Available);
+            }
+            Action::BreakPlumbing(station, group) => {
+                self.stations[station].unpluggable.insert(group);
+            }
+            Action::RepairPlumbing(station, group) => {
+                self.stations[station].unpluggable.remove(&group);
+                self.report(station, group, ResourceReport::Available);
+            }
+            Action::UplinkDown(station) => self.stations[station].uplink = false,
+            Action::UplinkUp(station) => self.stations[station].uplink = true,
+            Action::Fault(rule) => self.fabric.add(rule),
+            Action::Repair(rule) => self.fabric.remove(rule),
+            Action::Heal => self.fabric.heal(),
+            Action::Configure(station, version) => {
+                let config = self.setup.config(version);
+                self.stations[station].config = Arc::clone(&config);
+                if self.stations[station].awake() {
+                    self.feed(station, Input::Configured(config));
+                }
+            }
+        }
+    }
+
+    /// Does something later.
+    pub fn plan(&mut self, at: Micros, action: Action) {
+        self.schedule(at, Happening::Act(action));
+    }
+
+    /// Lets somebody attack from `at` on.
+    pub fn attack(&mut self, at: Micros, attacker: Attacker) {
+        self.attacker = Some(attacker);
+        self.recording = true;
+        self.schedule(at, Happening::Attack);
+    }
+
+    /// Keeps frames for [`World::recorded`] without attacking anybody.
+    pub fn record_frames(&mut self) {
+        self.recording = true;
+    }
+
+    /// Delivers a datagram that no station sent.
+    pub fn inject(
+        &mut self,
+        at: Micros,
+        to: usize,
+        multicast: bool,
+        from: usize,
+        bytes: Arc<[u8]>,
+    ) {
+        let parcel = Parcel { source: address(from), multicast, bytes, frame: None };
+        self.schedule(at, Happening::Arrive { to, parcel });
+    }
+
+    /// The next thing that happens, unless it is later than `until`: then time
+    /// alone passes and the answer is false.
+    pub fn step(&mut self, until: Micros) -> bool {
+        let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= until) else {
+            self.now = self.now.max(until);
+            return false;
+        };
+        let at = entry.key().0;
+        let happening = entry.remove();
+        if at > self.now {
+            self.standing_still = 0;
+        }
+        self.now = self.now.max(at);
+        self.carry(happening);
+        true
+    }
+
+    /// What changed since the last call.
+    pub fn changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    fn schedule(&mut self, at: Micros, happening: Happening) {
+        // Attacks come last among simultaneous happenings, so that they cannot
+        // change the order of the others.
+        let rank = match &happening {
+            Happening::Arrive { parcel, .. } if parcel.frame.is_none() => 1,
+            Happening::Attack => 1,
+            Happening::Arrive { .. }
+            | Happening::Deadline { .. }
+            | Happening::Finish { .. }
+            | Happening::Expire { .. }
+            | Happening::Act(_) => 0,
+        };
+        self.serial += 1;
+        self.queue.insert((at.max(self.now), rank, self.serial), happening);
+    }
+
+    fn carry(&mut self, happening: Happening) {
+        match happening {
+            Happening::Arrive { to, parcel } => self.arrive(to, parcel),
+            Happening::Deadline { station, life } => self.deadline(station, life),
+            Happening::Finish { station, life, work } => self.finish(station, life, work),
+            Happening::Expire { station } => self.expire(station),
+            Happening::Act(action) => self.act(action),
+            Happening::Attack => self.carry_attack(),
+        }
+    }
+
+    // ---- processes -------------------------------------------------------
+
+    fn start(&mut self, station: usize, boot: Option<BootId>) {
+        if self.stations[station].process.is_some() {
+            return;
+        }
+        let now = self.now;
+        let node = self.setup.node_of(station);
+        let machine = &mut self.stations[station];
+        machine.lives += 1;
+        let boot = boot.unwrap_or(BootId(machine.dice.bits()));
+        let wall = Epoch::from_wall_clock(WALL_CLOCK_MS + machine.wall_clock + now / 1000);
+        let start = Start {
+            config: Arc::clone(&machine.config),
+            node,
+            boot,
+            seed: machine.dice.bits(),
+            epoch_floor: machine.disk.max(wall),
+            present: machine.kernel.groups().map(group_id).collect(),
+        };
+        let engine = Engine::new(machine.instant(now), start);
+        machine.process = Some(Process {
+            life: machine.lives,
+            engine,
+            boot,
+            paused: false,
+            stopping: false,
+            drained: false,
+            state: NodeState::Booting,
+            wake_at: None,
+            socket: VecDeque::new(),
+            finished: VecDeque::new(),
+            busy_until: BTreeMap::new(),
+            failed: std::collections::BTreeSet::new(),
+            received: VecDeque::new(),
+            started: now,
+            wakes: (0, 0),
+        });
+        self.feed(station, Input::Tick);
+        // The daemon looks at its interfaces before it takes part.
+        let blocked: Vec<usize> = self.stations[station].unavailable.iter().copied().collect();
+        for group in blocked {
+            self.report(station, group, ResourceReport::Unavailable("link down".to_owned()));
+        }
+    }
+
+    fn power_fail(&mut self, station: usize) {
+        self.stations[station].process = None;
+        let kernel = std::mem::take(&mut self.stations[station].kernel);
+        for group in Kernel::groups(&kernel) {
+            self.lost(station, group, Left::PowerFailed);
+        }
+    }
+
+    fn set_paused(&mut self, station: usize, paused: bool) {
+        if let Some(process) = &mut self.stations[station].process {
+            process.paused = paused;
+        }
+    }
+
+    fn wake(&mut self, station: usize) {
+        let Some(process) = &mut self.stations[station].process else { return };
+        if !std::mem::replace(&mut process.paused, false) {
+            return;
+        }
+        let life = process.life;
+        // The loop may see its timer or its sockets first; both must be right.
+        let timer_first = self.stations[station].dice.chance(500);
+        if timer_first {
+            self.feed(station, Input::Tick);
+        }
+        while let Some(process) = self.stations[station].process_of(life)
+            && let Some(parcel) = process.socket.pop_front()
+        {
+            self.receive(station, parcel);
+        }
+        while let Some(process) = self.stations[station].process_of(life)
+            && let Some(work) = process.finished.pop_front()
+        {
+            self.finish(station, life, work);
+        }
+        if self.stations[station].awake() {
+            self.feed(station, Input::Tick);
+        }
+    }
+
+    fn command(&mut self, station: usize, command: Command) {
+        let Some(process) = &mut self.stations[station].process else { return };
+        match command {
+            Command::Stop => process.stopping = true,
+            Command::Drain => process.drained = true,
+            Command::Resume => process.drained = false,
+        }
+        if !process.paused {
+            self.feed(station, Input::Operator(command));
+        }
+    }
+
+    fn report(&mut self, station: usize, group: usize, report: ResourceReport) {
+        if self.stations[station].awake() {
+            self.feed(station, Input::Resource { group: group_id(group), report });
+        }
+    }
+
+    // ---- inputs ----------------------------------------------------------
+
+    fn arrive(&mut self, to: usize, parcel: Parcel) {
+        let limit = self.setup.socket_buffer;
+        match &mut self.stations[to].process {
+            None => {}
+            // An attacker's datagrams do not count here: what a full buffer
+            // loses is the socket filter's business, not the engine's.
+            Some(process) if process.paused => {
+                let waiting = process.socket.iter().filter(|other| other.frame.is_some()).count();
+                let room = parcel.frame.is_none() || waiting < limit;
+                process.socket.extend(room.then_some(parcel));
+            }
+            Some(_) => self.receive(to, parcel),
+        }
+    }
+
+    fn receive(&mut self, station: usize, parcel: Parcel) {
+        if let (Some(frame), Some(process), true) =
+            (parcel.frame, &mut self.stations[station].process, self.recording)
+        {
+            if process.received.len() == RECEIVED {
+                process.received.pop_front();
+            }
+            process.received.push_back(frame);
+        }
+        let Parcel { source, multicast, bytes, .. } = parcel;
+        let datagram = Datagram { source, multicast, bytes: bytes.to_vec() };
+        self.feed(station, Input::Datagram(datagram));
+    }
+
+    fn deadline(&mut self, station: usize, life: u64) {
+        let now = self.now;
+        let Some(process) = self.stations[station].process_of(life) else { return };
+        if process.wake_at != Some(now) || process.paused {
+            return;
+        }
+        process.wake_at = None;
+        let second = now / 1_000_000;
+        process.wakes =
+            if process.wakes.0 == second { (second, process.wakes.1 + 1) } else { (second, 1) };
+        let wakes = process.wakes.1;
+        self.standing_still += 1;
+        if wakes > WAKES_A_SECOND || self.standing_still > 200 {
+            let text = format!("s{station} spins: {wakes} wake-ups in this second");
+            self.changes.push(Change::Broken(text));
+        }
+        self.feed(station, Input::Tick);
+    }
+
+    /// One input, everything it leads to at once, and the next deadline.
+    fn feed(&mut self, station: usize, input: Input) {
+        let instant = self.stations[station].instant(self.now);
+        let Some(mut process) = self.stations[station].process.take() else { return };
+        let mut inputs = VecDeque::from([input]);
+        let mut ended = false;
+        let mut rounds = 0;
+        while let Some(input) = inputs.pop_front() {
+            process.engine.handle(instant, input);
+            while let Some(output) = process.engine.poll() {
+                rounds += 1;
+                ended |= self.obey(station, &mut process, output, &mut inputs);
+                if rounds > 100_000 {
+                    let text = format!("s{station} never stops giving orders");
+                    self.changes.push(Change::Broken(text));
+                    return;
+                }
+            }
+        }
+        if ended {
+            self.exited(station);
+            return;
+        }
+        self.set_alarm(station, &mut process);
+        self.stations[station].process = Some(process);
+    }
+
+    fn set_alarm(&mut self, station: usize, process: &mut Process) {
+        let Some(deadline) = process.engine.next_deadline() else { return };
+        let machine = &mut self.stations[station];
+        let due = machine.world_time(deadline).max(self.now);
+        let (least, most) = self.setup.lateness;
+        // An alarm that is already set for the same deadline stays.
+        if process.wake_at.is_some_and(|at| at >= due + least && at <= due + most) {
+            return;
+        }
+        let at = due + machine.dice.between(least, most);
+        process.wake_at = Some(at);
+        let life = process.life;
+        self.schedule(at, Happening::Deadline { station, life });
+    }
+
+    fn exited(&mut self, station: usize) {
+        self.timeline.tell(self.now, Some(station), || "exits".to_owned());
+        let kept: Vec<usize> = self.stations[station].kernel.groups().collect();
+        if !kept.is_empty() {
+            let text = format!("s{station} says it has stopped but still holds {kept:?}");
+            self.changes.push(Change::Broken(text));
+        }
+        self.changes.push(Change::Exited(station));
+    }
+
+    // ---- orders ----------------------------------------------------------
+
+    /// Carries one order out; true when the process is to end.
+    fn obey(
+        &mut self,
+        station: usize,
+        process: &mut Process,
+        output: Output,
+        inputs: &mut VecDeque<Input>,
+    ) -> bool {
+        self.write_down(station, &output);
+        match output {
+            Output::Send(transmit) => {
+                let left = self.stations[station].uplink;
+                if let Some(seq) = transmit.seq {
+                    inputs.push_back(Input::Sent { seq, left });
+                }
+                if left {
+                    self.send(station, process.life, &transmit);
+                }
+            }
+            Output::Plumb { group, lifetime } => {
+                self.check_lifetime(station, lifetime.map(micros));
+                if let Some(group) = self.known(station, &group.id) {
+                    let work = Work::Plumb { group, lifetime: lifetime.map(micros) };
+                    self.begin(station, process, work);
+                }
+            }
+            Output::Unplumb { group } => {
+                if let Some(group) = self.known(station, &group) {
+                    self.begin(station, process, Work::Unplumb { group });
+                }
+            }
+            Output::Renew { lifetime } => {
+                self.check_lifetime(station, Some(micros(lifetime)));
+                let until = self.end_of_life(station, micros(lifetime));
+                self.stations[station].kernel.renew(until);
+                self.schedule(until, Happening::Expire { station });
+            }
+            Output::Notify { group } => {
+                if let Some(index) = self.known(station, &group)
+                    && !self.stations[station].kernel.has(index)
+                {
+                    let text = format!("s{station} tells neighbours it has {group}: it has not");
+                    self.changes.push(Change::Broken(text));
+                }
+            }
+            Output::Silence { .. } => {}
+            Output::StoreEpoch(epoch) => self.begin(station, process, Work::Store(epoch)),
+            Output::WantBoot => {
+                let boot = BootId(self.stations[station].dice.bits());
+                process.boot = boot;
+                inputs.push_back(Input::Boot(boot));
+            }
+            Output::Event(event) => self.event(station, process, event),
+            Output::Stopped => return true,
+        }
+        false
+    }
+
+    fn known(&mut self, station: usize, id: &GroupId) -> Option<usize> {
+        let position = group_position(id).filter(|group| *group < self.holders.len());
+        if position.is_none() {
+            self.changes.push(Change::Broken(format!("s{station} names no group of ours: {id}")));
+        }
+        position
+    }
+
+    fn check_lifetime(&mut self, station: usize, lifetime: Option<Micros>) {
+        if lifetime != self.setup.valid_lifetime() {
+            let text = format!("s{station} orders a lifetime of {lifetime:?} µs");
+            self.changes.push(Change::Broken(text));
+        }
+    }
+
+    fn end_of_life(&mut self, station: usize, lifetime: Micros) -> Micros {
+        self.now + lifetime + self.stations[station].dice.between(0, KERNEL_LATE)
+    }
+
+    /// Gives a job to the workers: jobs of one group end in the order given.
+    fn begin(&mut self, station: usize, process: &mut Process, work: Work) {
+        let (queue, span) = match &work {
+            Work::Plumb { group, .. } | Work::Unplumb { group } => (*group, self.setup.plumbing),
+            Work::Store(_) => (usize::MAX, self.setup.storing),
+        };
+        let earliest = process.busy_until.get(&queue).copied().unwrap_or(0);
+        let end = (self.now + self.stations[station].dice.span(span)).max(earliest);
+        process.busy_until.insert(queue, end);
+        let life = process.life;
+        self.schedule(end, Happening::Finish { station, life, work });
+    }
+
+    fn finish(&mut self, station: usize, life: u64, work: Work) {
+        // A dead process's jobs die with it, a paused one's wait.
+        let Some(process) = self.stations[station].process_of(life) else { return };
+        if process.paused {
+            process.finished.push_back(work);
+            return;
+        }
+        let answer = match work {
+            Work::Plumb { group, lifetime } => self.plumb(station, group, lifetime),
+            Work::Unplumb { group } => {
+                if self.stations[station].kernel.take(group) {
+                    self.lost(station, group, Left::Unplumbed);
+                }
+                Input::Resource { group: group_id(group), report: ResourceReport::Down }
+            }
+            Work::Store(epoch) => {
+                let disk = &mut self.stations[station].disk;
+                *disk = epoch.max(*disk);
+                Input::EpochStored(epoch)
+            }
+        };
+        self.feed(station, answer);
+    }
+
+    fn plumb(&mut self, station: usize, group: usize, lifetime: Option<Micros>) -> Input {
+        let machine = &mut self.stations[station];
+        let broken = machine.unpluggable.contains(&group) || machine.unavailable.contains(&group);
+        let report = if broken {
+            if let Some(process) = &mut machine.process {
+                process.failed.insert(group);
+            }
+            if machine.kernel.take(group) {
+                self.lost(station, group, Left::Unplumbed);
+            }
+            ResourceReport::Failed("no such device".to_owned())
+        } else {
+            let until = lifetime.map(|lifetime| self.end_of_life(station, lifetime));
+            if self.stations[station].kernel.put(group, until) {
+                self.gained(station, group);
+            }
+            if let Some(until) = until {
+                self.schedule(until, Happening::Expire { station });
+            }
+            ResourceReport::Up
+        };
+        Input::Resource { group: group_id(group), report }
+    }
+
+    fn expire(&mut self, station: usize) {
+        let gone = self.stations[station].kernel.expire(self.now);
+        if !gone.is_empty() && self.stations[station].awake() {
+            let text = format!("s{station} let the lifetime of {gone:?} run out while it lives");
+            self.changes.push(Change::Broken(text));
+        }
+        for group in gone {
+            self.lost(station, group, Left::Expired);
+        }
+    }
+
+    fn gained(&mut self, station: usize, group: usize) {
+        self.timeline.tell(self.now, Some(station), || format!("+ g{group} on the interface"));
+        self.holders[group] = self.holders[group].with(station);
+        self.changes.push(Change::Gained { station, group });
+    }
+
+    fn lost(&mut self, station: usize, group: usize, left: Left) {
+        self.timeline.tell(self.now, Some(station), || format!("- g{group} {left:?}"));
+        self.holders[group] = self.holders[group].without(station);
+        self.changes.push(Change::Lost { station, group, left });
+    }
+
+    fn event(&mut self, station: usize, process: &mut Process, event: Event) {
+        self.timeline.tell(self.now, Some(station), || format!("{event:?}"));
+        if let Event::StateChanged { state, reason, .. } = event {
+            let before = std::mem::replace(&mut process.state, state);
+            self.changes.push(Change::State { station, before, after: state, reason });
+        } else if let Event::GroupUp { group, epoch } = event
+            && let Some(group) = self.known(station, &group)
+        {
+            self.changes.push(Change::Fenced { station, group, epoch });
+        }
+    }
+
+    // ---- frames ----------------------------------------------------------
+
+    fn send(&mut self, station: usize, life: u64, transmit: &Transmit) {
+        let count = self.stations.len();
+        self.frames += 1;
+        let bytes = Arc::clone(&transmit.frame);
+        self.record(station, life, &bytes);
+        let multicast = transmit.to == Destination::Multicast;
+        let receivers = match transmit.to {
+            Destination::Multicast => (0..count).collect::<Stations>().without(station),
+            Destination::Unicast(to) => station_at(to, count).into_iter().collect(),
+        };
+        for to in receivers.iter() {
+            let packet = Packet { from: station, to, multicast };
+            for at in self.fabric.carry(self.now, packet) {
+                let parcel = Parcel {
+                    source: address(station),
+                    multicast,
+                    bytes: Arc::clone(&bytes),
+                    frame: Some(self.frames),
+                };
+                self.schedule(at, Happening::Arrive { to, parcel });
+            }
+        }
+    }
+
+    fn record(&mut self, station: usize, life: u64, bytes: &Arc<[u8]>) {
+        if !self.recording {
+            return;
+        }
+        let (id, at, bytes) = (self.frames, self.now, Arc::clone(bytes));
+        let recorded = Recorded { id, station, life, at, bytes };
+        if id % 16 == 0 && self.archive.len() < 4_000 {
+            self.archive.push(recorded.clone());
+        }
+        if self.recorded.len() == 2_000 {
+            self.recorded.pop_front();
+        }
+        self.recorded.push_back(recorded);
+    }
+
+    fn carry_attack(&mut self) {
+        let Some(mut attacker) = self.attacker.take() else { return };
+        for (at, to, parcel) in attacker.strike(self) {
+            let size = parcel.bytes.len();
+            self.timeline.tell(self.now, Some(to), || format!("attacked with {size} bytes"));
+            self.schedule(at, Happening::Arrive { to, parcel });
+        }
+        let next = attacker.next_strike(self.now);
+        self.attacker = Some(attacker);
+        self.schedule(next, Happening::Attack);
+    }
+
+    // ---- notes -----------------------------------------------------------
+
+    fn write_down(&mut self, station: usize, output: &Output) {
+        if self.outputs.is_none() && self.doings.is_none() && !self.timeline.is_on() {
+            return;
+        }
+        let now = self.now;
+        if let Some(log) = &mut self.outputs {
+            let mut line = String::new();
+            let _ = writeln!(line, "{now} s{station} {output:?}");
+            log.extend_from_slice(line.as_bytes());
+        }
+        let text = summary(output);
+        if let (Some(doings), Some(what)) = (&mut self.doings, &text) {
+            doings.push(Doing { at: now, station, what: what.clone() });
+        }
+        if let Some(text) = text {
+            self.timeline.tell(now, Some(station), || text);
+        }
+    }
+}
+
+fn new_station(setup: &Setup, station: usize) -> Station {
+    let mut dice = Random::labelled(setup.seed, &[0x57a7, station as u64]);
+    Station {
+        // Hours apart, and never near zero.
+        clock: 1_000_000_000 + dice.between(0, 100_000_000_000),
+        wall_clock: dice.between(0, 5_000),
+        config: setup.config(1),
+        kernel: Kernel::default(),
+        disk: Epoch(0),
+        process: None,
+        lives: 0,
+        uplink: true,
+        unavailable: std::collections::BTreeSet::new(),
+        unpluggable: std::collections::BTreeSet::new(),
+        dice,
+    }
+}
