@@ -8,11 +8,14 @@
 //! Start reading at [`engine::Engine`]. The rules (W1–W8, O1–O10, F1–F4) are
 //! written down in `docs/PROTOCOL.md`.
 
+mod bits;
 pub mod config;
 pub mod engine;
 pub mod event;
 pub mod identity;
 pub mod input;
 pub mod output;
+pub mod placement;
 pub mod status;
 pub mod time;
+pub mod wire;
