@@ -7,13 +7,13 @@ use std::time::Duration;
 use vippy_core::status::{NodeReason, NodeState};
 use vippy_core::time::micros;
 use vippy_tests::sim::Micros;
+use vippy_tests::sim::change::{Action, Change};
 use vippy_tests::sim::cluster::{GroupPlan, Setup, Timing};
 use vippy_tests::sim::fabric::{Effect, Rule, Stations};
+use vippy_tests::sim::notes::{Doing, Notes};
 use vippy_tests::sim::referee::Violation;
 use vippy_tests::sim::scenario;
 use vippy_tests::sim::simulation::Simulation;
-use vippy_tests::sim::change::{Action, Change};
-use vippy_tests::sim::notes::{Doing, Notes};
 
 /// A cluster under test; tells its story when the test fails.
 struct Lan {
@@ -112,7 +112,7 @@ impl Lan {
     }
 
     fn state(&self, station: usize) -> (NodeState, NodeReason) {
-        let status = self.simulation.world.status(station).unwrap();
+        let status = self.simulation.world.status(station).expect("a running process");
         (status.node.state, status.node.reason)
     }
 }

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Parser;
-use vippy_tests::sim::scenario::{self, Failure, Plan, Report};
 use vippy_tests::sim::notes::Notes;
+use vippy_tests::sim::scenario::{self, Failure, Plan, Report};
 
 /// Runs clusters in virtual time and checks the invariants after every step.
 #[derive(Parser)]

@@ -14,9 +14,9 @@ use zeroize::Zeroizing;
 use super::Micros;
 use super::cluster::{Setup, node_name};
 use super::fabric::address;
+use super::notes::Recorded;
 use super::random::Random;
 use super::station::Parcel;
-use super::notes::Recorded;
 use super::world::World;
 
 /// Which frames are replayed.

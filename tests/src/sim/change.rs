@@ -106,4 +106,3 @@ pub enum Change {
     /// An engine did what no engine may ever do.
     Broken(String),
 }
-

@@ -14,6 +14,7 @@ pub mod attacker;
 pub mod change;
 pub mod cluster;
 pub mod fabric;
+pub mod frames;
 pub mod notes;
 pub mod random;
 pub mod referee;

@@ -62,4 +62,3 @@ pub(super) fn summary(output: &Output) -> Option<String> {
         Output::Send(Transmit { seq: None, .. }) | Output::Event(_) => None,
     }
 }
-

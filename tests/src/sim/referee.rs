@@ -11,10 +11,10 @@ use vippy_core::identity::Epoch;
 use vippy_core::status::{NodeState, Status};
 
 use super::Micros;
+use super::change::{Action, Change, Left};
 use super::cluster::{Setup, node_name};
 use super::fabric::{Effect, Stations};
 use super::station::Process;
-use super::change::{Action, Change, Left};
 use super::world::World;
 
 /// An invariant that did not hold.

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use super::Micros;
 use super::attacker::{Attacker, Replays};
+use super::change::Action;
 use super::cluster::{GroupPlan, Setup, Timing};
 use super::fabric::{Effect, Rule, Stations};
+use super::notes::{Doing, Notes};
 use super::random::Random;
 use super::referee::Violation;
 use super::simulation::Simulation;
-use super::change::Action;
-use super::notes::{Doing, Notes};
 
 /// Lines of story that a failure tells.
 const STORY: usize = 400;

@@ -5,10 +5,10 @@ use std::time::Duration;
 use vippy_core::time::micros;
 
 use super::Micros;
-use super::cluster::Setup;
-use super::referee::{Referee, Violation};
 use super::change::{Action, Change};
+use super::cluster::Setup;
 use super::notes::Notes;
+use super::referee::{Referee, Violation};
 use super::world::World;
 
 /// A judged world.
