@@ -149,7 +149,10 @@ impl Referee {
             }
             Change::Lost { station, group, left } => {
                 self.held[group] = self.held[group].without(station);
-                self.judge_movement(world, station, group, "lost")?;
+                // What the dead and the paused had left is not a move.
+                if world.stations[station].awake() {
+                    self.judge_movement(world, station, group, "lost")?;
+                }
                 if left == Left::Unplumbed {
                     self.judge_gap(world, station, group)?;
                 }
@@ -539,13 +542,13 @@ fn takes_part(state: NodeState) -> bool {
 }
 
 fn available(world: &World, station: usize, group: usize) -> bool {
-    let machine = &world.stations[station];
-    !machine.unavailable.contains(&group) && !machine.unpluggable.contains(&group)
+    !world.stations[station].unavailable.contains(&group)
 }
 
-/// Available, and nothing has failed there that a daemon may remember.
+/// Available, and nothing fails there or has failed that a daemon may remember.
 fn can_hold(world: &World, station: usize, group: usize) -> bool {
     available(world, station, group)
+        && !world.stations[station].unpluggable.contains(&group)
         && process(world, station).is_some_and(|p| !p.failed.contains(&group))
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use vippy_core::config::Config;
 use vippy_core::engine::Engine;
 use vippy_core::identity::{BootId, Epoch};
+use vippy_core::input::Input;
 use vippy_core::status::NodeState;
 use vippy_core::time::Instant;
 
@@ -89,6 +90,8 @@ pub struct Process {
     pub wake_at: Option<Micros>,
     /// What came while it was paused, oldest first.
     pub socket: VecDeque<Parcel>,
+    /// Signals, commands and kernel news that came while it was paused.
+    pub pending: VecDeque<Input>,
     /// Finished work it could not be told of while it was paused.
     pub finished: VecDeque<Work>,
     /// When the last job for a group ends: jobs of one group keep their order.

@@ -154,9 +154,7 @@ impl World {
             Action::Configure(station, version) => {
                 let config = self.setup.config(version);
                 self.stations[station].config = Arc::clone(&config);
-                if self.stations[station].awake() {
-                    self.feed(station, Input::Configured(config));
-                }
+                self.tell(station, Input::Configured(config));
             }
         }
     }
@@ -271,6 +269,7 @@ impl World {
             state: NodeState::Booting,
             wake_at: None,
             socket: VecDeque::new(),
+            pending: VecDeque::new(),
             finished: VecDeque::new(),
             busy_until: BTreeMap::new(),
             failed: std::collections::BTreeSet::new(),
@@ -317,6 +316,11 @@ impl World {
             self.receive(station, parcel);
         }
         while let Some(process) = self.stations[station].process_of(life)
+            && let Some(input) = process.pending.pop_front()
+        {
+            self.feed(station, input);
+        }
+        while let Some(process) = self.stations[station].process_of(life)
             && let Some(work) = process.finished.pop_front()
         {
             self.finish(station, life, work);
@@ -333,14 +337,19 @@ impl World {
             Command::Drain => process.drained = true,
             Command::Resume => process.drained = false,
         }
-        if !process.paused {
-            self.feed(station, Input::Operator(command));
-        }
+        self.tell(station, Input::Operator(command));
     }
 
     fn report(&mut self, station: usize, group: usize, report: ResourceReport) {
-        if self.stations[station].awake() {
-            self.feed(station, Input::Resource { group: group_id(group), report });
+        self.tell(station, Input::Resource { group: group_id(group), report });
+    }
+
+    /// An input now, or as soon as the process goes on.
+    fn tell(&mut self, station: usize, input: Input) {
+        match &mut self.stations[station].process {
+            Some(process) if process.paused => process.pending.push_back(input),
+            Some(_) => self.feed(station, input),
+            None => {}
         }
     }
 

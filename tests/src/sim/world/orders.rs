@@ -203,6 +203,10 @@ impl World {
         let bytes = Arc::clone(&transmit.frame);
         self.record(station, life, &bytes);
         let multicast = transmit.to == Destination::Multicast;
+        if multicast && !self.setup.multicast {
+            let text = format!("s{station} sends multicast, but has no chat group");
+            self.changes.push(Change::Broken(text));
+        }
         let receivers = match transmit.to {
             Destination::Multicast => (0..count).collect::<Stations>().without(station),
             Destination::Unicast(to) => station_at(to, count).into_iter().collect(),
