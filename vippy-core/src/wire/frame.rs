@@ -59,7 +59,7 @@ pub struct Frame {
     pub body: Body,
     /// The key it was signed with.
     pub key: KeyId,
-    /// First 8 bytes of its tag: tells two frames of one `seq` apart (W1).
+    /// See [`fingerprint`].
     pub fingerprint: [u8; 8],
     /// Forwarded by a third node (W2); the one fact outside the tag.
     pub relayed: bool,
@@ -115,11 +115,16 @@ pub fn open(datagram: &[u8], keys: &Keyring) -> Result<Frame, RejectReason> {
     if !keys.verify(key, signed, tag) {
         return Err(RejectReason::Forged);
     }
-    let mut fingerprint = [0; 8];
-    fingerprint.copy_from_slice(&tag[..8]);
+    let fingerprint = fingerprint(datagram);
     decode(signed)
         .map(|(header, body)| Frame { header, body, key, fingerprint, relayed: mark == RELAYED })
         .map_err(|_| RejectReason::Malformed)
+}
+
+/// First 8 bytes of a frame's tag: tells two frames of one number apart (W1).
+pub fn fingerprint(frame: &[u8]) -> [u8; 8] {
+    let tag = frame.len().checked_sub(TAG + 1).and_then(|start| frame.get(start..start + 8));
+    tag.and_then(|bytes| bytes.try_into().ok()).unwrap_or_default()
 }
 
 /// A copy of a received datagram with the relay mark set (W2).
