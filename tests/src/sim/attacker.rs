@@ -140,7 +140,6 @@ fn frames_under_another_key(setup: &Setup) -> Vec<Arc<[u8]>> {
         config: Arc::new(config),
         node: node_name(0),
         boot: BootId(0x00f0_4e16),
-        seed: setup.seed,
         epoch_floor: Epoch::from_wall_clock(1),
         present: std::collections::BTreeSet::new(),
     };

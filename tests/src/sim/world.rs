@@ -254,7 +254,6 @@ impl World {
             config: Arc::clone(&machine.config),
             node,
             boot,
-            seed: machine.dice.bits(),
             epoch_floor: machine.disk.max(wall),
             present: machine.kernel.groups().map(group_id).collect(),
         };
