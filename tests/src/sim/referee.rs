@@ -146,6 +146,10 @@ impl Referee {
                 self.gained.insert((station, group), world.now());
                 self.judge_movement(world, station, group, "took")?;
                 self.judge_exclusive(world, station, group)?;
+                // It came late, after a fence time: the others need time to hear.
+                if !self.rest && is_exclusive(world, group) {
+                    self.changed = world.now();
+                }
             }
             Change::Lost { station, group, left } => {
                 self.held[group] = self.held[group].without(station);
@@ -266,7 +270,7 @@ impl Referee {
 
     /// Invariant 2: an exclusive group has never two holders.
     fn judge_exclusive(&self, world: &World, taker: usize, group: usize) -> Result<(), Violation> {
-        if !world.setup.groups.get(group).is_some_and(|plan| plan.exclusive) {
+        if !is_exclusive(world, group) {
             return Ok(());
         }
         let patience = self.settling(world);
@@ -289,7 +293,7 @@ impl Referee {
 
     /// Invariant 2: a planned move leaves no gap.
     fn judge_gap(&self, world: &World, station: usize, group: usize) -> Result<(), Violation> {
-        let exclusive = world.setup.groups.get(group).is_none_or(|plan| plan.exclusive);
+        let exclusive = is_exclusive(world, group);
         let planned = self.window.as_ref().is_some_and(|window| window.planned);
         if exclusive || !planned || !self.held[group].and(world.awake()).is_empty() {
             return Ok(());
@@ -379,10 +383,21 @@ impl Referee {
             }
             return Ok(());
         }
+        if world.now() < self.acted + self.fencing(world) && self.awaits_fence(world) {
+            return Ok(());
+        }
         self.judge_holders(world)?;
         self.rest = true;
         self.window = Some(Window { strict: true, allowed: BTreeSet::new(), planned: true });
         Ok(())
+    }
+
+    /// Whether an exclusive group has no holder (yet): its last one may have
+    /// fallen silent, and its fence time must run out before the next one takes it.
+    fn awaits_fence(&self, world: &World) -> bool {
+        let up = world.awake();
+        let mut groups = world.setup.groups.iter().enumerate();
+        groups.any(|(group, plan)| plan.exclusive && self.held[group].and(up).is_empty())
     }
 
     /// Invariant 1, and that ownership is a function of who is there (O1, O2).
@@ -433,7 +448,12 @@ impl Referee {
         if active.is_empty() {
             return Ok(());
         }
-        if !active.contains(holder) {
+        let draining = process(world, holder).is_some_and(|p| p.state == NodeState::Draining);
+        if !active.contains(holder) && !draining {
+            // Active, but something failed there once: it may or may not refuse.
+            return Ok(());
+        }
+        if draining {
             let text = format!("g{group} is held by s{holder} although {active:?} are active");
             return broken(world, "O3: a worse tier holds", text);
         }
@@ -495,6 +515,12 @@ impl Referee {
         timing.stale() + 2 * timing.interval() + self.slack(world)
     }
 
+    /// Time after a change until an exclusive group must have a new holder.
+    fn fencing(&self, world: &World) -> Micros {
+        let fence = world.setup.valid_lifetime().unwrap_or(0) + 300_000;
+        self.settling(world) + fence
+    }
+
     /// What the machines and the wire add to the protocol's own times.
     fn slack(&self, world: &World) -> Micros {
         let setup = &world.setup;
@@ -550,6 +576,10 @@ fn can_hold(world: &World, station: usize, group: usize) -> bool {
     available(world, station, group)
         && !world.stations[station].unpluggable.contains(&group)
         && process(world, station).is_some_and(|p| !p.failed.contains(&group))
+}
+
+fn is_exclusive(world: &World, group: usize) -> bool {
+    world.setup.groups.get(group).is_some_and(|plan| plan.exclusive)
 }
 
 fn can_talk(world: &World, one: usize, other: usize, up: Stations) -> bool {

@@ -149,6 +149,9 @@ impl World {
             ResourceReport::Failed("no such device".to_owned())
         } else {
             let until = lifetime.map(|lifetime| self.end_of_life(station, lifetime));
+            if let Some(process) = &mut self.stations[station].process {
+                process.failed.remove(&group);
+            }
             if self.stations[station].kernel.put(group, until) {
                 self.gained(station, group);
             }
@@ -203,11 +206,9 @@ impl World {
         let bytes = Arc::clone(&transmit.frame);
         self.record(station, life, &bytes);
         let multicast = transmit.to == Destination::Multicast;
-        if multicast && !self.setup.multicast {
-            let text = format!("s{station} sends multicast, but has no chat group");
-            self.changes.push(Change::Broken(text));
-        }
         let receivers = match transmit.to {
+            // Without a chat group there is no socket that could carry it.
+            Destination::Multicast if !self.setup.multicast => Stations::NONE,
             Destination::Multicast => (0..count).collect::<Stations>().without(station),
             Destination::Unicast(to) => station_at(to, count).into_iter().collect(),
         };
