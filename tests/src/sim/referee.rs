@@ -187,7 +187,8 @@ impl Referee {
             (0..self.held.len()).filter(has).collect::<Vec<_>>()
         };
         match action {
-            Action::Start(_) => {}
+            // It adopts what it finds, and gives up what others took meanwhile.
+            Action::Start(station) => self.allow(of(station), true),
             Action::Crash(station) | Action::PowerFail(station) => {
                 self.stopping.remove(&station);
                 self.allow(of(station), false);

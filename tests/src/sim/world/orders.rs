@@ -164,9 +164,17 @@ impl World {
     }
 
     pub(super) fn expire(&mut self, station: usize) {
-        let gone = self.stations[station].kernel.expire(self.now);
-        if !gone.is_empty() && self.stations[station].awake() {
-            let text = format!("s{station} let the lifetime of {gone:?} run out while it lives");
+        let machine = &mut self.stations[station];
+        let gone = machine.kernel.expire(self.now);
+        // A process that found them as it started may still be putting them on anew.
+        let busy = |process: &Process, group: &usize| {
+            process.busy_until.get(group).is_some_and(|until| *until > self.now)
+        };
+        let neglected = machine.process.as_ref().filter(|process| !process.paused);
+        if let Some(process) = neglected
+            && let Some(group) = gone.iter().find(|group| !busy(process, group))
+        {
+            let text = format!("s{station} let the lifetime of g{group} run out while it lives");
             self.changes.push(Change::Broken(text));
         }
         for group in gone {
