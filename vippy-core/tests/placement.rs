@@ -1,6 +1,5 @@
 //! Evenness and movement of succession lists (O2), over every subset of nodes.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::sync::Arc;
 use std::time::Duration;
