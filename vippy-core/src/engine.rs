@@ -164,10 +164,13 @@ impl Engine {
     /// Earlier does no harm.
     pub fn next_deadline(&self) -> Option<Instant> {
         let speak = self.may_speak().then(|| self.speaker.due(self.timing.acting().interval));
+        // Booting cannot end while no frame leaves: nothing is due at its end.
+        let held_up = self.asleep || self.burnt;
+        let standing = self.standing.next_deadline().filter(|_| !held_up);
         let deadlines = [
             speak,
             self.members.next_deadline(),
-            self.standing.next_deadline(),
+            standing,
             self.holdings.next_deadline(),
             self.fence.next_deadline(),
             self.ranking.next_deadline(),
