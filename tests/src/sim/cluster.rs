@@ -90,6 +90,9 @@ pub struct Setup {
     pub storing: (Micros, Micros),
     /// How late a process wakes after a deadline.
     pub lateness: (Micros, Micros),
+    /// Whether a process that goes on after a pause always sees its timer
+    /// before its sockets; otherwise either may come first.
+    pub timer_first: bool,
     /// Datagrams that wait for a paused process.
     pub socket_buffer: usize,
     /// How long a stopping node waits for takers.
@@ -113,6 +116,7 @@ impl Setup {
             plumbing: (500, 3_000),
             storing: (100, 4_000),
             lateness: (0, 200),
+            timer_first: false,
             socket_buffer: 64,
             stop_timeout: Duration::from_secs(5),
             lifetime: Lifetime::Auto,

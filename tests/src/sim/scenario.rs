@@ -120,23 +120,26 @@ pub fn compare(seed: u64) -> Result<Report, Failure> {
     // A daemon that wakes late may notice a deadline when any datagram wakes it:
     // true of life, but not what this compares.
     plan.setup.lateness = (0, 0);
+    plan.setup.timer_first = true;
     let doings = |attacked: bool| {
-        let notes = Notes { doings: true, timeline: STORY, ..Notes::default() };
+        let notes = Notes { doings: true, timeline: 100_000, ..Notes::default() };
         let mut simulation = Simulation::new(plan.setup.clone(), notes);
         if attacked {
             besiege(&mut simulation, Replays::Known);
             simulation.referee.patient = false;
         }
         let report = drive(&plan, &mut simulation)?;
-        let story = simulation.world.timeline.to_string();
-        Ok((report, simulation.world.doings.take().unwrap_or_default(), story))
+        let doings = simulation.world.doings.take().unwrap_or_default();
+        Ok((report, doings, simulation.world.timeline))
     };
     let (report, calm, _) = doings(false)?;
-    let (_, attacked, story) = doings(true)?;
+    let (_, attacked, timeline) = doings(true)?;
     match difference(&calm, &attacked) {
         None => Ok(report),
-        Some(what) => {
-            let what = format!("invariant 5: an attacker changed something: {what}");
+        Some((at, text)) => {
+            let what = format!("invariant 5: an attacker changed something: {text}");
+            let before = 2 * plan.setup.timing.stale();
+            let story = timeline.between(at.saturating_sub(before), at);
             Err(Failure { seed, what, setup: describe(&plan), story })
         }
     }
@@ -162,16 +165,22 @@ fn besiege(simulation: &mut Simulation, replays: Replays) {
     simulation.referee.patient = true;
 }
 
-fn difference(calm: &[Doing], attacked: &[Doing]) -> Option<String> {
+/// The first difference, with what was done around it.
+fn difference(calm: &[Doing], attacked: &[Doing]) -> Option<(Micros, String)> {
     let pairs = calm.iter().zip(attacked);
-    let differs = pairs.into_iter().find(|(one, other)| one != other);
-    match differs {
-        Some((one, other)) => Some(format!("without: {one:?}, with: {other:?}")),
-        None if calm.len() != attacked.len() => {
-            Some(format!("{} doings without, {} with", calm.len(), attacked.len()))
-        }
-        None => None,
+    let same = pairs.take_while(|(one, other)| one == other).count();
+    if same == calm.len() && same == attacked.len() {
+        return None;
     }
+    let from = same.saturating_sub(4);
+    let part = |doings: &[Doing]| {
+        let lines = doings.iter().skip(from).take(12);
+        let lines = lines.map(|d| format!("\n    {:>12} s{} {}", d.at, d.station, d.what));
+        lines.collect::<String>()
+    };
+    let at = |doings: &[Doing]| doings.get(same).map_or(0, |doing| doing.at);
+    let text = format!("\n  without:{}\n  with:{}", part(calm), part(attacked));
+    Some((at(calm).max(at(attacked)), text))
 }
 
 fn drive(plan: &Plan, simulation: &mut Simulation) -> Result<Report, Failure> {

@@ -12,7 +12,7 @@ use super::Micros;
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
     capacity: usize,
-    lines: VecDeque<String>,
+    lines: VecDeque<(Micros, String)>,
     forgotten: u64,
 }
 
@@ -32,6 +32,12 @@ impl Timeline {
         self.capacity > 0
     }
 
+    /// The lines from `from` to `to`.
+    pub fn between(&self, from: Micros, to: Micros) -> String {
+        let lines = self.lines.iter().filter(|(at, _)| (from..=to).contains(at));
+        lines.map(|(_, line)| format!("{line}\n")).collect()
+    }
+
     /// Adds a line; `text` is only asked when recording.
     pub fn tell(&mut self, now: Micros, who: Option<usize>, text: impl FnOnce() -> String) {
         if !self.is_on() {
@@ -47,7 +53,7 @@ impl Timeline {
             None => write!(line, "----"),
         };
         line.push_str(&text());
-        self.lines.push_back(line);
+        self.lines.push_back((now, line));
     }
 }
 
@@ -56,7 +62,7 @@ impl fmt::Display for Timeline {
         if self.forgotten > 0 {
             writeln!(f, "({} earlier lines left out)", self.forgotten)?;
         }
-        self.lines.iter().try_for_each(|line| writeln!(f, "{line}"))
+        self.lines.iter().try_for_each(|(_, line)| writeln!(f, "{line}"))
     }
 }
 

@@ -305,7 +305,8 @@ impl World {
         }
         let life = process.life;
         // The loop may see its timer or its sockets first; both must be right.
-        let timer_first = self.stations[station].dice.chance(500);
+        let by_chance = self.stations[station].dice.chance(500);
+        let timer_first = by_chance || self.setup.timer_first;
         if timer_first {
             self.feed(station, Input::Tick);
         }
