@@ -23,6 +23,8 @@ pub(crate) struct Ranking {
     told: BTreeMap<NodeName, (u64, Digest)>,
     outranked: Option<String>,
     let_go_at: Option<Instant>,
+    /// That moment has passed and was acted upon.
+    let_go: bool,
 }
 
 /// What a higher configuration elsewhere means for this node's groups.
@@ -83,17 +85,18 @@ impl Ranking {
         let highest = members.live_processes().filter(judges).max_by_key(|peer| peer.rank());
         let Some(judge) = highest.filter(|_| self.outranked.is_some()) else {
             self.let_go_at = None;
+            self.let_go = false;
             return Overruled::default();
         };
         let knows = said != UNANNOUNCED && judge.echoed >= said;
         let pause: Duration = judge.header.interval;
         self.let_go_at = self.let_go_at.or_else(|| knows.then(|| now + pause));
-        let let_go = self.let_go_at.is_some_and(|at| now >= at);
-        Overruled { by_an_active_peer: true, let_go }
+        self.let_go = self.let_go_at.is_some_and(|at| now >= at);
+        Overruled { by_an_active_peer: true, let_go: self.let_go }
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.let_go_at
+        self.let_go_at.filter(|_| !self.let_go)
     }
 }
 
