@@ -3,6 +3,9 @@
 //! The tests that run the daemon need root: they make a network namespace, and
 //! fail where they may not.
 
+// The helpers of a test may unwrap as the test itself does.
+#![allow(clippy::unwrap_used)]
+
 use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
