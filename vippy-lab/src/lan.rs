@@ -138,7 +138,17 @@ impl Lan {
             machines.insert(port, machine);
         }
         let (responders, cuts) = (Mutex::default(), Mutex::default());
-        Ok(Lan { responders, machines, hub, links, cuts })
+        let lan = Lan { responders, machines, hub, links, cuts };
+        lan.ports().try_for_each(|port| lan.wait_until_reachable(port))?;
+        Ok(lan)
+    }
+
+    /// Both ends of the cable pass frames, and neighbours that ask are heard.
+    fn wait_until_reachable(&self, port: Port) -> Result<(), LabError> {
+        self.hub.wait_until_works(&port.to_string())?;
+        let machine = self.machine(port)?;
+        machine.wait_until_works(INTERFACE)?;
+        machine.wait_until_heard(port.ipv6().into())
     }
 
     /// How many nodes there are.
@@ -236,12 +246,14 @@ impl Lan {
         self.switch_port(port.into(), false)
     }
 
-    /// Undoes [`Lan::unplug`].
+    /// Undoes [`Lan::unplug`], and waits until frames pass again.
     ///
     /// # Errors
     /// As [`Lan::unplug`].
     pub fn plug(&self, port: impl Into<Port>) -> Result<(), LabError> {
-        self.switch_port(port.into(), true)
+        let port = port.into();
+        self.switch_port(port, true)?;
+        self.wait_until_reachable(port)
     }
 
     /// Starts to probe addresses from a client, or from any other machine.

@@ -15,7 +15,7 @@ use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, unshare};
 use rtnetlink::Handle;
@@ -27,6 +27,9 @@ use crate::process::Process;
 
 /// Name of the interface that joins a machine to the LAN.
 pub const INTERFACE: &str = "eth0";
+
+/// How long the kernel may take to get a link or an address ready.
+const READY_WITHIN: Duration = Duration::from_secs(10);
 
 type Job = Box<dyn FnOnce(&mut Inside) + Send>;
 
@@ -199,13 +202,58 @@ impl Machine {
     /// # Errors
     /// The kernel refuses, for instance because it is there already.
     pub fn add_address(&self, ip: IpAddr, prefix: u8) -> Result<(), LabError> {
-        self.netlink(
+        let works = self.netlink(
             || format!("add {ip}/{prefix}"),
             async move |handle| {
                 let link = netlink::link(&handle, INTERFACE).await?;
-                netlink::add_address(&handle, link.index, ip, prefix).await
+                netlink::add_address(&handle, link.index, ip, prefix).await?;
+                Ok(link.works)
             },
-        )
+        )?;
+        if works { self.wait_until_heard(ip) } else { Ok(()) }
+    }
+
+    /// Waits until neighbours that ask for `ip` are heard. For IPv6 the kernel
+    /// joins the group they ask by only after it has said that the address is
+    /// there; who asks in between has to ask again a second later.
+    pub(crate) fn wait_until_heard(&self, ip: IpAddr) -> Result<(), LabError> {
+        let IpAddr::V6(ip) = ip else { return Ok(()) };
+        let [.., a, b, c] = ip.octets();
+        // RFC 4291, section 2.7.1.
+        let group = format!("ff0200000000000000000001ff{a:02x}{b:02x}{c:02x}");
+        self.wait_for(&format!("the group of {ip}"), || {
+            let groups = self.run(|| std::fs::read_to_string("/proc/thread-self/net/igmp6"))?;
+            let groups = groups.context(|| format!("list the IPv6 groups of {}", self.name))?;
+            Ok(groups.lines().any(|line| line.contains(INTERFACE) && line.contains(&group)))
+        })
+    }
+
+    /// Waits until a link of this machine passes frames.
+    pub(crate) fn wait_until_works(&self, link: &str) -> Result<(), LabError> {
+        self.wait_for(link, || {
+            let name = link.to_string();
+            self.netlink(
+                || format!("look at {link}"),
+                async move |handle| Ok(netlink::link(&handle, &name).await?.works),
+            )
+        })
+    }
+
+    fn wait_for(
+        &self,
+        what: &str,
+        mut there: impl FnMut() -> Result<bool, LabError>,
+    ) -> Result<(), LabError> {
+        let begin = Instant::now();
+        while !there()? {
+            if begin.elapsed() >= READY_WITHIN {
+                let what = format!("{what} on {}", self.name);
+                let last = "it is not ready".into();
+                return Err(LabError::TimedOut { what, after: READY_WITHIN, last });
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// Takes an address off the LAN interface.

@@ -12,7 +12,7 @@ use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, BridgeStpState, In6AddrGenMode, InfoBridge, InfoData, InfoVeth,
-    LinkAttribute, LinkFlags, LinkMessage,
+    LinkAttribute, LinkFlags, LinkMessage, State,
 };
 use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage};
 use rtnetlink::{Error, Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth};
@@ -27,6 +27,9 @@ pub(crate) struct LinkState {
     pub(crate) index: u32,
     /// The other end is up, too.
     pub(crate) carrier: bool,
+    /// It passes frames: the kernel gets around to that some time after the
+    /// carrier came, and drops what is sent in between.
+    pub(crate) works: bool,
 }
 
 /// A bridge that is a plain switch: no spanning tree, no multicast snooping.
@@ -75,6 +78,7 @@ pub(crate) async fn link(handle: &Handle, name: &str) -> Result<LinkState, Error
     Ok(LinkState {
         index: message.header.index,
         carrier: message.header.flags.contains(LinkFlags::LowerUp),
+        works: message.attributes.contains(&LinkAttribute::OperState(State::Up)),
     })
 }
 

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::process::Command;
 use std::time::Duration;
 
-use support::{MOVED, gratuitous_arp, machines, moved6, namespace_users, network_of};
+use support::{MOVED, gratuitous_arp, machines, moved6, network_of};
 use vippy_lab::{Lan, LanOptions, Port, ProbeOptions, Series};
 
 const SHORT: Duration = Duration::from_millis(300);
@@ -150,15 +150,15 @@ fn a_moved_address_is_silent_until_the_client_is_told() {
     one.remove_address(MOVED, 24).unwrap();
     two.add_address(MOVED, 24).unwrap();
     std::thread::sleep(SHORT);
-    gratuitous_arp(two, Port::Node(2), MOVED);
     let told = probe.started().elapsed();
+    gratuitous_arp(two, Port::Node(2), MOVED);
     std::thread::sleep(SHORT);
     let series = probe.finish().series.remove(&MOVED).unwrap();
     println!("{series}");
 
     let reigns = series.reigns();
     assert_eq!(reigns.iter().map(|r| r.by).collect::<Vec<_>>(), [Port::Node(1), Port::Node(2)]);
-    assert!(reigns[1].from + Duration::from_millis(20) >= told, "{reigns:?}, told at {told:?}");
+    assert!(reigns[1].from >= told, "{reigns:?}, told at {told:?}");
     assert!(series.outage() >= SHORT, "{series}");
     assert_eq!(series.outages().len(), 1);
 }
@@ -201,53 +201,12 @@ fn a_process_runs_inside_its_machine_and_dies_with_its_power() {
     command.args(["-c", "test \"$(hostname)\" = node1 || exit 3; sleep 1000 & sleep 1000"]);
     let process = node.spawn(command).unwrap();
     assert_eq!(process.wait(SHORT).unwrap(), None);
-    assert_eq!(network_of(process.pid()), node.run(network_of_thread).unwrap());
+    assert_eq!(network_of(process.pid()), support::network_of_machine(node));
     node.power_off().unwrap();
     assert!(!process.ended().unwrap().unwrap().success());
     // On again.
     let process = node.spawn(Command::new("true")).unwrap();
     assert!(process.wait(Duration::from_secs(5)).unwrap().unwrap().success());
-}
-
-fn network_of_thread() -> u64 {
-    support::network_at("/proc/thread-self/ns/net")
-}
-
-#[test]
-fn a_dropped_lan_leaves_no_process_and_no_namespace() {
-    let lan = lan(3);
-    lan.probe(Port::Client(0), ProbeOptions::new(both(Port::Node(1))).lasting(SHORT))
-        .unwrap()
-        .wait();
-    let mut networks = Vec::new();
-    for port in lan.ports() {
-        let machine = lan.machine(port).unwrap();
-        networks.push(machine.run(network_of_thread).unwrap());
-        let mut command = Command::new("sh");
-        command.args(["-c", "sleep 1000 & sleep 1000"]);
-        machine.spawn(command).unwrap();
-    }
-    assert!(networks.iter().all(|network| !namespace_users(*network).is_empty()));
-    drop(lan);
-    for network in networks {
-        assert_eq!(namespace_users(network), Vec::<String>::new());
-    }
-}
-
-#[test]
-fn a_panic_takes_the_lan_down_with_it() {
-    let network = std::thread::spawn(|| {
-        let lan = lan(1);
-        let network = lan.machine(1).unwrap().run(network_of_thread).unwrap();
-        let mut command = Command::new("sleep");
-        command.arg("1000");
-        lan.machine(1).unwrap().spawn(command).unwrap();
-        std::panic::panic_any(network);
-    })
-    .join()
-    .unwrap_err();
-    let network = *network.downcast::<u64>().unwrap();
-    assert_eq!(namespace_users(network), Vec::<String>::new());
 }
 
 #[test]

@@ -26,13 +26,8 @@ pub(crate) fn run(role: &str) {
     lan.isolate(Port::Client(0)).unwrap();
     let cut = lan.probe(Port::Client(0), options).unwrap().wait();
     let silent = cut.series.values().all(|series| series.machines().is_empty());
-    let networks: Vec<u64> = lan
-        .ports()
-        .map(|port| {
-            let look = || support::network_at("/proc/thread-self/ns/net");
-            lan.machine(port).unwrap().run(look).unwrap()
-        })
-        .collect();
+    let network = |port| support::network_of_machine(lan.machine(port).unwrap());
+    let networks: Vec<u64> = lan.ports().map(network).collect();
     let report = json!({
         "entered": entered,
         "lost": lost,

@@ -11,9 +11,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use serde_json::{Value, json};
 use vippy_lab::cluster::Life;
-use vippy_lab::{Cluster, LabError, Options, cli};
+use vippy_lab::{Cluster, LabError, Lan, LanOptions, Options, Port, ProbeOptions, cli};
 
-use crate::support::namespace_users;
+use crate::support::{User, network_of_machine, users};
 
 /// A name and what to do.
 type Test = (&'static str, fn());
@@ -32,6 +32,11 @@ pub(crate) const ALL: &[Test] = &[
     ("files_are_rewritten_and_read_again", files_are_rewritten_and_read_again),
     ("waiting_ends_with_what_is_still_missing", waiting_ends_with_what_is_still_missing),
     ("the_command_line_does_what_it_is_told", the_command_line_does_what_it_is_told),
+    (
+        "a_dropped_lan_leaves_no_process_and_no_namespace",
+        a_dropped_lan_leaves_no_process_and_no_namespace,
+    ),
+    ("a_panic_takes_the_lan_down_with_it", a_panic_takes_the_lan_down_with_it),
     ("a_lab_that_ends_leaves_nothing", a_lab_that_ends_leaves_nothing),
     ("a_lab_that_panics_leaves_nothing", a_lab_that_panics_leaves_nothing),
     ("a_killed_lab_leaves_nothing", a_killed_lab_leaves_nothing),
@@ -77,7 +82,7 @@ fn daemons_are_killed_stopped_paused_and_started() {
     assert!(cluster.running().unwrap().is_empty());
     assert!(matches!(cluster.status(3), Err(LabError::Status { .. })));
     cluster.resume(3).unwrap();
-    assert!(cluster.status(3).is_ok());
+    cluster.wait_ready(3).unwrap();
 
     let error = cluster.start_node(3).unwrap_err();
     assert_eq!(error.to_string(), "node3: its daemon is running already");
@@ -95,10 +100,10 @@ fn a_crashed_node_loses_port_and_processes_at_once() {
     // From and to two nodes and a client.
     assert_eq!(cluster.lan().cuts().len(), 6);
     let inside = cluster.lan().machine(2).unwrap();
-    let network = inside.run(|| crate::support::network_at("/proc/thread-self/ns/net")).unwrap();
     // The lab's own thread and its handles remain, no other process.
-    let own = format!("/proc/{}/", std::process::id());
-    assert!(namespace_users(network).iter().all(|user| user.starts_with(&own)));
+    let mut others = users(network_of_machine(inside));
+    others.retain(|user| !user.is_own());
+    assert!(others.is_empty(), "{others:?}");
     cluster.start_node(2).unwrap();
     assert!(cluster.lan().cuts().is_empty());
     assert_eq!(cluster.running().unwrap(), [1, 2, 3]);
@@ -174,10 +179,47 @@ fn the_command_line_does_what_it_is_told() {
     assert!(parts[0].contains("10.77.0.102/24 10.77.0.112/24      node1\n"), "{}", parts[0]);
 }
 
+/// A LAN with two processes on each machine, and everything that keeps it.
+fn busy_lan() -> (Lan, Vec<User>) {
+    let lan = Lan::new(LanOptions::default()).unwrap();
+    let target = Port::Node(1).ipv4().into();
+    let options = ProbeOptions::new([target]).lasting(Duration::from_millis(50));
+    lan.probe(Port::Client(0), options).unwrap().wait();
+    let mut keepers = Vec::new();
+    for port in lan.ports() {
+        let machine = lan.machine(port).unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 1000 & sleep 1000"]);
+        machine.spawn(command).unwrap();
+        keepers.extend(users(network_of_machine(machine)));
+    }
+    assert!(keepers.iter().any(|user| !user.is_own()) && keepers.iter().any(User::is_own));
+    (lan, keepers)
+}
+
+fn a_dropped_lan_leaves_no_process_and_no_namespace() {
+    let (lan, keepers) = busy_lan();
+    assert!(keepers.iter().all(User::remains));
+    drop(lan);
+    let left: Vec<&User> = keepers.iter().filter(|user| user.remains()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+fn a_panic_takes_the_lan_down_with_it() {
+    let panicking = std::thread::spawn(|| {
+        let (_lan, keepers) = busy_lan();
+        std::panic::panic_any(keepers);
+    });
+    let keepers = panicking.join().unwrap_err().downcast::<Vec<User>>().unwrap();
+    let left: Vec<&User> = keepers.iter().filter(|user| user.remains()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
 /// A lab in another process and what it told about itself.
 struct Other {
     child: Child,
     told: Value,
+    users: Vec<User>,
 }
 
 impl Other {
@@ -191,7 +233,11 @@ impl Other {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let told = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no lab: {line:?}"));
-        Other { child, told }
+        let mut other = Other { child, told, users: Vec::new() };
+        let networks = other.told["networks"].as_array().unwrap().clone();
+        other.users =
+            networks.iter().flat_map(|network| users(network.as_u64().unwrap())).collect();
+        other
     }
 
     fn root(&self) -> PathBuf {
@@ -200,13 +246,12 @@ impl Other {
 
     /// Everything that is still there: processes, namespaces, files.
     fn remains(&self) -> Vec<String> {
-        let networks = self.told["networks"].as_array().unwrap();
-        let mut remains: Vec<String> = networks
-            .iter()
-            .flat_map(|network| namespace_users(network.as_u64().unwrap()))
-            .collect();
-        remains.extend(self.root().exists().then(|| self.root().display().to_string()));
-        remains
+        let users = self.users.iter().filter(|user| user.remains());
+        let root = Some(self.root()).filter(|root| root.exists());
+        users
+            .map(|user| format!("{user:?}"))
+            .chain(root.map(|root| root.display().to_string()))
+            .collect()
     }
 
     /// Waits until nothing remains.

@@ -5,6 +5,7 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4, UdpSocket};
 use std::os::linux::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use vippy_lab::{Lan, Machine, Port};
@@ -101,22 +102,67 @@ pub(crate) fn network_at(path: &str) -> u64 {
     fs::metadata(path).unwrap().st_ino()
 }
 
-/// Every thread and open file that keeps a network namespace alive.
-pub(crate) fn namespace_users(network: u64) -> Vec<String> {
-    let list = |path: &str| -> Vec<String> {
-        let entries: Vec<fs::DirEntry> =
-            fs::read_dir(path).map(|all| all.flatten().collect()).unwrap_or_default();
-        entries.iter().map(|entry| entry.path().display().to_string()).collect()
+/// The network namespace of a machine.
+pub(crate) fn network_of_machine(machine: &Machine) -> u64 {
+    machine.run(|| network_at("/proc/thread-self/ns/net")).unwrap()
+}
+
+/// A thread or an open file that keeps a network namespace alive.
+#[derive(Clone, Debug)]
+pub(crate) struct User {
+    network: u64,
+    path: PathBuf,
+    process: PathBuf,
+    started: String,
+}
+
+impl User {
+    /// Whether it is still there. Processes and namespaces get numbers of
+    /// others that have gone, so all of it must match.
+    pub(crate) fn remains(&self) -> bool {
+        started(&self.process).as_ref() == Some(&self.started) && uses(&self.path, self.network)
+    }
+
+    /// Whether it belongs to this process.
+    pub(crate) fn is_own(&self) -> bool {
+        self.process == Path::new("/proc").join(std::process::id().to_string())
+    }
+}
+
+/// Everybody who keeps a network namespace alive.
+pub(crate) fn users(network: u64) -> Vec<User> {
+    let list = |path: PathBuf| -> Vec<PathBuf> {
+        let entries = fs::read_dir(path).map(|all| all.flatten().collect());
+        let entries: Vec<fs::DirEntry> = entries.unwrap_or_default();
+        entries.iter().map(fs::DirEntry::path).collect()
     };
-    let wanted = format!("net:[{network}]");
-    let is_it =
-        |path: &String| fs::read_link(path).is_ok_and(|to| to.display().to_string() == wanted);
-    let processes = list("/proc").into_iter().filter(|path| path[6..].parse::<u32>().is_ok());
-    let tasks = processes.flat_map(|process| list(&format!("{process}/task")));
-    let handles = tasks.flat_map(|task| {
-        let mut handles = list(&format!("{task}/fd"));
-        handles.push(format!("{task}/ns/net"));
-        handles
-    });
-    handles.filter(is_it).collect()
+    let mut users = Vec::new();
+    for process in list("/proc".into()) {
+        // Not /proc/self, which is one of the others.
+        if process.file_name().is_none_or(|name| !name.as_encoded_bytes()[0].is_ascii_digit()) {
+            continue;
+        }
+        let Some(started) = started(&process) else { continue };
+        for task in list(process.join("task")) {
+            let mut paths = list(task.join("fd"));
+            paths.push(task.join("ns/net"));
+            paths.retain(|path| uses(path, network));
+            let user =
+                |path| User { network, path, process: process.clone(), started: started.clone() };
+            users.extend(paths.into_iter().map(user));
+        }
+    }
+    users
+}
+
+fn uses(path: &Path, network: u64) -> bool {
+    fs::read_link(path).is_ok_and(|to| to == Path::new(&format!("net:[{network}]")))
+}
+
+/// When a process started; `None` if it has ended.
+fn started(process: &Path) -> Option<String> {
+    let stat = fs::read_to_string(process.join("stat")).ok()?;
+    // The name may contain anything; 20 fields behind it is the time.
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(19).map(str::to_string)
 }

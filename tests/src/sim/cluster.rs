@@ -1,0 +1,223 @@
+//! What a simulated cluster looks like before anything happens to it, and the
+//! configurations its engines get.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net};
+use vippy_core::config::{
+    Address, ChatInterface, Config, Digest, Group, Lifetime, LocalPart, Logging, LoggingDriver,
+    Node, Secret, SharedPart,
+};
+use vippy_core::identity::{GroupId, NodeIndex, NodeName};
+use zeroize::Zeroizing;
+
+use super::Micros;
+use super::fabric;
+use super::random::Random;
+
+/// The secret of every simulated cluster.
+pub const SECRET: &[u8] = b"simulated secret";
+
+/// The protocol's three times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// Between two announcements.
+    pub interval: Duration,
+    /// Silence after which a peer is gone.
+    pub stale: Duration,
+    /// Length of booting.
+    pub mature: Duration,
+}
+
+impl Timing {
+    /// Times in milliseconds.
+    pub fn millis(interval: u64, stale: u64, mature: u64) -> Timing {
+        let [interval, stale, mature] = [interval, stale, mature].map(Duration::from_millis);
+        Timing { interval, stale, mature }
+    }
+
+    /// `interval` in microseconds.
+    pub fn interval(&self) -> Micros {
+        vippy_core::time::micros(self.interval)
+    }
+
+    /// `stale` in microseconds.
+    pub fn stale(&self) -> Micros {
+        vippy_core::time::micros(self.stale)
+    }
+
+    /// `mature` in microseconds.
+    pub fn mature(&self) -> Micros {
+        vippy_core::time::micros(self.mature)
+    }
+}
+
+/// What is special about a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GroupPlan {
+    /// The node it prefers.
+    pub prefer: Option<usize>,
+    /// Break before make.
+    pub exclusive: bool,
+}
+
+/// A cluster and its surroundings.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Decides everything that is left to chance.
+    pub seed: u64,
+    /// Nodes of the configuration; station `n` runs node `n`.
+    pub nodes: usize,
+    /// Stations beyond those: each runs a second process of node 0's name when started.
+    pub twins: usize,
+    /// Groups of the configuration.
+    pub groups: Vec<GroupPlan>,
+    /// The protocol's times.
+    pub timing: Timing,
+    /// Whether multicast is used; otherwise every node sends to its `peers`.
+    pub multicast: bool,
+    /// Whether every node's address is configured.
+    pub peers: bool,
+    /// Time on the wire.
+    pub delay: (Micros, Micros),
+    /// Time to put addresses on or take them off.
+    pub plumbing: (Micros, Micros),
+    /// Time to make an epoch durable.
+    pub storing: (Micros, Micros),
+    /// How late a process wakes after a deadline.
+    pub lateness: (Micros, Micros),
+    /// Whether a process that goes on after a pause always sees its timer
+    /// before its sockets; otherwise either may come first.
+    pub timer_first: bool,
+    /// Datagrams that wait for a paused process.
+    pub socket_buffer: usize,
+    /// How long a stopping node waits for takers.
+    pub stop_timeout: Duration,
+    /// Kernel lifetime of addresses.
+    pub lifetime: Lifetime,
+}
+
+impl Setup {
+    /// A quiet, direct LAN of `nodes` nodes and `groups` plain groups.
+    pub fn new(seed: u64, nodes: usize, groups: usize) -> Setup {
+        Setup {
+            seed,
+            nodes,
+            twins: 0,
+            groups: vec![GroupPlan::default(); groups],
+            timing: Timing::millis(100, 300, 500),
+            multicast: true,
+            peers: false,
+            delay: (50, 500),
+            plumbing: (500, 3_000),
+            storing: (100, 4_000),
+            lateness: (0, 200),
+            timer_first: false,
+            socket_buffer: 64,
+            stop_timeout: Duration::from_secs(5),
+            lifetime: Lifetime::Auto,
+        }
+    }
+
+    /// Machines: nodes and twins.
+    pub fn stations(&self) -> usize {
+        self.nodes + self.twins
+    }
+
+    /// The name that a station's process uses.
+    pub fn node_of(&self, station: usize) -> NodeName {
+        node_name(if station < self.nodes { station } else { 0 })
+    }
+
+    /// The longest that a kernel keeps an address that nobody renews.
+    pub fn valid_lifetime(&self) -> Option<Micros> {
+        self.lifetime.valid_for(self.timing.stale).map(vippy_core::time::micros)
+    }
+
+    /// The configuration of this version: version 1 has all groups, each higher
+    /// version one group more.
+    pub fn config(&self, version: u64) -> Arc<Config> {
+        Arc::new(Config { shared: self.shared(version), local: self.local() })
+    }
+
+    fn shared(&self, version: u64) -> SharedPart {
+        let extra = usize::try_from(version.saturating_sub(1)).unwrap_or(0);
+        let plans = self.groups.iter().copied().chain(vec![GroupPlan::default(); extra]);
+        SharedPart {
+            version,
+            digest: self.digest(version),
+            nodes: (0..self.nodes).map(|node| Node { name: node_name(node) }).collect(),
+            groups: plans.enumerate().map(|(index, plan)| Arc::new(group(index, plan))).collect(),
+            interval: self.timing.interval,
+            mature: self.timing.mature,
+            stale: self.timing.stale,
+        }
+    }
+
+    /// Any distinct bytes for a distinct shared part will do.
+    fn digest(&self, version: u64) -> Digest {
+        let mut dice = Random::labelled(version, &[self.nodes as u64, self.groups.len() as u64]);
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&dice.bits().to_le_bytes());
+        bytes[8..].copy_from_slice(&dice.bits().to_le_bytes());
+        Digest(bytes)
+    }
+
+    fn local(&self) -> LocalPart {
+        let group = SocketAddr::from((Ipv4Addr::new(239, 77, 0, 1), fabric::PORT));
+        let peers = (0..self.nodes).map(|node| (node_name(node), fabric::address(node)));
+        LocalPart {
+            chat: self.multicast.then_some(group),
+            chat_interface: ChatInterface::All,
+            peers: if self.peers || !self.multicast { peers.collect() } else { BTreeMap::new() },
+            secrets: vec![Secret(Zeroizing::new(SECRET.to_vec()))],
+            cluster: String::new(),
+            arp_cache: Duration::from_secs(20),
+            notify: Vec::new(),
+            management: PathBuf::from("/run/vippy.sock"),
+            state: PathBuf::from("/var/lib/vippy"),
+            logging: Logging {
+                driver: LoggingDriver::Console,
+                facility: "local7".to_owned(),
+                mask: [true; 8],
+            },
+            plugins: Vec::new(),
+            stop_timeout: self.stop_timeout,
+            lifetime: self.lifetime,
+        }
+    }
+}
+
+/// The name of a node.
+pub fn node_name(node: usize) -> NodeName {
+    NodeName::from(format!("node{node}").as_str())
+}
+
+/// The identity of a group.
+pub fn group_id(index: usize) -> GroupId {
+    GroupId::from(format!("g{index}").as_str())
+}
+
+/// The position of a group, from its identity.
+pub fn group_position(id: &GroupId) -> Option<usize> {
+    id.as_str().strip_prefix('g')?.parse().ok()
+}
+
+fn group(index: usize, plan: GroupPlan) -> Group {
+    let low = u8::try_from(index % 250 + 1).unwrap_or(u8::MAX);
+    let high = u8::try_from(index / 250).unwrap_or(u8::MAX);
+    let ip = Ipv4Addr::new(10, 1, high, low);
+    // A prefix of 16 bits is always valid; the fallback only satisfies the type.
+    let net = Ipv4Net::new(ip, 16).map_or(IpNet::from(IpAddr::V4(ip)), IpNet::V4);
+    Group {
+        id: group_id(index),
+        name: Some(group_id(index).as_str().to_owned()),
+        prefer: plan.prefer.and_then(|node| u16::try_from(node).ok()).map(NodeIndex),
+        exclusive: plan.exclusive,
+        addresses: vec![Address { net, interface: "eth0".to_owned() }],
+    }
+}

@@ -1,0 +1,60 @@
+//! Frames in words, for the story of a failure.
+
+use vippy_core::config::Secret;
+use vippy_core::wire::announcement::{Announcement, Heard, Section};
+use vippy_core::wire::auth::Keyring;
+use vippy_core::wire::frame::{Body, open};
+use zeroize::Zeroizing;
+
+use super::cluster::SECRET;
+
+/// A frame of a simulated cluster in one line, or why it is none.
+pub fn describe(bytes: &[u8]) -> String {
+    let secrets = [Secret(Zeroizing::new(SECRET.to_vec()))];
+    match open(bytes, &Keyring::new(&secrets, "")) {
+        Err(reason) => format!("{} bytes, {reason:?}", bytes.len()),
+        Ok(frame) => {
+            let header = &frame.header;
+            let relayed = if frame.relayed { " relayed" } else { "" };
+            let from =
+                format!("{} {:.4} seq {}", header.name, header.boot.to_string(), header.seq.0);
+            format!("{from}{relayed} epoch {} {}", header.epoch, body(&frame.body))
+        }
+    }
+}
+
+fn body(body: &Body) -> String {
+    match body {
+        Body::Announcement(announcement) => announced(announcement),
+        Body::DocumentRequest(request) => format!("{request:?}"),
+        Body::DocumentChunk(_) => "a chunk of a document".to_owned(),
+    }
+}
+
+fn announced(announcement: &Announcement) -> String {
+    let Announcement { state, reason, version, sections, .. } = announcement;
+    let sections: Vec<String> = sections.iter().map(section).collect();
+    format!("{state:?} {reason:?} v{version} {}", sections.join(" "))
+}
+
+fn section(section: &Section) -> String {
+    match section {
+        Section::Heard { entries, .. } => {
+            let entries: Vec<String> = entries.iter().map(heard).collect();
+            format!("heard[{}]", entries.join(" "))
+        }
+        Section::Holding { held, .. } => format!("holding {held:?}"),
+        Section::Refusing { cannot, rather_not, .. } => {
+            format!("cannot {cannot:?} rather not {rather_not:?}")
+        }
+        Section::Documents(documents) => format!("{} documents", documents.len()),
+    }
+}
+
+fn heard(heard: &Heard) -> String {
+    let paths = heard.paths;
+    let marks = [(paths.multicast, 'm'), (paths.unicast, 'u'), (paths.relayed, 'r')];
+    let marks: String = marks.iter().filter(|(on, _)| *on).map(|(_, mark)| *mark).collect();
+    let counts = if heard.counts { "" } else { "!" };
+    format!("{counts}{:.4}:{}{marks}", heard.boot.to_string(), heard.seq.0)
+}

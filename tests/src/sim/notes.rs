@@ -1,0 +1,64 @@
+//! What a run writes down beside its story, for comparisons and replays.
+
+use std::sync::Arc;
+
+use vippy_core::output::{Destination, Output, Transmit};
+
+use super::Micros;
+
+/// What a run writes down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// Lines of story to keep; 0 for none.
+    pub timeline: usize,
+    /// Every output, byte for byte.
+    pub outputs: bool,
+    /// Every output in comparable form.
+    pub doings: bool,
+}
+
+/// An engine's doings, in comparable form (invariant 5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doing {
+    /// When.
+    pub at: Micros,
+    /// On which machine.
+    pub station: usize,
+    /// What, without bytes that counters or echoes may change.
+    pub what: String,
+}
+
+/// A frame that somebody sent.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// Its number among all frames of the run.
+    pub id: u64,
+    /// The sending machine …
+    pub station: usize,
+    /// … and which life of its daemon.
+    pub life: u64,
+    /// When.
+    pub at: Micros,
+    /// Its bytes.
+    pub bytes: Arc<[u8]>,
+}
+
+/// An order without the bytes that echoes and counters may change; `None` for
+/// what a stranger may cause: relays, and events about rejected datagrams.
+pub(super) fn summary(output: &Output) -> Option<String> {
+    match output {
+        Output::Send(Transmit { to, seq: Some(seq), .. }) => Some(match to {
+            Destination::Multicast => format!("sends {}", seq.0),
+            Destination::Unicast(peer) => format!("sends {} to {}", seq.0, peer.ip()),
+        }),
+        Output::Plumb { group, .. } => Some(format!("plumb {}", group.id)),
+        Output::Unplumb { group } => Some(format!("unplumb {group}")),
+        Output::Renew { .. } => Some("renew".to_owned()),
+        Output::Notify { group } => Some(format!("notify {group}")),
+        Output::Silence { group } => Some(format!("silence {group}")),
+        Output::StoreEpoch(epoch) => Some(format!("store {epoch}")),
+        Output::WantBoot => Some("want boot".to_owned()),
+        Output::Stopped => Some("stopped".to_owned()),
+        Output::Send(Transmit { seq: None, .. }) | Output::Event(_) => None,
+    }
+}

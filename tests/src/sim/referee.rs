@@ -1,0 +1,635 @@
+//! The invariants of the design, checked after every step (section 9).
+//!
+//! The referee knows what really happened: what was cut, killed and plumbed. It
+//! judges the kernels' addresses and the engines' status by that. It never
+//! tells an engine anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use vippy_core::identity::Epoch;
+use vippy_core::status::{NodeState, Status};
+
+use super::Micros;
+use super::change::{Action, Change, Left};
+use super::cluster::{Setup, node_name};
+use super::fabric::{Effect, Stations};
+use super::station::Process;
+use super::world::World;
+
+/// An invariant that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// When it was seen.
+    pub at: Micros,
+    /// Which one, in a few words.
+    pub rule: &'static str,
+    /// What was found and what was expected.
+    pub text: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, micros) = (self.at / 1_000_000, self.at % 1_000_000);
+        write!(f, "{}: {} (at {seconds}.{micros:06} s)", self.rule, self.text)
+    }
+}
+
+/// What may happen between one rest and the next disturbance that moves things.
+#[derive(Clone, Debug)]
+struct Window {
+    /// Only groups of `allowed` may change hands.
+    strict: bool,
+    /// Groups that something was done to.
+    allowed: BTreeSet<usize>,
+    /// Everything since the last rest was planned: no gap is excused.
+    planned: bool,
+}
+
+/// Judges a world.
+pub struct Referee {
+    /// Kernels' addresses as told by changes, in their order.
+    held: Vec<Stations>,
+    /// Since when a machine has a group.
+    gained: BTreeMap<(usize, usize), Micros>,
+    /// Last time anybody did anything to the cluster.
+    acted: Micros,
+    /// That, or the last end of booting.
+    changed: Micros,
+    /// Last time when the network was not whole and lossless.
+    torn: Micros,
+    /// At rest: invariant 1 was seen to hold since the last change.
+    rest: bool,
+    window: Option<Window>,
+    /// Since when two holders that hear each other share a group.
+    doubles: BTreeMap<usize, Micros>,
+    /// For each group: who held it at rest, by the set of candidates.
+    choices: Vec<BTreeMap<Stations, usize>>,
+    fences: BTreeMap<(usize, Epoch), usize>,
+    stopping: BTreeMap<usize, Micros>,
+    /// Anything may be replayed: lives may be prolonged within W1's bounds.
+    pub patient: bool,
+}
+
+impl Referee {
+    /// For a world that has just been made.
+    pub fn new(setup: &Setup) -> Referee {
+        let groups = setup.groups.len() + 8;
+        Referee {
+            held: vec![Stations::NONE; groups],
+            gained: BTreeMap::new(),
+            acted: 0,
+            changed: 0,
+            torn: 0,
+            rest: false,
+            window: None,
+            doubles: BTreeMap::new(),
+            choices: vec![BTreeMap::new(); groups],
+            fences: BTreeMap::new(),
+            stopping: BTreeMap::new(),
+            patient: false,
+        }
+    }
+
+    /// Whether the cluster has come to rest since the last disturbance.
+    pub fn at_rest(&self) -> bool {
+        self.rest
+    }
+
+    /// Judges one step.
+    ///
+    /// # Errors
+    /// The first invariant that does not hold.
+    pub fn observe(&mut self, world: &World, changes: Vec<Change>) -> Result<(), Violation> {
+        let quiet = changes.is_empty();
+        for change in changes {
+            self.change(world, change)?;
+        }
+        if !quiet {
+            self.look_for_doubles(world);
+        }
+        self.judge_doubles(world)?;
+        self.judge_stops(world)?;
+        if !self.rest {
+            self.judge_rest(world)?;
+        }
+        Ok(())
+    }
+
+    // ---- changes ---------------------------------------------------------
+
+    fn change(&mut self, world: &World, change: Change) -> Result<(), Violation> {
+        match change {
+            Change::Broken(text) => return broken(world, "an engine misbehaves", text),
+            Change::Acted(action) => self.acted_upon(world, action),
+            Change::Exited(station) => {
+                self.stopping.remove(&station);
+                self.disturb(world);
+            }
+            Change::State { station, before, after, .. } => {
+                if before == NodeState::Booting && after != NodeState::Booting {
+                    self.changed = world.now();
+                    self.rest = false;
+                    self.loosen(false);
+                }
+                let _ = station;
+            }
+            Change::Fenced { station, group, epoch } => {
+                let owner = *self.fences.entry((group, epoch)).or_insert(station);
+                if owner != station {
+                    let text = format!("g{group}: s{owner} and s{station} both took it as {epoch}");
+                    return broken(world, "W7: an epoch ties", text);
+                }
+            }
+            Change::Gained { station, group } => {
+                self.held[group] = self.held[group].with(station);
+                self.gained.insert((station, group), world.now());
+                self.judge_movement(world, station, group, "took")?;
+                self.judge_exclusive(world, station, group)?;
+                // It came late, after a fence time: the others need time to hear.
+                if !self.rest && is_exclusive(world, group) {
+                    self.changed = world.now();
+                }
+            }
+            Change::Lost { station, group, left } => {
+                self.held[group] = self.held[group].without(station);
+                // What the dead and the paused had left is not a move.
+                if world.stations[station].awake() {
+                    self.judge_movement(world, station, group, "lost")?;
+                }
+                if left == Left::Unplumbed {
+                    self.judge_gap(world, station, group)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn disturb(&mut self, world: &World) {
+        self.acted = world.now();
+        self.changed = world.now();
+        self.rest = false;
+        self.doubles.clear();
+        if !self.intact(world) {
+            self.torn = world.now();
+        }
+    }
+
+    fn acted_upon(&mut self, world: &World, action: Action) {
+        // A tear that ends now lasted until now.
+        let was_torn = self.torn == self.acted;
+        self.disturb(world);
+        if was_torn {
+            self.torn = world.now();
+        }
+        let of = |station: usize| {
+            let has = |group: &usize| self.held[*group].contains(station);
+            (0..self.held.len()).filter(has).collect::<Vec<_>>()
+        };
+        match action {
+            // It adopts what it finds, and gives up what others took meanwhile.
+            Action::Start(station) => self.allow(of(station), true),
+            Action::Crash(station) | Action::PowerFail(station) => {
+                self.stopping.remove(&station);
+                self.allow(of(station), false);
+            }
+            Action::Pause(station) => {
+                self.stopping.remove(&station);
+                self.allow(of(station), false);
+            }
+            Action::Stop(station) => {
+                if world.stations[station].process.is_some() {
+                    self.stopping.insert(station, world.now());
+                }
+                self.allow(of(station), true);
+            }
+            Action::Drain(station) => self.allow(of(station), true),
+            Action::Undrain(_) | Action::Configure(..) => self.loosen(true),
+            Action::Unavailable(_, group)
+            | Action::Available(_, group)
+            | Action::BreakPlumbing(_, group)
+            | Action::RepairPlumbing(_, group) => self.allow(vec![group], false),
+            Action::Wake(station) => {
+                if world.stations[station].process.as_ref().is_some_and(|p| p.stopping) {
+                    self.stopping.insert(station, world.now());
+                }
+                self.unplanned();
+            }
+            Action::Fault(rule) if matches!(rule.effect, Effect::Double(..)) => {}
+            Action::StartClone(..)
+            | Action::UplinkDown(_)
+            | Action::UplinkUp(_)
+            | Action::Fault(_)
+            | Action::Repair(_)
+            | Action::Heal => self.unplanned(),
+        }
+    }
+
+    fn allow(&mut self, groups: Vec<usize>, planned: bool) {
+        if let Some(window) = &mut self.window {
+            window.allowed.extend(groups);
+            window.planned &= planned;
+        }
+    }
+
+    fn loosen(&mut self, planned: bool) {
+        if let Some(window) = &mut self.window {
+            window.strict = false;
+            let _ = planned;
+        }
+    }
+
+    fn unplanned(&mut self) {
+        if let Some(window) = &mut self.window {
+            window.strict = false;
+            window.planned = false;
+        }
+    }
+
+    // ---- single steps ----------------------------------------------------
+
+    /// Invariant 4.
+    fn judge_movement(
+        &self,
+        world: &World,
+        station: usize,
+        group: usize,
+        verb: &str,
+    ) -> Result<(), Violation> {
+        match &self.window {
+            Some(window) if window.strict && !window.allowed.contains(&group) => {
+                let text = format!(
+                    "s{station} {verb} g{group}, but since the last rest something was done \
+                     only to {:?}",
+                    window.allowed
+                );
+                broken(world, "invariant 4: a group moved without a cause", text)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Invariant 2: an exclusive group has never two holders.
+    fn judge_exclusive(&self, world: &World, taker: usize, group: usize) -> Result<(), Violation> {
+        if !is_exclusive(world, group) {
+            return Ok(());
+        }
+        let patience = self.settling(world);
+        for holder in self.held[group].without(taker).iter() {
+            let since = self.gained.get(&(holder, group)).copied().unwrap_or(0);
+            // Who could not hear the holder announce it cannot know its fence.
+            let known = if world.stations[holder].awake() { world.now() } else { since };
+            let same = world.setup.node_of(holder) == world.setup.node_of(taker);
+            if !same && self.torn_before(world, known, patience) {
+                let text = format!("s{taker} took exclusive g{group} while s{holder} had it");
+                return broken(world, "invariant 2: two holders of an exclusive group", text);
+            }
+        }
+        Ok(())
+    }
+
+    fn torn_before(&self, world: &World, at: Micros, patience: Micros) -> bool {
+        self.intact(world) && self.torn + patience < at
+    }
+
+    /// Invariant 2: a planned move leaves no gap.
+    fn judge_gap(&self, world: &World, station: usize, group: usize) -> Result<(), Violation> {
+        let exclusive = is_exclusive(world, group);
+        let planned = self.window.as_ref().is_some_and(|window| window.planned);
+        if exclusive || !planned || !self.held[group].and(world.awake()).is_empty() {
+            return Ok(());
+        }
+        let taker = world.awake().without(station).iter().find(|other| {
+            process(world, *other).is_some_and(|p| !p.stopping && takes_part(p.state))
+                && can_hold(world, *other, group)
+        });
+        match taker {
+            Some(taker) => {
+                let text = format!(
+                    "s{station} let g{group} go before anybody had it; s{taker} could have taken it"
+                );
+                broken(world, "invariant 2: a gap in a planned move", text)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Invariant 3.
+    fn judge_doubles(&self, world: &World) -> Result<(), Violation> {
+        let timing = world.setup.timing;
+        let bound = timing.stale() + timing.interval() + self.slack(world);
+        for (group, since) in &self.doubles {
+            if world.now() > since + bound {
+                let text = format!(
+                    "g{group} on {:?} for {} ms although they hear each other; at most {} ms",
+                    self.held[*group].and(world.awake()),
+                    (world.now() - since) / 1000,
+                    bound / 1000
+                );
+                return broken(world, "invariant 3: two holders for too long", text);
+            }
+        }
+        Ok(())
+    }
+
+    fn look_for_doubles(&mut self, world: &World) {
+        let up = world.awake();
+        let lossless = world.fabric.lossless();
+        for group in 0..self.held.len() {
+            let holders = self.held[group].and(up);
+            let pair = holders.len() > 1 && lossless && {
+                holders.iter().any(|one| {
+                    holders.iter().any(|other| one < other && can_talk(world, one, other, up))
+                })
+            };
+            if pair {
+                self.doubles.entry(group).or_insert(world.now());
+            } else {
+                self.doubles.remove(&group);
+            }
+        }
+    }
+
+    fn judge_stops(&self, world: &World) -> Result<(), Violation> {
+        let limit = vippy_core::time::micros(world.setup.stop_timeout)
+            + 6 * world.setup.timing.interval()
+            + self.slack(world);
+        match self.stopping.iter().find(|(_, since)| world.now() > **since + limit) {
+            Some((station, since)) => {
+                let text = format!(
+                    "s{station} was told to stop {} ms ago and still runs",
+                    (world.now() - since) / 1000
+                );
+                broken(world, "O8: a stopping node does not end", text)
+            }
+            None => Ok(()),
+        }
+    }
+
+    // ---- rest ------------------------------------------------------------
+
+    fn judge_rest(&mut self, world: &World) -> Result<(), Violation> {
+        let settled = self.changed + self.settling(world);
+        if world.now() < settled || !self.intact(world) {
+            return Ok(());
+        }
+        let booting = |station: &usize| {
+            process(world, *station).is_some_and(|p| p.state == NodeState::Booting)
+        };
+        if let Some(station) = world.awake().iter().find(booting) {
+            let limit = self.acted + self.settling(world) + world.setup.timing.mature();
+            if world.now() > limit {
+                let text = format!("s{station} is still booting");
+                return broken(world, "O6: booting does not end", text);
+            }
+            return Ok(());
+        }
+        if world.now() < self.acted + self.fencing(world) && self.awaits_fence(world) {
+            return Ok(());
+        }
+        self.judge_holders(world)?;
+        self.rest = true;
+        self.window = Some(Window { strict: true, allowed: BTreeSet::new(), planned: true });
+        Ok(())
+    }
+
+    /// Whether an exclusive group has no holder (yet): its last one may have
+    /// fallen silent, and its fence time must run out before the next one takes it.
+    fn awaits_fence(&self, world: &World) -> bool {
+        let up = world.awake();
+        let mut groups = world.setup.groups.iter().enumerate();
+        groups.any(|(group, plan)| plan.exclusive && self.held[group].and(up).is_empty())
+    }
+
+    /// Invariant 1, and that ownership is a function of who is there (O1, O2).
+    fn judge_holders(&mut self, world: &World) -> Result<(), Violation> {
+        let up = world.awake();
+        let views: BTreeMap<usize, Status> =
+            up.iter().filter_map(|s| world.status(s).map(|view| (s, view))).collect();
+        for group in 0..world.setup.groups.len() {
+            let may: Stations = up
+                .iter()
+                .filter(|s| process(world, *s).is_some_and(|p| takes_part(p.state)))
+                .filter(|s| available(world, *s, group))
+                .collect();
+            let sure: Stations = may.iter().filter(|s| can_hold(world, *s, group)).collect();
+            let holders = self.held[group].and(up);
+            if holders.len() > 1 || holders.is_empty() && !sure.is_empty() {
+                let text = format!(
+                    "g{group} is held by {holders:?}, one of {sure:?} should; they say {}",
+                    opinions(&views, group)
+                );
+                return broken(world, "invariant 1: not exactly one holder", text);
+            }
+            let Some(holder) = holders.iter().next() else { continue };
+            if !may.contains(holder) {
+                let text = format!("g{group} is held by s{holder}; eligible are {may:?}");
+                return broken(world, "invariant 1: an ineligible holder", text);
+            }
+            judge_agreement(world, &views, group, holder)?;
+            self.judge_choice(world, group, holder, sure)?;
+        }
+        self.judge_evenness(world)?;
+        judge_epochs(world, &views)
+    }
+
+    /// A group's holder follows from the candidates alone: for any two sets,
+    /// the one chosen from either is the same if both contain both.
+    fn judge_choice(
+        &mut self,
+        world: &World,
+        group: usize,
+        holder: usize,
+        sure: Stations,
+    ) -> Result<(), Violation> {
+        let active: Stations = sure
+            .iter()
+            .filter(|s| process(world, *s).is_some_and(|p| p.state == NodeState::Active))
+            .collect();
+        if active.is_empty() {
+            return Ok(());
+        }
+        let draining = process(world, holder).is_some_and(|p| p.state == NodeState::Draining);
+        if !active.contains(holder) && !draining {
+            // Active, but something failed there once: it may or may not refuse.
+            return Ok(());
+        }
+        if draining {
+            let text = format!("g{group} is held by s{holder} although {active:?} are active");
+            return broken(world, "O3: a worse tier holds", text);
+        }
+        if world.stations.iter().any(|station| station.config.shared.version != 1) {
+            return Ok(());
+        }
+        let preferred = world.setup.groups[group].prefer;
+        if let Some(node) = preferred.filter(|node| active.contains(*node) && *node != holder) {
+            let text = format!("g{group} is held by s{holder}, not by its preferred s{node}");
+            return broken(world, "O2: preference not honoured", text);
+        }
+        for (other, chosen) in &self.choices[group] {
+            if *chosen != holder && other.contains(holder) && active.contains(*chosen) {
+                let text = format!(
+                    "g{group} went to s{chosen} of {other:?} but to s{holder} of {active:?}"
+                );
+                return broken(world, "O2: ownership is not a succession", text);
+            }
+        }
+        self.choices[group].insert(active, holder);
+        Ok(())
+    }
+
+    fn judge_evenness(&self, world: &World) -> Result<(), Violation> {
+        let nodes = world.setup.nodes;
+        let plain = |group: usize| {
+            world.setup.groups[group].prefer.is_none()
+                && world.stations.iter().all(|station| !station.unavailable.contains(&group))
+        };
+        let up = world.awake();
+        let active = up
+            .iter()
+            .filter(|s| process(world, *s).is_some_and(|p| p.state == NodeState::Active))
+            .count();
+        let failed = up.iter().any(|s| process(world, s).is_some_and(|p| !p.failed.is_empty()));
+        let count = world.setup.groups.len();
+        if failed || active + 1 < nodes || !(0..count).all(plain) {
+            return Ok(());
+        }
+        let shares = up
+            .iter()
+            .filter(|s| process(world, *s).is_some_and(|p| p.state == NodeState::Active))
+            .map(|s| (0..count).filter(|group| self.held[*group].contains(s)).count());
+        let shares: Vec<usize> = shares.collect();
+        let spread = shares.iter().max().zip(shares.iter().min()).map_or(0, |(a, b)| a - b);
+        let allowed = if active == nodes { 1 } else { 2 };
+        if spread > allowed {
+            let text = format!("shares {shares:?} with {active} of {nodes} nodes active");
+            return broken(world, "O2: uneven shares", text);
+        }
+        Ok(())
+    }
+
+    // ---- bounds ----------------------------------------------------------
+
+    /// Time after a change until invariant 1 must hold.
+    pub fn settling(&self, world: &World) -> Micros {
+        let timing = world.setup.timing;
+        timing.stale() + 2 * timing.interval() + self.slack(world)
+    }
+
+    /// Time after a change until an exclusive group must have a new holder.
+    fn fencing(&self, world: &World) -> Micros {
+        let fence = world.setup.valid_lifetime().unwrap_or(0) + 300_000;
+        self.settling(world) + fence
+    }
+
+    /// What the machines and the wire add to the protocol's own times.
+    fn slack(&self, world: &World) -> Micros {
+        let setup = &world.setup;
+        let interval = setup.timing.interval();
+        let machines = 2 * setup.plumbing.1 + setup.storing.1 + 4 * setup.lateness.1;
+        let wire = 4 * world.fabric.slowest();
+        // W2: a relay starts when an echo lags one and a half intervals.
+        let detour = if world.fabric.direct(world.awake()) { 0 } else { 4 * interval };
+        let prolonged = if self.patient { setup.timing.stale() + 2 * interval } else { 0 };
+        machines + wire + interval / 5 + 5_000 + detour + prolonged
+    }
+
+    /// Whole, lossless, everybody awake, of one mind and with a name of its own.
+    fn intact(&self, world: &World) -> bool {
+        let up = world.awake();
+        let running = || world.stations.iter().filter(|s| s.process.is_some());
+        let mut names = BTreeSet::new();
+        world.fabric.lossless()
+            && running()
+                .all(|s| s.uplink && s.process.as_ref().is_some_and(|p| !p.paused && !p.stopping))
+            && up.iter().all(|s| names.insert(world.setup.node_of(s)))
+            && up
+                .iter()
+                .map(|s| world.stations[s].config.shared.version)
+                .collect::<BTreeSet<_>>()
+                .len()
+                <= 1
+            && world.fabric.whole(up)
+    }
+}
+
+fn broken<T>(world: &World, rule: &'static str, text: String) -> Result<T, Violation> {
+    Err(Violation { at: world.now(), rule, text })
+}
+
+fn process(world: &World, station: usize) -> Option<&Process> {
+    world.stations[station].process.as_ref()
+}
+
+fn takes_part(state: NodeState) -> bool {
+    match state {
+        NodeState::Active | NodeState::Standby | NodeState::Draining => true,
+        NodeState::Booting | NodeState::Leaving => false,
+    }
+}
+
+fn available(world: &World, station: usize, group: usize) -> bool {
+    !world.stations[station].unavailable.contains(&group)
+}
+
+/// Available, and nothing fails there or has failed that a daemon may remember.
+fn can_hold(world: &World, station: usize, group: usize) -> bool {
+    available(world, station, group)
+        && !world.stations[station].unpluggable.contains(&group)
+        && process(world, station).is_some_and(|p| !p.failed.contains(&group))
+}
+
+fn is_exclusive(world: &World, group: usize) -> bool {
+    world.setup.groups.get(group).is_some_and(|plan| plan.exclusive)
+}
+
+fn can_talk(world: &World, one: usize, other: usize, up: Stations) -> bool {
+    world.setup.node_of(one) != world.setup.node_of(other)
+        && world.stations[one].uplink
+        && world.stations[other].uplink
+        && world.fabric.two_way(one, other, up)
+}
+
+fn judge_agreement(
+    world: &World,
+    views: &BTreeMap<usize, Status>,
+    group: usize,
+    holder: usize,
+) -> Result<(), Violation> {
+    let name = world.setup.node_of(holder);
+    for (station, view) in views {
+        let seen = view.groups.get(group);
+        let agrees =
+            seen.is_some_and(|g| g.holders == [name.clone()] && g.owner.as_ref() == Some(&name));
+        if !agrees {
+            let text =
+                format!("g{group} is on s{holder}, but s{station} says {}", opinions(views, group));
+            return broken(world, "invariant 1: no agreement", text);
+        }
+    }
+    Ok(())
+}
+
+fn judge_epochs(world: &World, views: &BTreeMap<usize, Status>) -> Result<(), Violation> {
+    for group in 0..world.setup.groups.len() {
+        for (station, view) in views {
+            let Some(seen) = view.groups.get(group) else { continue };
+            let own = view.identity == node_name(*station) && seen.holders.contains(&view.identity);
+            if own && seen.epoch.is_none() {
+                let text = format!("s{station} holds g{group} without a fencing number");
+                return broken(world, "W7: no epoch", text);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn opinions(views: &BTreeMap<usize, Status>, group: usize) -> String {
+    let opinion = |(station, view): (&usize, &Status)| {
+        let Some(g) = view.groups.get(group) else { return format!("s{station}: unknown") };
+        let owner = g.owner.as_ref().map_or("_", |owner| owner.as_str());
+        let holders: Vec<&str> = g.holders.iter().map(|holder| holder.as_str()).collect();
+        format!("s{station}: owner {owner}, holders {holders:?}, here {:?}", g.here)
+    };
+    views.iter().map(opinion).collect::<Vec<_>>().join("; ")
+}

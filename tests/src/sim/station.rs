@@ -1,0 +1,193 @@
+//! One machine: a clock of its own, a disk, a kernel that keeps addresses, and
+//! a process or none. It decides nothing; [`super::world`] moves it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use vippy_core::config::Config;
+use vippy_core::engine::Engine;
+use vippy_core::identity::{BootId, Epoch};
+use vippy_core::input::Input;
+use vippy_core::status::NodeState;
+use vippy_core::time::Instant;
+
+use super::Micros;
+use super::random::Random;
+
+/// A datagram in flight or in a socket buffer.
+#[derive(Clone, Debug)]
+pub struct Parcel {
+    /// Its source address.
+    pub source: SocketAddr,
+    /// Whether it came by multicast.
+    pub multicast: bool,
+    /// Its payload.
+    pub bytes: Arc<[u8]>,
+    /// Number of the recorded frame that it is; `None` for an attacker's work.
+    pub frame: Option<u64>,
+}
+
+/// What a machine's kernel has on its interfaces: group and end of lifetime.
+#[derive(Clone, Debug, Default)]
+pub struct Kernel {
+    addresses: BTreeMap<usize, Option<Micros>>,
+}
+
+impl Kernel {
+    /// Puts a group's addresses on until `until`; true if they were not there.
+    pub fn put(&mut self, group: usize, until: Option<Micros>) -> bool {
+        self.addresses.insert(group, until).is_none()
+    }
+
+    /// Takes a group's addresses off; true if they were there.
+    pub fn take(&mut self, group: usize) -> bool {
+        self.addresses.remove(&group).is_some()
+    }
+
+    /// Gives everything present a new end.
+    pub fn renew(&mut self, until: Micros) {
+        self.addresses.values_mut().for_each(|end| *end = Some(until));
+    }
+
+    /// Removes and names what has reached its end.
+    pub fn expire(&mut self, now: Micros) -> Vec<usize> {
+        let ended = |end: &Option<Micros>| end.is_some_and(|end| end <= now);
+        let gone: Vec<usize> =
+            self.addresses.iter().filter(|(_, end)| ended(end)).map(|(group, _)| *group).collect();
+        self.addresses.retain(|_, end| !ended(end));
+        gone
+    }
+
+    /// Groups whose addresses are present.
+    pub fn groups(&self) -> impl Iterator<Item = usize> + '_ {
+        self.addresses.keys().copied()
+    }
+
+    /// Whether a group's addresses are present.
+    pub fn has(&self, group: usize) -> bool {
+        self.addresses.contains_key(&group)
+    }
+}
+
+/// A running `vippyd`.
+pub struct Process {
+    /// Number of this life on this machine; the first is 1.
+    pub life: u64,
+    /// Its engine.
+    pub engine: Engine,
+    /// Its identity at the moment.
+    pub boot: BootId,
+    /// Stopped by a signal: gets no input.
+    pub paused: bool,
+    /// Was told to stop.
+    pub stopping: bool,
+    /// Was told to drain.
+    pub drained: bool,
+    /// Its state as last told by an event.
+    pub state: NodeState,
+    /// When it will wake for a deadline.
+    pub wake_at: Option<Micros>,
+    /// What came while it was paused, oldest first.
+    pub socket: VecDeque<Parcel>,
+    /// Signals, commands and kernel news that came while it was paused.
+    pub pending: VecDeque<Input>,
+    /// Finished work it could not be told of while it was paused.
+    pub finished: VecDeque<Work>,
+    /// When the last job for a group ends: jobs of one group keep their order.
+    pub busy_until: BTreeMap<usize, Micros>,
+    /// Groups that could not be plumbed in this life.
+    pub failed: BTreeSet<usize>,
+    /// Recorded frames that reached it, newest last, bounded.
+    pub received: VecDeque<u64>,
+    /// When it started.
+    pub started: Micros,
+    /// Wake-ups in the current second, against busy loops.
+    pub wakes: (Micros, u32),
+}
+
+/// A job of the daemon's workers.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// Put a group's addresses on for so long.
+    Plumb {
+        /// The group.
+        group: usize,
+        /// Lifetime; `None` is for ever.
+        lifetime: Option<Micros>,
+    },
+    /// Take a group's addresses off.
+    Unplumb {
+        /// The group.
+        group: usize,
+    },
+    /// Write an epoch to disk.
+    Store(Epoch),
+}
+
+/// A machine.
+pub struct Station {
+    /// Its clock's reading at the world's zero: engines never agree on time.
+    pub clock: Micros,
+    /// Its wall clock's error in milliseconds, added to the world's.
+    pub wall_clock: u64,
+    /// What its next process reads.
+    pub config: Arc<Config>,
+    /// Its kernel.
+    pub kernel: Kernel,
+    /// The epoch on its disk.
+    pub disk: Epoch,
+    /// Its process, if one runs.
+    pub process: Option<Process>,
+    /// Lives so far.
+    pub lives: u64,
+    /// Whether frames leave: false means the socket refuses them.
+    pub uplink: bool,
+    /// Groups that cannot be held here (link down and the like).
+    pub unavailable: BTreeSet<usize>,
+    /// Groups whose plumbing fails here.
+    pub unpluggable: BTreeSet<usize>,
+    /// Chance for everything on this machine.
+    pub dice: Random,
+}
+
+impl Station {
+    /// What this machine's clock shows.
+    pub fn instant(&self, now: Micros) -> Instant {
+        Instant::from_micros(self.clock + now)
+    }
+
+    /// The world's time at which this machine's clock shows `instant`.
+    pub fn world_time(&self, instant: Instant) -> Micros {
+        instant.as_micros().saturating_sub(self.clock)
+    }
+
+    /// Whether a process runs and is not paused.
+    pub fn awake(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| !process.paused)
+    }
+
+    /// The process of this life, if it still runs.
+    pub fn process_of(&mut self, life: u64) -> Option<&mut Process> {
+        self.process.as_mut().filter(|process| process.life == life)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_drops_what_nobody_renews() {
+        let mut kernel = Kernel::default();
+        assert!(kernel.put(1, Some(100)));
+        assert!(kernel.put(2, None));
+        assert!(kernel.put(3, Some(200)));
+        assert!(!kernel.put(3, Some(300)), "already there");
+        assert_eq!(kernel.expire(250), [1]);
+        assert_eq!(kernel.groups().collect::<Vec<_>>(), [2, 3]);
+        kernel.renew(500);
+        assert_eq!(kernel.expire(400), [0usize; 0]);
+        assert!(kernel.take(3) && !kernel.take(3));
+    }
+}

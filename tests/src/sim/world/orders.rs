@@ -1,0 +1,292 @@
+//! How the world carries out what an engine orders: workers, kernel and wire.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use vippy_core::event::Event;
+use vippy_core::identity::{BootId, GroupId};
+use vippy_core::input::{Input, ResourceReport};
+use vippy_core::output::{Destination, Output, Transmit};
+use vippy_core::time::micros;
+
+use super::{Happening, KERNEL_LATE, World};
+use crate::sim::Micros;
+use crate::sim::change::{Change, Left};
+use crate::sim::cluster::{group_id, group_position};
+use crate::sim::fabric::{Packet, Stations, address, station_at};
+use crate::sim::frames;
+use crate::sim::notes::{Doing, Recorded, summary};
+use crate::sim::station::{Parcel, Process, Work};
+
+impl World {
+    // ---- orders ----------------------------------------------------------
+
+    /// Carries one order out; true when the process is to end.
+    pub(super) fn obey(
+        &mut self,
+        station: usize,
+        process: &mut Process,
+        output: Output,
+        inputs: &mut VecDeque<Input>,
+    ) -> bool {
+        self.write_down(station, &output);
+        match output {
+            Output::Send(transmit) => {
+                let left = self.stations[station].uplink;
+                if let Some(seq) = transmit.seq {
+                    inputs.push_back(Input::Sent { seq, left });
+                }
+                if left {
+                    self.send(station, process.life, &transmit);
+                }
+            }
+            Output::Plumb { group, lifetime } => {
+                self.check_lifetime(station, lifetime.map(micros));
+                if let Some(group) = self.known(station, &group.id) {
+                    let work = Work::Plumb { group, lifetime: lifetime.map(micros) };
+                    self.begin(station, process, work);
+                }
+            }
+            Output::Unplumb { group } => {
+                if let Some(group) = self.known(station, &group) {
+                    self.begin(station, process, Work::Unplumb { group });
+                }
+            }
+            Output::Renew { lifetime } => {
+                self.check_lifetime(station, Some(micros(lifetime)));
+                let until = self.end_of_life(station, micros(lifetime));
+                self.stations[station].kernel.renew(until);
+                self.schedule(until, Happening::Expire { station });
+            }
+            Output::Notify { group } => {
+                if let Some(index) = self.known(station, &group)
+                    && !self.stations[station].kernel.has(index)
+                {
+                    let text = format!("s{station} tells neighbours it has {group}: it has not");
+                    self.changes.push(Change::Broken(text));
+                }
+            }
+            Output::Silence { .. } => {}
+            Output::StoreEpoch(epoch) => self.begin(station, process, Work::Store(epoch)),
+            Output::WantBoot => {
+                let boot = BootId(self.stations[station].dice.bits());
+                process.boot = boot;
+                inputs.push_back(Input::Boot(boot));
+            }
+            Output::Event(event) => self.event(station, process, event),
+            Output::Stopped => return true,
+        }
+        false
+    }
+
+    fn known(&mut self, station: usize, id: &GroupId) -> Option<usize> {
+        let position = group_position(id).filter(|group| *group < self.holders.len());
+        if position.is_none() {
+            self.changes.push(Change::Broken(format!("s{station} names no group of ours: {id}")));
+        }
+        position
+    }
+
+    fn check_lifetime(&mut self, station: usize, lifetime: Option<Micros>) {
+        if lifetime != self.setup.valid_lifetime() {
+            let text = format!("s{station} orders a lifetime of {lifetime:?} µs");
+            self.changes.push(Change::Broken(text));
+        }
+    }
+
+    fn end_of_life(&mut self, station: usize, lifetime: Micros) -> Micros {
+        self.now + lifetime + self.stations[station].dice.between(0, KERNEL_LATE)
+    }
+
+    /// Gives a job to the workers: jobs of one group end in the order given.
+    fn begin(&mut self, station: usize, process: &mut Process, work: Work) {
+        let (queue, span) = match &work {
+            Work::Plumb { group, .. } | Work::Unplumb { group } => (*group, self.setup.plumbing),
+            Work::Store(_) => (usize::MAX, self.setup.storing),
+        };
+        let earliest = process.busy_until.get(&queue).copied().unwrap_or(0);
+        let end = (self.now + self.stations[station].dice.span(span)).max(earliest);
+        process.busy_until.insert(queue, end);
+        let life = process.life;
+        self.schedule(end, Happening::Finish { station, life, work });
+    }
+
+    pub(super) fn finish(&mut self, station: usize, life: u64, work: Work) {
+        // A dead process's jobs die with it, a paused one's wait.
+        let Some(process) = self.stations[station].process_of(life) else { return };
+        if process.paused {
+            process.finished.push_back(work);
+            return;
+        }
+        let answer = match work {
+            Work::Plumb { group, lifetime } => self.plumb(station, group, lifetime),
+            Work::Unplumb { group } => {
+                if self.stations[station].kernel.take(group) {
+                    self.lost(station, group, Left::Unplumbed);
+                }
+                Input::Resource { group: group_id(group), report: ResourceReport::Down }
+            }
+            Work::Store(epoch) => {
+                let disk = &mut self.stations[station].disk;
+                *disk = epoch.max(*disk);
+                Input::EpochStored(epoch)
+            }
+        };
+        self.feed(station, answer);
+    }
+
+    fn plumb(&mut self, station: usize, group: usize, lifetime: Option<Micros>) -> Input {
+        let machine = &mut self.stations[station];
+        let broken = machine.unpluggable.contains(&group) || machine.unavailable.contains(&group);
+        let report = if broken {
+            if let Some(process) = &mut machine.process {
+                process.failed.insert(group);
+            }
+            if machine.kernel.take(group) {
+                self.lost(station, group, Left::Unplumbed);
+            }
+            ResourceReport::Failed("no such device".to_owned())
+        } else {
+            let until = lifetime.map(|lifetime| self.end_of_life(station, lifetime));
+            if let Some(process) = &mut self.stations[station].process {
+                process.failed.remove(&group);
+            }
+            if self.stations[station].kernel.put(group, until) {
+                self.gained(station, group);
+            }
+            if let Some(until) = until {
+                self.schedule(until, Happening::Expire { station });
+            }
+            ResourceReport::Up
+        };
+        Input::Resource { group: group_id(group), report }
+    }
+
+    pub(super) fn expire(&mut self, station: usize) {
+        let machine = &mut self.stations[station];
+        let gone = machine.kernel.expire(self.now);
+        // A process that found them as it started may still be putting them on anew.
+        let busy = |process: &Process, group: &usize| {
+            process.busy_until.get(group).is_some_and(|until| *until > self.now)
+        };
+        let neglected = machine.process.as_ref().filter(|process| !process.paused);
+        if let Some(process) = neglected
+            && let Some(group) = gone.iter().find(|group| !busy(process, group))
+        {
+            let text = format!("s{station} let the lifetime of g{group} run out while it lives");
+            self.changes.push(Change::Broken(text));
+        }
+        for group in gone {
+            self.lost(station, group, Left::Expired);
+        }
+    }
+
+    fn gained(&mut self, station: usize, group: usize) {
+        self.timeline.tell(self.now, Some(station), || format!("+ g{group} on the interface"));
+        self.holders[group] = self.holders[group].with(station);
+        self.changes.push(Change::Gained { station, group });
+    }
+
+    pub(super) fn lost(&mut self, station: usize, group: usize, left: Left) {
+        self.timeline.tell(self.now, Some(station), || format!("- g{group} {left:?}"));
+        self.holders[group] = self.holders[group].without(station);
+        self.changes.push(Change::Lost { station, group, left });
+    }
+
+    fn event(&mut self, station: usize, process: &mut Process, event: Event) {
+        self.timeline.tell(self.now, Some(station), || format!("{event:?}"));
+        if let Event::StateChanged { state, reason, .. } = event {
+            let before = std::mem::replace(&mut process.state, state);
+            self.changes.push(Change::State { station, before, after: state, reason });
+        } else if let Event::GroupUp { group, epoch } = event
+            && let Some(group) = self.known(station, &group)
+        {
+            self.changes.push(Change::Fenced { station, group, epoch });
+        }
+    }
+
+    // ---- frames ----------------------------------------------------------
+
+    fn send(&mut self, station: usize, life: u64, transmit: &Transmit) {
+        let count = self.stations.len();
+        self.frames += 1;
+        let bytes = Arc::clone(&transmit.frame);
+        self.record(station, life, &bytes);
+        let multicast = transmit.to == Destination::Multicast;
+        let receivers = match transmit.to {
+            // Without a chat group there is no socket that could carry it.
+            Destination::Multicast if !self.setup.multicast => Stations::NONE,
+            Destination::Multicast => (0..count).collect::<Stations>().without(station),
+            Destination::Unicast(to) => station_at(to, count).into_iter().collect(),
+        };
+        for to in receivers.iter() {
+            let packet = Packet { from: station, to, multicast };
+            for at in self.fabric.carry(self.now, packet) {
+                let parcel = Parcel {
+                    source: address(station),
+                    multicast,
+                    bytes: Arc::clone(&bytes),
+                    frame: Some(self.frames),
+                };
+                self.schedule(at, Happening::Arrive { to, parcel });
+            }
+        }
+    }
+
+    fn record(&mut self, station: usize, life: u64, bytes: &Arc<[u8]>) {
+        if !self.recording {
+            return;
+        }
+        let (id, at, bytes) = (self.frames, self.now, Arc::clone(bytes));
+        let recorded = Recorded { id, station, life, at, bytes };
+        if id % 16 == 0 && self.archive.len() < 4_000 {
+            self.archive.push(recorded.clone());
+        }
+        if self.recorded.len() == 2_000 {
+            self.recorded.pop_front();
+        }
+        self.recorded.push_back(recorded);
+    }
+
+    pub(super) fn carry_attack(&mut self) {
+        let Some(mut attacker) = self.attacker.take() else { return };
+        for (at, to, parcel) in attacker.strike(self) {
+            let size = parcel.bytes.len();
+            self.timeline.tell(self.now, Some(to), || format!("attacked with {size} bytes"));
+            self.schedule(at, Happening::Arrive { to, parcel });
+        }
+        let next = attacker.next_strike(self.now);
+        self.attacker = Some(attacker);
+        self.schedule(next, Happening::Attack);
+    }
+
+    // ---- notes -----------------------------------------------------------
+
+    fn write_down(&mut self, station: usize, output: &Output) {
+        if self.outputs.is_none() && self.doings.is_none() && !self.timeline.is_on() {
+            return;
+        }
+        let now = self.now;
+        if let Some(log) = &mut self.outputs {
+            let mut line = String::new();
+            let _ = writeln!(line, "{now} s{station} {output:?}");
+            log.extend_from_slice(line.as_bytes());
+        }
+        let text = summary(output);
+        if let (Some(doings), Some(what)) = (&mut self.doings, &text) {
+            doings.push(Doing { at: now, station, what: what.clone() });
+        }
+        if let Some(text) = text {
+            let detail = match frame_of(output) {
+                Some(frame) if self.timeline.is_on() => frames::describe(frame),
+                Some(_) | None => String::new(),
+            };
+            self.timeline.tell(now, Some(station), || format!("{text} {detail}"));
+        }
+    }
+}
+
+fn frame_of(output: &Output) -> Option<&[u8]> {
+    if let Output::Send(transmit) = output { Some(&transmit.frame) } else { None }
+}
