@@ -1,1 +1,16 @@
-//! x
+//! The management API of a Vippy daemon: its types and an async client.
+//!
+//! The daemon answers HTTP/1.1 with JSON on a Unix socket (`docs/API.md`).
+//! [`api`] holds what is said on that socket beside [`status`]; the daemon uses
+//! the same definitions, so the two sides cannot drift apart. [`Client`] is
+//! what `vippyctl` and embedding applications talk through. Nothing here
+//! decides, prints or retries.
+
+pub mod api;
+mod client;
+
+pub use api::{Answer, ApiError, DEFAULT_SOCKET, Reloaded};
+pub use client::{ANSWER_LIMIT, Client, ClientError, DEFAULT_TIMEOUT};
+pub use vippy_core::identity;
+pub use vippy_core::status;
+pub use vippy_core::status::Status;

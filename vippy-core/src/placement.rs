@@ -68,7 +68,9 @@ impl Placement {
 struct Builder {
     placement: Placement,
     preferred: Vec<u16>,
-    /// Groups led, per node.
+    /// Groups led, per node, in order of position.
+    led: Vec<Vec<usize>>,
+    /// How many those are.
     leads: Vec<u32>,
     /// Groups led by `f` whose second is `n`, at `[f][n]`.
     follows: Vec<Vec<u32>>,
@@ -76,20 +78,22 @@ struct Builder {
 
 impl Builder {
     fn new(nodes: Vec<u64>, groups: Vec<u64>, preferred: Vec<u16>) -> Builder {
+        let led = vec![Vec::new(); nodes.len()];
         let leads = vec![0; nodes.len()];
         let follows = vec![vec![0; nodes.len()]; nodes.len()];
         let leaders = vec![NOBODY; groups.len()];
         let seconds = vec![NOBODY; groups.len()];
         let placement = Placement { leaders, seconds, nodes, groups };
-        Builder { placement, preferred, leads, follows }
+        Builder { placement, preferred, led, leads, follows }
     }
 
     fn build(mut self) -> Placement {
         for node in 0..count(&self.placement.nodes) {
-            let weights = self.weights(node);
-            self.take_preferred(node, &weights);
-            self.take_leads(node, &weights);
-            self.take_seconds(node, &weights);
+            self.start(node);
+            self.take_leads(node);
+            for leader in 0..node {
+                self.take_seconds(leader, node);
+            }
         }
         for leader in 0..count(&self.placement.nodes) {
             self.level_seconds(leader);
@@ -97,136 +101,161 @@ impl Builder {
         self.placement
     }
 
-    /// The hash of (node, group) for every group.
-    fn weights(&self, node: u16) -> Vec<u64> {
-        let node = self.placement.nodes[usize::from(node)];
-        self.placement.groups.iter().map(|group| weigh(node, *group)).collect()
-    }
-
-    /// Groups that prefer `node` and those that nobody leads yet. A group waits
-    /// outside the lists until the node it prefers is inserted.
-    fn take_preferred(&mut self, node: u16, weights: &[u64]) {
+    /// Groups that prefer `node`, and for the first node all that prefer nobody.
+    /// A group waits outside the lists until the node it prefers is inserted.
+    fn start(&mut self, node: u16) {
         let mut mine: Vec<usize> = (0..self.preferred.len())
             .filter(|group| {
                 let prefers = self.preferred[*group];
                 prefers == node || (prefers == NOBODY && node == 0)
             })
             .collect();
-        mine.sort_unstable_by_key(|group| weights[*group]);
-        for group in mine {
-            self.placement.leaders[group] = node;
-            self.leads[usize::from(node)] += 1;
+        mine.sort_unstable_by_key(|group| self.weight(node, *group));
+        for &group in &mine {
+            self.lead(group, node);
             if node > 0 {
                 let second = self.least_loaded_without(node);
-                self.placement.seconds[group] = second;
-                self.follows[usize::from(node)][usize::from(second)] += 1;
+                self.second(group, second);
             }
         }
+        mine.sort_unstable();
+        self.led[usize::from(node)] = mine;
+    }
+
+    fn weight(&self, node: u16, group: usize) -> u64 {
+        weigh(self.placement.nodes[usize::from(node)], self.placement.groups[group])
+    }
+
+    /// Gives a group's first place to `node`.
+    fn lead(&mut self, group: usize, node: u16) {
+        if let Some(former) = self.leads.get_mut(usize::from(self.placement.leaders[group])) {
+            *former -= 1;
+        }
+        self.placement.leaders[group] = node;
+        self.leads[usize::from(node)] += 1;
+    }
+
+    /// Gives a group's second place to `node`; its leader stays.
+    fn second(&mut self, group: usize, node: u16) {
+        let follows = &mut self.follows[usize::from(self.placement.leaders[group])];
+        if let Some(former) = follows.get_mut(usize::from(self.placement.seconds[group])) {
+            *former -= 1;
+        }
+        self.placement.seconds[group] = node;
+        follows[usize::from(node)] += 1;
     }
 
     /// Whoever of the earlier nodes would have least to do were `node` down.
     fn least_loaded_without(&self, node: u16) -> u16 {
-        let follows = &self.follows[usize::from(node)];
-        let load = |n: u16| self.leads[usize::from(n)] + follows[usize::from(n)];
-        (0..node).min_by_key(|n| (load(*n), *n)).unwrap_or(NOBODY)
+        (0..node).min_by_key(|n| (self.load_without(node, *n), *n)).unwrap_or(NOBODY)
+    }
+
+    /// What node `n` would have to do were `leader` down.
+    fn load_without(&self, leader: u16, n: u16) -> u32 {
+        self.leads[usize::from(n)] + self.follows[usize::from(leader)][usize::from(n)]
     }
 
     /// First places, from whoever leads most. The former leader becomes second.
-    fn take_leads(&mut self, node: u16, weights: &[u64]) {
-        let free = |group: usize| self.preferred[group] == NOBODY;
-        let mut owned = vec![Vec::new(); usize::from(node)];
-        for (group, leader) in self.placement.leaders.iter().enumerate() {
-            if *leader < node && free(group) {
-                owned[usize::from(*leader)].push(group);
+    fn take_leads(&mut self, node: u16) {
+        let free = |group: &usize| self.preferred[*group] == NOBODY;
+        let available: Vec<u32> = self.led[..usize::from(node)]
+            .iter()
+            .map(|led| led.iter().map(|group| u32::from(free(group))).sum())
+            .collect();
+        let quotas =
+            level(&self.leads[..usize::from(node)], &available, self.leads[usize::from(node)]);
+        let mut taken = Vec::new();
+        for (leader, quota) in (0u16..).zip(quotas).filter(|(_, quota)| *quota > 0) {
+            let led = &self.led[usize::from(leader)];
+            let pool = led.iter().copied().filter(|group| self.preferred[*group] == NOBODY);
+            for group in self.lightest(node, pool, quota, available[usize::from(leader)]) {
+                self.hand_over(group, leader, node);
+                taken.push(group);
             }
+            let leaders = &self.placement.leaders;
+            self.led[usize::from(leader)].retain(|group| leaders[*group] == leader);
         }
-        let available: Vec<u32> = owned.iter().map(|groups| length(groups)).collect();
-        let loads = self.leads[..usize::from(node)].to_vec();
-        let quotas = level(&loads, &available, self.leads[usize::from(node)]);
-        for (leader, quota) in (0u16..).zip(quotas) {
-            for group in smallest(&mut owned[usize::from(leader)], quota, weights) {
-                let second = self.placement.seconds[group];
-                if second != NOBODY {
-                    self.follows[usize::from(leader)][usize::from(second)] -= 1;
-                }
-                self.placement.leaders[group] = node;
-                self.placement.seconds[group] = leader;
-                self.leads[usize::from(leader)] -= 1;
-                self.leads[usize::from(node)] += 1;
-                self.follows[usize::from(node)][usize::from(leader)] += 1;
-            }
-        }
+        let led = &mut self.led[usize::from(node)];
+        led.extend(taken);
+        led.sort_unstable();
     }
 
-    /// Second places: for every earlier leader, from whoever would be most
-    /// loaded were that leader down.
-    fn take_seconds(&mut self, node: u16, weights: &[u64]) {
-        let mut led = vec![Vec::new(); usize::from(node)];
-        for (group, leader) in self.placement.leaders.iter().enumerate() {
-            if *leader < node {
-                led[usize::from(*leader)].push(group);
-            }
+    fn hand_over(&mut self, group: usize, leader: u16, node: u16) {
+        let second = self.placement.seconds[group];
+        if second != NOBODY {
+            self.follows[usize::from(leader)][usize::from(second)] -= 1;
         }
-        for (leader, groups) in (0u16..).zip(led) {
-            self.take_seconds_of(leader, &groups, node, weights);
-        }
+        self.placement.seconds[group] = NOBODY;
+        self.lead(group, node);
+        self.second(group, leader);
     }
 
-    fn take_seconds_of(&mut self, leader: u16, groups: &[usize], node: u16, weights: &[u64]) {
-        let widowed = groups.iter().filter(|group| self.placement.seconds[**group] == NOBODY);
-        for group in widowed.copied().collect::<Vec<_>>() {
-            self.set_second(leader, group, node);
+    /// Second places among `leader`'s groups, from whoever would be most loaded
+    /// were `leader` down.
+    fn take_seconds(&mut self, leader: u16, node: u16) {
+        let led = std::mem::take(&mut self.led[usize::from(leader)]);
+        if node == 1 {
+            led.iter().for_each(|group| self.second(*group, node));
         }
-        let follows = &self.follows[usize::from(leader)];
-        let available = &follows[..usize::from(node)];
-        let loads: Vec<u32> = self.leads.iter().zip(available).map(|(l, f)| l + f).collect();
-        let own = self.leads[usize::from(node)] + follows[usize::from(node)];
-        let quotas = level(&loads, available, own);
+        let available = &self.follows[usize::from(leader)][..usize::from(node)];
+        let loads: Vec<u32> = (0..node).map(|n| self.load_without(leader, n)).collect();
+        let quotas = level(&loads, available, self.load_without(leader, node));
         for (second, quota) in (0u16..).zip(quotas).filter(|(_, quota)| *quota > 0) {
-            let follows_second = |group: &usize| self.placement.seconds[*group] == second;
-            let mut candidates = groups.iter().copied().filter(follows_second).collect();
-            for group in smallest(&mut candidates, quota, weights) {
-                self.set_second(leader, group, node);
+            let seconds = &self.placement.seconds;
+            let pool = led.iter().copied().filter(|group| seconds[*group] == second);
+            let size = self.follows[usize::from(leader)][usize::from(second)];
+            for group in self.lightest(node, pool, quota, size) {
+                self.second(group, node);
             }
         }
+        self.led[usize::from(leader)] = led;
     }
 
     /// What insertion leaves uneven in the situation «`leader` is down»: the most
     /// loaded gives second places to the least loaded until they are level.
     fn level_seconds(&mut self, leader: u16) {
-        let led: Vec<usize> = (0..self.placement.leaders.len())
-            .filter(|group| self.placement.leaders[*group] == leader)
-            .collect();
+        let led = std::mem::take(&mut self.led[usize::from(leader)]);
         let others: Vec<u16> =
             (0..count(&self.placement.nodes)).filter(|node| *node != leader).collect();
         for _ in 0..led.len() {
+            let load = |n: &u16| (self.load_without(leader, *n), *n);
             let follows = &self.follows[usize::from(leader)];
-            let load = |n: u16| self.leads[usize::from(n)] + follows[usize::from(n)];
-            let giver = others.iter().filter(|n| follows[usize::from(**n)] > 0);
-            let Some(giver) = giver.copied().max_by_key(|n| (load(*n), *n)) else { return };
-            let Some(taker) = others.iter().copied().min_by_key(|n| (load(*n), *n)) else { return };
-            if load(giver) <= load(taker) + 1 {
+            let givers = others.iter().filter(|n| follows[usize::from(**n)] > 0);
+            let ends = (givers.copied().max_by_key(load), others.iter().copied().min_by_key(load));
+            let (Some(giver), Some(taker)) = ends else { return };
+            if load(&giver).0 <= load(&taker).0 + 1 {
                 return;
             }
-            let taker_hash = self.placement.nodes[usize::from(taker)];
-            let given = led
-                .iter()
-                .copied()
-                .filter(|group| self.placement.seconds[*group] == giver)
-                .min_by_key(|group| (weigh(taker_hash, self.placement.groups[*group]), *group));
-            if let Some(group) = given {
-                self.set_second(leader, group, taker);
+            let pool = led.iter().copied().filter(|g| self.placement.seconds[*g] == giver);
+            if let Some(group) = pool.min_by_key(|group| (self.weight(taker, *group), *group)) {
+                self.second(group, taker);
             }
         }
     }
 
-    fn set_second(&mut self, leader: u16, group: usize, node: u16) {
-        let follows = &mut self.follows[usize::from(leader)];
-        if let Some(former) = follows.get_mut(usize::from(self.placement.seconds[group])) {
-            *former -= 1;
+    /// The `quota` groups of least weight for `node` out of a pool of `size`.
+    fn lightest(
+        &self,
+        node: u16,
+        pool: impl Iterator<Item = usize> + Clone,
+        quota: u32,
+        size: u32,
+    ) -> Vec<usize> {
+        // Weights are spread evenly: three times the share nearly always holds
+        // enough, and selecting among few is cheap.
+        let share = u64::MAX / u64::from(size.max(1)) * u64::from(quota);
+        let light = self.below(node, pool.clone(), share.saturating_mul(3));
+        let mut light =
+            if length(&light) < quota { self.below(node, pool, u64::MAX) } else { light };
+        let quota = (quota as usize).min(light.len());
+        if 0 < quota && quota < light.len() {
+            light.select_nth_unstable(quota - 1);
         }
-        follows[usize::from(node)] += 1;
-        self.placement.seconds[group] = node;
+        light.into_iter().take(quota).map(|(_, group)| group).collect()
+    }
+
+    fn below(&self, node: u16, pool: impl Iterator<Item = usize>, limit: u64) -> Vec<(u64, usize)> {
+        pool.map(|group| (self.weight(node, group), group)).filter(|(w, _)| *w <= limit).collect()
     }
 }
 
@@ -251,20 +280,6 @@ fn level(loads: &[u32], available: &[u32], own: u32) -> Vec<u32> {
         }
     }
     quotas
-}
-
-/// The `quota` groups of least weight, in order of position.
-fn smallest(groups: &mut Vec<usize>, quota: u32, weights: &[u64]) -> Vec<usize> {
-    let quota = (quota as usize).min(groups.len());
-    if quota == 0 {
-        return Vec::new();
-    }
-    if quota < groups.len() {
-        groups.select_nth_unstable_by_key(quota - 1, |group| (weights[*group], *group));
-    }
-    let mut taken: Vec<usize> = groups.drain(..quota).collect();
-    taken.sort_unstable();
-    taken
 }
 
 fn somebody(node: u16) -> Option<NodeIndex> {

@@ -4,9 +4,6 @@
 //! holders announce about groups. It drains, says why, and lets go one interval
 //! after an active peer with a higher configuration has echoed that.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use crate::config::{Digest, SharedPart};
 use crate::event::Event;
 use crate::group::UNANNOUNCED;
@@ -15,6 +12,7 @@ use crate::membership::Membership;
 use crate::membership::process::Process;
 use crate::status::NodeState;
 use crate::time::Instant;
+use std::collections::BTreeMap;
 
 /// How this node's configuration compares with those of its live peers.
 #[derive(Clone, Debug, Default)]
@@ -22,9 +20,19 @@ pub(crate) struct Ranking {
     own: (u64, Digest),
     told: BTreeMap<NodeName, (u64, Digest)>,
     outranked: Option<String>,
-    let_go_at: Option<Instant>,
-    /// That moment has passed and was acted upon.
-    let_go: bool,
+    retreat: Retreat,
+}
+
+/// How far giving way to a higher configuration has come.
+#[derive(Clone, Copy, Debug, Default)]
+enum Retreat {
+    /// No peer that judges knows yet that this node drains.
+    #[default]
+    None,
+    /// One knows, and has until then to take over.
+    At(Instant),
+    /// Everything is let go.
+    Done,
 }
 
 /// What a higher configuration elsewhere means for this node's groups.
@@ -84,19 +92,24 @@ impl Ranking {
         };
         let highest = members.live_processes().filter(judges).max_by_key(|peer| peer.rank());
         let Some(judge) = highest.filter(|_| self.outranked.is_some()) else {
-            self.let_go_at = None;
-            self.let_go = false;
+            self.retreat = Retreat::None;
             return Overruled::default();
         };
         let knows = said != UNANNOUNCED && judge.echoed >= said;
-        let pause: Duration = judge.header.interval;
-        self.let_go_at = self.let_go_at.or_else(|| knows.then(|| now + pause));
-        self.let_go = self.let_go_at.is_some_and(|at| now >= at);
-        Overruled { by_an_active_peer: true, let_go: self.let_go }
+        self.retreat = match self.retreat {
+            Retreat::None if knows => Retreat::At(now + judge.header.interval),
+            Retreat::At(at) if now >= at => Retreat::Done,
+            unchanged @ (Retreat::None | Retreat::At(_) | Retreat::Done) => unchanged,
+        };
+        let let_go = matches!(self.retreat, Retreat::Done);
+        Overruled { by_an_active_peer: true, let_go }
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.let_go_at.filter(|_| !self.let_go)
+        match self.retreat {
+            Retreat::At(at) => Some(at),
+            Retreat::None | Retreat::Done => None,
+        }
     }
 }
 

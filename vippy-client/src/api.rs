@@ -1,0 +1,78 @@
+//! What is said on the management socket beside the status.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use vippy_core::status::{NodeReason, NodeState};
+
+/// Where the daemon listens unless its configuration says otherwise.
+pub const DEFAULT_SOCKET: &str = "/var/run/vippy.socket";
+
+/// A command was taken: the node as it is right after it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The node's state.
+    pub state: NodeState,
+    /// Why.
+    pub reason: NodeReason,
+    /// More about it, for people; may be empty.
+    pub detail: String,
+}
+
+/// The configuration file was read again and is in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Its version.
+    pub version: u64,
+    /// Its digest, in hexadecimal.
+    pub digest: String,
+    /// What is allowed but deserves a look, each in one sentence.
+    pub warnings: Vec<String>,
+}
+
+/// A request was not carried out; nothing changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub struct ApiError {
+    /// What went wrong, in one line.
+    pub error: String,
+    /// Everything that is wrong with what was sent or read, each in one line
+    /// (for a configuration: file, line, column, found, expected).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
+}
+
+impl ApiError {
+    /// An error without a list of problems.
+    pub fn new(error: impl Into<String>) -> ApiError {
+        ApiError { error: error.into(), problems: Vec::new() }
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.error)?;
+        self.problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_without_problems_is_what_the_original_program_sent() {
+        let text = serde_json::to_string(&ApiError::new("no such command")).unwrap();
+        assert_eq!(text, r#"{"error":"no such command"}"#);
+        let back: ApiError = serde_json::from_str(&text).unwrap();
+        assert_eq!(back, ApiError::new("no such command"));
+    }
+
+    #[test]
+    fn problems_are_listed_one_a_line() {
+        let error = ApiError {
+            error: "the file is not valid".into(),
+            problems: vec!["a:1:2: x".into(), "a:3:4: y".into()],
+        };
+        assert_eq!(error.to_string(), "the file is not valid\n  a:1:2: x\n  a:3:4: y");
+    }
+}

@@ -1,0 +1,218 @@
+//! One request, one connection, one answer, all within a time and a size.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::{Method, Request, Response, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+use vippy_core::status::Status;
+
+use crate::api::{Answer, ApiError, Reloaded};
+
+/// Time a request may take, from connecting to the last byte of the answer.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest answer that is read: ten thousand groups need a third of it.
+pub const ANSWER_LIMIT: usize = 64 << 20;
+
+/// A daemon's management socket. Cheap to make; nothing is opened before the
+/// first request, and every request opens a connection of its own.
+#[derive(Clone, Debug)]
+pub struct Client {
+    path: PathBuf,
+    timeout: Duration,
+}
+
+/// Why a request has no answer, or a bad one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The socket is missing or nobody listens on it. Nothing was asked.
+    #[error("no daemon answers at {}: {source}; is vippyd running?", path.display())]
+    NoDaemon {
+        /// The socket's path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// This user may not open the socket. Nothing was asked.
+    #[error("not allowed to open {}: {source}; expected root or a member of the socket's group", path.display())]
+    PermissionDenied {
+        /// The socket's path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The socket could not be used for another reason. A command may or may
+    /// not have been carried out.
+    #[error("cannot talk to the daemon at {}: {source}", path.display())]
+    Io {
+        /// The socket's path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No complete answer in time. A command may or may not have been carried out.
+    #[error("the daemon at {} did not answer within {} s", path.display(), after.as_secs_f64())]
+    TimedOut {
+        /// The socket's path.
+        path: PathBuf,
+        /// The time it was given.
+        after: Duration,
+    },
+    /// The daemon answered that it does not do this. Nothing changed.
+    #[error("{error}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// What it said.
+        error: ApiError,
+    },
+    /// The answer is not what this program understands: another program on the
+    /// socket, or a daemon of another version. A command was probably carried out.
+    #[error("the answer of {} is unreadable: {what}", path.display())]
+    Unreadable {
+        /// The socket's path.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+    },
+}
+
+impl Client {
+    /// A client for the daemon that listens on `path`.
+    pub fn new(path: impl Into<PathBuf>) -> Client {
+        Client { path: path.into(), timeout: DEFAULT_TIMEOUT }
+    }
+
+    /// The same with another time limit a request.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Client {
+        Client { timeout, ..self }
+    }
+
+    /// The socket's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The cluster as this daemon sees it.
+    pub async fn status(&self) -> Result<Status, ClientError> {
+        self.ask(Method::GET, "/status").await
+    }
+
+    /// The same as the daemon wrote it: JSON, with fields of newer versions in it.
+    pub async fn status_text(&self) -> Result<String, ClientError> {
+        let body = self.exchange(Method::GET, "/status").await?;
+        String::from_utf8(body.into()).map_err(|error| self.unreadable(error))
+    }
+
+    /// Gives every group away that another node can take; the node stays a member.
+    pub async fn drain(&self) -> Result<Answer, ClientError> {
+        self.ask(Method::POST, "/drain").await
+    }
+
+    /// Takes part again after [`Client::drain`].
+    pub async fn resume(&self) -> Result<Answer, ClientError> {
+        self.ask(Method::POST, "/resume").await
+    }
+
+    /// Reads the configuration file again. A bad file changes nothing and comes
+    /// back as [`ClientError::Refused`] with all its problems.
+    pub async fn reload(&self) -> Result<Reloaded, ClientError> {
+        self.ask(Method::POST, "/reload").await
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, method: Method, to: &str) -> Result<T, ClientError> {
+        let body = self.exchange(method, to).await?;
+        serde_json::from_slice(&body).map_err(|error| self.unreadable(error))
+    }
+
+    async fn exchange(&self, method: Method, to: &str) -> Result<Bytes, ClientError> {
+        tokio::time::timeout(self.timeout, self.exchange_unhurried(method, to))
+            .await
+            .map_err(|_| ClientError::TimedOut { path: self.path.clone(), after: self.timeout })?
+    }
+
+    async fn exchange_unhurried(&self, method: Method, to: &str) -> Result<Bytes, ClientError> {
+        let stream =
+            UnixStream::connect(&self.path).await.map_err(|error| self.connect_error(error))?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(error))?;
+        let request = Request::builder()
+            .method(method)
+            .uri(to)
+            .header(header::HOST, "localhost")
+            .header(header::CONNECTION, "close")
+            .body(Empty::<Bytes>::new())
+            .map_err(|error| self.unreadable(error))?;
+        let mut answer = pin!(async {
+            let response =
+                sender.send_request(request).await.map_err(|error| self.broken(error))?;
+            self.read_answer(response).await
+        });
+        // Both halves run in the caller's task: nothing is left behind when the
+        // caller gives up. Once the connection is through, what it had read is
+        // still there for the answer; its failures surface in the answer too.
+        tokio::select! {
+            biased;
+            done = &mut answer => return done,
+            _ = connection => {}
+        }
+        answer.await
+    }
+
+    async fn read_answer(&self, response: Response<Incoming>) -> Result<Bytes, ClientError> {
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_LIMIT)
+            .collect()
+            .await
+            .map_err(|error| {
+                if error.is::<LengthLimitError>() {
+                    self.unreadable(format_args!("longer than {} MiB", ANSWER_LIMIT >> 20))
+                } else {
+                    self.unreadable(error)
+                }
+            })?
+            .to_bytes();
+        if status == StatusCode::OK {
+            return Ok(body);
+        }
+        match serde_json::from_slice(&body) {
+            Ok(error) => Err(ClientError::Refused { status: status.as_u16(), error }),
+            Err(_) => Err(self.unreadable(format_args!("HTTP status {status} without a reason"))),
+        }
+    }
+
+    fn connect_error(&self, source: io::Error) -> ClientError {
+        use io::ErrorKind as Kind;
+        let path = self.path.clone();
+        let kind = source.kind();
+        if matches!(kind, Kind::NotFound | Kind::ConnectionRefused | Kind::NotADirectory) {
+            ClientError::NoDaemon { path, source }
+        } else if kind == Kind::PermissionDenied {
+            ClientError::PermissionDenied { path, source }
+        } else {
+            ClientError::Io { path, source }
+        }
+    }
+
+    fn broken(&self, error: hyper::Error) -> ClientError {
+        if error.is_parse() {
+            self.unreadable(error)
+        } else {
+            ClientError::Io { path: self.path.clone(), source: io::Error::other(error) }
+        }
+    }
+
+    fn unreadable(&self, what: impl ToString) -> ClientError {
+        ClientError::Unreadable { path: self.path.clone(), what: what.to_string() }
+    }
+}

@@ -1,0 +1,255 @@
+//! The management socket: HTTP/1.1 with JSON for operators, on the daemon's loop.
+//!
+//! Owns the Unix socket, who may ask what, and the routes (`docs/API.md`). It
+//! knows nothing about the cluster: whatever needs the engine or the
+//! configuration goes to the daemon's loop as a [`Request`], which answers
+//! through the sender inside. A client that is slow, silent, hostile or one of
+//! too many costs a bounded amount of memory and none of the loop's time.
+//!
+//! ```no_run
+//! # async fn daemon() -> Result<(), vippyd::management::ManagementError> {
+//! let listener = vippyd::management::bind("/var/run/vippy.socket".as_ref())?;
+//! let (sender, mut requests) = tokio::sync::mpsc::channel(8);
+//! let serving = tokio::spawn(vippyd::management::serve(listener, sender));
+//! // … in the loop: Some(request) = requests.recv() => answer it …
+//! # drop(requests.recv().await);
+//! serving.abort(); // or drop the runtime: the socket's file goes with it
+//! # Ok(()) }
+//! ```
+
+mod listener;
+mod routes;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::UnixStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
+use vippy_client::{Answer, ApiError, Reloaded, Status};
+use vippy_core::input::Command;
+
+pub use listener::{Listener, ManagementError, bind};
+
+/// Connections open at a time; one more is told so and closed.
+pub const MAX_CONNECTIONS: usize = 32;
+
+/// How many of them are kept for those who may act, so that a monitor gone
+/// wild cannot lock the operator out.
+const KEPT_FOR_OPERATORS: usize = 8;
+
+/// Time for a request's head to arrive, and for its answer to be found.
+pub const REQUEST_TIME: Duration = Duration::from_secs(10);
+
+/// Longest head of a request, in bytes (the least that hyper accepts).
+const HEAD_LIMIT: usize = 8192;
+
+/// What the daemon's loop is asked. A dropped sender means that the daemon
+/// cannot answer; the client is told so.
+#[derive(Debug)]
+pub enum Request {
+    /// The cluster as this node sees it, now.
+    Status(oneshot::Sender<Status>),
+    /// Drain or resume; the answer is the node's state right after the engine
+    /// has handled the command.
+    Command(Command, oneshot::Sender<Result<Answer, ApiError>>),
+    /// Read the configuration file again, as SIGHUP does.
+    Reload(oneshot::Sender<Result<Reloaded, ApiError>>),
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+struct Peer {
+    uid: u32,
+    /// The user the daemon runs as.
+    own: u32,
+}
+
+impl Peer {
+    /// Whoever can open the socket may look; root and the daemon's own user
+    /// may also act.
+    fn may_act(self) -> bool {
+        self.uid == 0 || self.uid == self.own
+    }
+}
+
+/// Serves until its future is dropped; then every connection is closed and the
+/// socket's file is gone, if it was still ours.
+///
+/// `requests` may be short (8 is plenty): waiting for room counts as waiting
+/// for the answer.
+pub async fn serve(listener: Listener, requests: mpsc::Sender<Request>) {
+    let own = nix::unistd::geteuid().as_raw();
+    let places = Places::new();
+    let mut connections = JoinSet::new();
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        let Ok(stream) = stream else {
+            // Out of descriptors, or the client is gone already: asking again
+            // at once would spin.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let Ok(credentials) = stream.peer_cred() else { continue };
+        let peer = Peer { uid: credentials.uid(), own };
+        match places.take(peer) {
+            Some(place) => {
+                let requests = requests.clone();
+                connections.spawn(async move {
+                    serve_connection(stream, peer, requests).await;
+                    drop(place);
+                });
+            }
+            None => turn_away(&stream),
+        }
+    }
+}
+
+/// The bounded number of open connections.
+struct Places {
+    everybody: Arc<Semaphore>,
+    operators: Arc<Semaphore>,
+}
+
+impl Places {
+    fn new() -> Places {
+        Places {
+            everybody: Arc::new(Semaphore::new(MAX_CONNECTIONS - KEPT_FOR_OPERATORS)),
+            operators: Arc::new(Semaphore::new(KEPT_FOR_OPERATORS)),
+        }
+    }
+
+    fn take(&self, peer: Peer) -> Option<OwnedSemaphorePermit> {
+        let common = Arc::clone(&self.everybody).try_acquire_owned();
+        match common {
+            Ok(place) => Some(place),
+            Err(_) if peer.may_act() => Arc::clone(&self.operators).try_acquire_owned().ok(),
+            Err(_) => None,
+        }
+    }
+}
+
+/// Says why on the way out; a client that does not read it is closed anyway.
+fn turn_away(stream: &UnixStream) {
+    let body = format!(r#"{{"error":"{MAX_CONNECTIONS} connections are open, try again later"}}"#);
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/json\r\n\
+         connection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    // Best effort: the connection is closed whether this fits or not.
+    let _ = stream.try_write(answer.as_bytes());
+}
+
+/// One connection, with any number of requests. After [`REQUEST_TIME`] no
+/// further request is taken, after twice that time the connection is cut: a
+/// client that reads its answer too slowly cannot keep it in memory for long.
+async fn serve_connection(stream: UnixStream, peer: Peer, requests: mpsc::Sender<Request>) {
+    let service = service_fn(move |request| {
+        let requests = requests.clone();
+        async move { Ok::<_, Infallible>(routes::answer(request, peer, requests).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(REQUEST_TIME)
+        .max_buf_size(HEAD_LIMIT)
+        // Scripts pipe a request in and close their side while they wait.
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    // How a connection ended is the client's business only.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = tokio::time::sleep(REQUEST_TIME) => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = tokio::time::timeout(REQUEST_TIME, connection).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    const DAEMON: u32 = 998;
+
+    /// What a client of this user gets for these bytes, and whether the loop
+    /// was asked (it answers like one that is stopping).
+    async fn talk(uid: u32, sent: &str) -> (String, bool) {
+        let (mut client, server) = UnixStream::pair().unwrap();
+        let (sender, mut requests) = mpsc::channel(1);
+        let serving = tokio::spawn(serve_connection(server, Peer { uid, own: DAEMON }, sender));
+        client.write_all(sent.as_bytes()).await.unwrap();
+        client.shutdown().await.unwrap();
+        let asked = requests.recv().await.map(drop).is_some();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        serving.await.unwrap();
+        (answer, asked)
+    }
+
+    #[tokio::test]
+    async fn a_stranger_with_access_may_not_act_and_the_loop_never_hears_of_it() {
+        for path in ["/drain", "/resume", "/reload"] {
+            let request = format!("POST {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+            let (answer, asked) = talk(1000, &request).await;
+            assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+            assert!(answer.contains("found user id 1000, expected 0 (root) or 998"), "{answer}");
+            assert!(!asked);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stranger_with_access_may_look() {
+        assert!(talk(1000, "GET /status HTTP/1.1\r\nhost: x\r\n\r\n").await.1);
+    }
+
+    #[tokio::test]
+    async fn root_and_the_daemons_own_user_may_act() {
+        for uid in [0, DAEMON] {
+            let (answer, asked) = talk(uid, "POST /drain HTTP/1.1\r\nhost: x\r\n\r\n").await;
+            assert!(asked);
+            assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+            assert!(answer.contains("the daemon is stopping"), "{answer}");
+        }
+    }
+
+    #[test]
+    fn those_who_may_only_look_cannot_take_the_last_places() {
+        let places = Places::new();
+        let (stranger, root) = (Peer { uid: 1000, own: DAEMON }, Peer { uid: 0, own: DAEMON });
+        let taken: Vec<_> = std::iter::from_fn(|| places.take(stranger)).collect();
+        assert_eq!(taken.len(), MAX_CONNECTIONS - KEPT_FOR_OPERATORS);
+        let kept: Vec<_> = std::iter::from_fn(|| places.take(root)).collect();
+        assert_eq!(kept.len(), KEPT_FOR_OPERATORS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_never_finishes_its_request_is_cut_off() {
+        let (mut client, server) = UnixStream::pair().unwrap();
+        let (sender, _requests) = mpsc::channel(1);
+        let start = tokio::time::Instant::now();
+        client.write_all(b"GET /status HTTP/1.1\r\n").await.unwrap();
+        serve_connection(server, Peer { uid: 0, own: DAEMON }, sender).await;
+        assert!(start.elapsed() <= 2 * REQUEST_TIME);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_daemon_that_does_not_answer_is_reported_in_time() {
+        let (mut client, server) = UnixStream::pair().unwrap();
+        let (sender, _requests) = mpsc::channel(1);
+        tokio::spawn(serve_connection(server, Peer { uid: 0, own: DAEMON }, sender));
+        client.write_all(b"GET /status HTTP/1.0\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.0 504"), "{answer}");
+        assert!(answer.ends_with(r#"{"error":"no answer within 10 s"}"#), "{answer}");
+    }
+}

@@ -1,0 +1,172 @@
+//! What can be asked, by whom, and how the answer travels.
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Response, StatusCode, header};
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+use vippy_client::ApiError;
+use vippy_core::input::Command;
+
+use super::{Peer, REQUEST_TIME, Request};
+
+/// Longest body of a request, in bytes; no route reads one.
+const BODY_LIMIT: usize = 4096;
+
+/// The type that the original program announced, errors included.
+const CONTENT_TYPE: &str = "text/json";
+
+type Answer = Response<Full<Bytes>>;
+
+/// Why there is no answer of the daemon's: an HTTP status and its text.
+struct Refusal(StatusCode, ApiError);
+
+impl Refusal {
+    fn new(status: StatusCode, text: impl Into<String>) -> Refusal {
+        Refusal(status, ApiError::new(text))
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Route {
+    Status,
+    Drain,
+    Resume,
+    Reload,
+}
+
+impl Route {
+    fn of(path: &str) -> Option<Route> {
+        match path {
+            "/status" => Some(Route::Status),
+            "/drain" => Some(Route::Drain),
+            "/resume" => Some(Route::Resume),
+            "/reload" => Some(Route::Reload),
+            _ => None,
+        }
+    }
+
+    fn method(self) -> Method {
+        match self {
+            Route::Status => Method::GET,
+            Route::Drain | Route::Resume | Route::Reload => Method::POST,
+        }
+    }
+}
+
+/// Answers one request, always, within [`REQUEST_TIME`].
+pub(super) async fn answer(
+    request: hyper::Request<Incoming>,
+    peer: Peer,
+    requests: mpsc::Sender<Request>,
+) -> Answer {
+    let Some(route) = Route::of(request.uri().path()) else {
+        return refusal(Refusal::new(StatusCode::NOT_FOUND, "no such command"));
+    };
+    if *request.method() != route.method() {
+        return wrong_method(&request, route);
+    }
+    let work = async {
+        allow(peer, route)?;
+        read_away(request.into_body()).await?;
+        carry_out(route, &requests).await
+    };
+    match tokio::time::timeout(REQUEST_TIME, work).await {
+        Ok(Ok(body)) => respond(StatusCode::OK, body),
+        Ok(Err(reason)) => refusal(reason),
+        Err(_) => refusal(Refusal::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            format!("no answer within {} s", REQUEST_TIME.as_secs()),
+        )),
+    }
+}
+
+fn wrong_method(request: &hyper::Request<Incoming>, route: Route) -> Answer {
+    let (found, path, expected) = (request.method(), request.uri().path(), route.method());
+    let text = format!("{path}: found the method {found}, expected {expected}");
+    let mut answer = refusal(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, text));
+    if let Ok(value) = header::HeaderValue::from_str(expected.as_str()) {
+        answer.headers_mut().insert(header::ALLOW, value);
+    }
+    answer
+}
+
+/// Looking is for whoever can open the socket; acting is not.
+fn allow(peer: Peer, route: Route) -> Result<(), Refusal> {
+    if route.method() == Method::GET || peer.may_act() {
+        return Ok(());
+    }
+    let own = match peer.own {
+        0 => String::new(),
+        own => format!(" or {own} (the daemon's own)"),
+    };
+    let text = format!("found user id {}, expected 0 (root){own} for a command", peer.uid);
+    Err(Refusal::new(StatusCode::FORBIDDEN, text))
+}
+
+async fn read_away(body: Incoming) -> Result<(), Refusal> {
+    match Limited::new(body, BODY_LIMIT).collect().await {
+        Ok(_) => Ok(()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            let text = format!("a body of more than {BODY_LIMIT} bytes, expected none");
+            Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, text))
+        }
+        Err(error) => Err(Refusal::new(StatusCode::BAD_REQUEST, error.to_string())),
+    }
+}
+
+async fn carry_out(route: Route, requests: &mpsc::Sender<Request>) -> Result<Vec<u8>, Refusal> {
+    match route {
+        Route::Status => {
+            let status = ask(requests, Request::Status).await?;
+            // Ten thousand groups take milliseconds to write: not on the loop.
+            tokio::task::spawn_blocking(move || json(&status)).await.unwrap_or_else(|error| {
+                Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+            })
+        }
+        Route::Drain => command(requests, Command::Drain).await,
+        Route::Resume => command(requests, Command::Resume).await,
+        Route::Reload => ask(requests, Request::Reload)
+            .await?
+            .map_err(|error| Refusal(StatusCode::UNPROCESSABLE_ENTITY, error))
+            .and_then(|reloaded| json(&reloaded)),
+    }
+}
+
+async fn command(requests: &mpsc::Sender<Request>, command: Command) -> Result<Vec<u8>, Refusal> {
+    ask(requests, |sender| Request::Command(command, sender))
+        .await?
+        .map_err(|error| Refusal(StatusCode::CONFLICT, error))
+        .and_then(|answer| json(&answer))
+}
+
+/// Puts a question to the daemon's loop and waits for its answer.
+async fn ask<T>(
+    requests: &mpsc::Sender<Request>,
+    question: impl FnOnce(oneshot::Sender<T>) -> Request,
+) -> Result<T, Refusal> {
+    let stopping = || Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping");
+    let (sender, receiver) = oneshot::channel();
+    requests.send(question(sender)).await.map_err(|_| stopping())?;
+    receiver.await.map_err(|_| stopping())
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>, Refusal> {
+    serde_json::to_vec(value)
+        .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+}
+
+fn refusal(Refusal(status, error): Refusal) -> Answer {
+    // Two strings and a list of strings always serialise; the empty object
+    // would still be valid JSON.
+    respond(status, serde_json::to_vec(&error).unwrap_or_else(|_| b"{}".to_vec()))
+}
+
+fn respond(status: StatusCode, body: Vec<u8>) -> Answer {
+    let mut answer = Response::new(Full::from(body));
+    *answer.status_mut() = status;
+    answer
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static(CONTENT_TYPE));
+    answer
+}
