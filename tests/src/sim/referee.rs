@@ -198,7 +198,7 @@ impl Referee {
                 self.allow(of(station), false);
             }
             Action::Stop(station) => {
-                if world.stations[station].process.is_some() {
+                if world.stations[station].awake() {
                     self.stopping.insert(station, world.now());
                 }
                 self.allow(of(station), true);
@@ -491,7 +491,8 @@ impl Referee {
             .count();
         let failed = up.iter().any(|s| process(world, s).is_some_and(|p| !p.failed.is_empty()));
         let count = world.setup.groups.len();
-        if failed || active + 1 < nodes || !(0..count).all(plain) {
+        let first = world.stations.iter().all(|station| station.config.shared.version == 1);
+        if !first || failed || active + 1 < nodes || !(0..count).all(plain) {
             return Ok(());
         }
         let shares = up
