@@ -11,5 +11,6 @@ mod client;
 
 pub use api::{Answer, ApiError, DEFAULT_SOCKET, Reloaded};
 pub use client::{ANSWER_LIMIT, Client, ClientError, DEFAULT_TIMEOUT};
+pub use vippy_core::identity;
 pub use vippy_core::status;
 pub use vippy_core::status::Status;

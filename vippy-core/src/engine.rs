@@ -1,14 +1,36 @@
 //! The engine: routes inputs, queues outputs, and nothing else.
+//!
+//! Call order: [`Engine::handle`] with the time and one input, then
+//! [`Engine::poll`] until it is empty, then sleep until
+//! [`Engine::next_deadline`] or the next input. Every [`Output::Send`] of an own
+//! frame is answered with [`Input::Sent`] before anything else is handled.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::identity::{BootId, Epoch, GroupId, NodeName};
-use crate::input::Input;
-use crate::output::Output;
-use crate::status::Status;
-use crate::time::Instant;
+use crate::epoch::Epochs;
+use crate::event::Event;
+use crate::fence::Fence;
+use crate::holdings::{Hands, Holdings, Leave, Surroundings};
+use crate::identity::{BootId, Epoch, GroupId, GroupIndex, NodeIndex, NodeName};
+use crate::input::{Command, Datagram, Input};
+use crate::membership::{Membership, Passage, Reception, Timers};
+use crate::output::{Destination, Output, Transmit};
+use crate::placement::Placement;
+use crate::ranking::Ranking;
+use crate::rejects::Rejects;
+use crate::relay::{self, Relay};
+use crate::speaker::{self, Speaker};
+use crate::standing::{Farewell, GOODBYES, Standing};
+use crate::status::{NodeReason, NodeState, RejectReason, Status};
+use crate::time::{Instant, earliest};
+use crate::timing::Timing;
+use crate::unicast::Unicast;
+use crate::wire::announcement::Announcement;
+use crate::wire::auth::Keyring;
+use crate::wire::frame::{self, Body, Header};
 
 /// What an engine starts from.
 #[derive(Clone, Debug)]
@@ -19,8 +41,6 @@ pub struct Start {
     pub node: NodeName,
     /// 64 fresh random bits: this life's identity.
     pub boot: BootId,
-    /// Seed of every random choice.
-    pub seed: u64,
     /// The higher of the persisted epoch and the wall clock (W7).
     pub epoch_floor: Epoch,
     /// Groups whose addresses were all found on this node, ours and unexpired.
@@ -29,18 +49,111 @@ pub struct Start {
 
 /// One node's protocol state machine.
 pub struct Engine {
-    start: Start,
+    pub(crate) config: Arc<Config>,
+    pub(crate) name: NodeName,
+    pub(crate) me: Option<NodeIndex>,
+    pub(crate) placement: Placement,
+    pub(crate) started: Instant,
+    pub(crate) members: Membership,
+    pub(crate) standing: Standing,
+    pub(crate) holdings: Holdings,
+    pub(crate) timing: Timing,
+    pub(crate) fence: Fence,
+    pub(crate) epochs: Epochs,
+    pub(crate) relay: Relay,
+    pub(crate) rejects: Rejects,
+    pub(crate) ranking: Ranking,
+    pub(crate) traffic: Traffic,
+    keys: Keyring,
+    speaker: Speaker,
+    unicast: Unicast,
     outputs: VecDeque<Output>,
+    /// This node is silent: it slept or its frames do not leave (F2).
+    asleep: bool,
+    mute: bool,
+    /// Burnt; the next boot has been asked for (W1).
+    burnt: bool,
+    /// Groups must be decided about anew.
+    unsettled: bool,
+}
+
+/// Announcements counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Traffic {
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
 }
 
 impl Engine {
     /// Starts booting at `now`.
-    pub fn new(_now: Instant, start: Start) -> Engine {
-        Engine { start, outputs: VecDeque::new() }
+    pub fn new(now: Instant, start: Start) -> Engine {
+        let Start { config, node, boot, epoch_floor, present } = start;
+        let shared = &config.shared;
+        let timers = Timers { interval: shared.interval, stale: shared.stale };
+        let me = shared.node_index(&node);
+        let mut engine = Engine {
+            keys: Keyring::new(&config.local.secrets, &config.local.cluster),
+            placement: Placement::new(shared),
+            members: Membership::new(node.clone(), boot, timers),
+            standing: Standing::new(now, shared.mature, me.is_none()),
+            holdings: Holdings::new(shared.groups.len()),
+            timing: Timing::new(timers),
+            fence: Fence::new(now, config.local.lifetime, shared.stale),
+            epochs: Epochs::new(epoch_floor),
+            relay: Relay::new(),
+            rejects: Rejects::default(),
+            ranking: Ranking::default(),
+            traffic: Traffic::default(),
+            speaker: Speaker::new(),
+            unicast: Unicast::new(now),
+            outputs: VecDeque::new(),
+            asleep: false,
+            mute: false,
+            burnt: false,
+            unsettled: true,
+            started: now,
+            name: node,
+            me,
+            config,
+        };
+        engine.adopt(now, &present);
+        engine.settle(now);
+        engine
+    }
+
+    fn adopt(&mut self, now: Instant, present: &BTreeSet<GroupId>) {
+        let config = self.config.clone();
+        if let Some(me) = self.me {
+            let (holdings, mut hands) = self.holdings_and_hands();
+            holdings.adopt(now, &config.shared, me, present, &mut hands);
+        }
     }
 
     /// Takes one input. `now` must never run backwards. Drain [`Engine::poll`] after it.
-    pub fn handle(&mut self, _now: Instant, _input: Input) {}
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        self.notice_sleep(now);
+        match input {
+            Input::Tick => {}
+            Input::Datagram(datagram) => self.receive(now, &datagram),
+            Input::Sent { left, .. } => self.sent(now, left),
+            Input::Configured(config) => self.configure(now, config),
+            Input::Boot(boot) => self.reboot(now, boot),
+            Input::Resource { group, report } => {
+                if let Some(index) = self.config.shared.group_index(&group) {
+                    let (config, me) = (self.config.clone(), self.me);
+                    let (holdings, mut hands) = self.holdings_and_hands();
+                    holdings.report(now, (&config.shared, index), me, report, &mut hands);
+                    self.unsettled = true;
+                }
+            }
+            Input::EpochStored(epoch) => {
+                self.epochs.stored(epoch);
+                self.speaker.touch();
+            }
+            Input::Operator(command) => self.command(now, command),
+        }
+        self.settle(now);
+    }
 
     /// The next order, until `None`.
     pub fn poll(&mut self) -> Option<Output> {
@@ -50,11 +163,414 @@ impl Engine {
     /// When to call [`Engine::handle`] with [`Input::Tick`] at the latest.
     /// Earlier does no harm.
     pub fn next_deadline(&self) -> Option<Instant> {
-        None
+        let speak = self.may_speak().then(|| self.speaker.due(self.timing.acting().interval));
+        // Booting cannot end while no frame leaves: nothing is due at its end.
+        let held_up = self.asleep || self.burnt;
+        let standing = self.standing.next_deadline().filter(|_| !held_up);
+        let deadlines = [
+            speak,
+            self.members.next_deadline(),
+            standing,
+            self.holdings.next_deadline(),
+            self.fence.next_deadline(),
+            self.ranking.next_deadline(),
+        ];
+        deadlines.into_iter().fold(None, earliest)
     }
 
     /// The cluster as this node sees it.
-    pub fn status(&self, _now: Instant) -> Status {
-        unreachable!("{:?}", self.start)
+    pub fn status(&self, now: Instant) -> Status {
+        crate::report::status(self, now)
+    }
+
+    /// Id of the key this node signs with.
+    pub(crate) fn signing_key(&self) -> String {
+        self.keys.signing().to_string()
+    }
+
+    fn holdings_and_hands(&mut self) -> (&mut Holdings, Hands<'_>) {
+        let hands =
+            Hands { outputs: &mut self.outputs, epochs: &mut self.epochs, fence: &mut self.fence };
+        (&mut self.holdings, hands)
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn drop_all(&mut self, why: &str) {
+        let config = self.config.clone();
+        let (holdings, mut hands) = self.holdings_and_hands();
+        holdings.drop_all(&config.shared, why, &mut hands);
+        self.unsettled = true;
+    }
+
+    /// Boots again, awaiting the peers that were alive until now.
+    fn boot_again(&mut self, now: Instant, reason: NodeReason, peers: BTreeSet<NodeName>) {
+        let patience = (self.timing.acting().interval, self.config.shared.mature);
+        self.standing.reboot(now, reason, peers, patience);
+        self.speaker.touch();
+    }
+
+    fn live_names(&self) -> BTreeSet<NodeName> {
+        self.members.live_processes().map(|process| process.name.clone()).collect()
+    }
+
+    /// F2: before anything is read, everything held is dropped.
+    fn notice_sleep(&mut self, now: Instant) {
+        let stale = self.timing.acting().stale;
+        if self.asleep || self.burnt || !self.fence.slept(now, stale) {
+            return;
+        }
+        self.asleep = true;
+        let peers = self.live_names();
+        self.drop_all("this node was silent for longer than stale");
+        self.boot_again(now, NodeReason::Suspended, peers);
+    }
+
+    fn sent(&mut self, now: Instant, left: bool) {
+        if !left {
+            return;
+        }
+        self.fence.left(now);
+        if std::mem::take(&mut self.asleep) {
+            let peers = self.live_names();
+            self.boot_again(now, NodeReason::Suspended, peers);
+        }
+    }
+
+    fn receive(&mut self, now: Instant, datagram: &Datagram) {
+        let source = datagram.source;
+        let frame = match frame::open(&datagram.bytes, &self.keys) {
+            Ok(frame) => frame,
+            Err(reason) => return self.reject(now, reason, source, None),
+        };
+        let known = self.config.shared.node_index(&frame.header.name).is_some();
+        match self.members.receive(now, &frame, (source, datagram.multicast), known) {
+            Reception::Rejected(reason) => {
+                self.reject(now, reason, source, Some(&frame.header.name));
+            }
+            Reception::Cloned => self.burn(),
+            Reception::New { fresh: None, .. } => {
+                self.reject(now, RejectReason::NotFresh, source, Some(&frame.header.name));
+            }
+            Reception::New { boot, fresh: Some(changes) } => {
+                self.traffic.received += 1;
+                self.epochs.heard(frame.header.epoch);
+                self.unsettled |= changes.any() || self.holdings.waits_for_frames();
+                self.holdings.contact(changes.holding);
+                self.forward(now, boot, &datagram.bytes);
+            }
+            Reception::Goodbye { name } => {
+                self.tell(Event::PeerLeft { node: name });
+                self.unsettled = true;
+            }
+        }
+    }
+
+    fn reject(
+        &mut self,
+        now: Instant,
+        reason: RejectReason,
+        source: SocketAddr,
+        name: Option<&NodeName>,
+    ) {
+        if self.rejects.count(now, reason, source.ip()) {
+            let source = name.map_or(source.to_string(), |name| format!("{source} ({name})"));
+            self.tell(Event::Rejected { reason, source });
+        }
+    }
+
+    /// W2: forwards a new frame to those who may not have heard it.
+    fn forward(&mut self, now: Instant, speaker: BootId, bytes: &[u8]) {
+        let shared = &self.config.shared;
+        let order = |name: &NodeName| shared.node_index(name).map_or(usize::MAX, NodeIndex::get);
+        let listeners = relay::listeners(now, &self.members, &self.name, speaker, order);
+        for boot in listeners {
+            let address = self.members.process(boot).and_then(|process| process.source);
+            if let Some(address) = address
+                && self.relay.spend(now)
+            {
+                let to = Destination::Unicast(address);
+                let frame = frame::mark_relayed(bytes).into();
+                self.outputs.push_back(Output::Send(Transmit { to, seq: None, frame }));
+            }
+        }
+    }
+
+    /// W1: somebody else speaks with this boot.
+    fn burn(&mut self) {
+        if std::mem::replace(&mut self.burnt, true) {
+            return;
+        }
+        self.drop_all("a clone or a restored snapshot speaks with this boot");
+        let text = "another process speaks with this node's boot id (a clone or a restored \
+                    snapshot): everything is dropped, a new boot id is drawn";
+        self.tell(Event::Warning { text: text.into() });
+        self.outputs.push_back(Output::WantBoot);
+    }
+
+    fn reboot(&mut self, now: Instant, boot: BootId) {
+        if !std::mem::take(&mut self.burnt) {
+            return;
+        }
+        let peers = self.live_names();
+        self.members.reboot(boot);
+        self.boot_again(now, NodeReason::Twin, peers);
+    }
+
+    fn configure(&mut self, now: Instant, config: Arc<Config>) {
+        let old = std::mem::replace(&mut self.config, config.clone());
+        let new = &config.shared;
+        self.placement = Placement::new(new);
+        self.me = new.node_index(&self.name);
+        self.keys = Keyring::new(&config.local.secrets, &config.local.cluster);
+        self.standing.set_idle(self.me.is_none());
+        self.timing.configure(Timers { interval: new.interval, stale: new.stale });
+        self.fence.configure(now, config.local.lifetime, new.stale);
+        let (holdings, mut hands) = self.holdings_and_hands();
+        holdings.configure(now, &old.shared, new, &mut hands);
+        self.ranking.forget();
+        self.unsettled = true;
+        self.speaker.touch();
+    }
+
+    fn command(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Drain => self.standing.drain(true),
+            Command::Resume => self.standing.drain(false),
+            Command::Stop if self.standing.farewell().is_none() => {
+                let until = now + self.config.local.stop_timeout;
+                self.standing.set_farewell(Farewell::HandingOver { until });
+            }
+            Command::Stop => {}
+        }
+    }
+
+    /// Everything that follows from time and facts, in the order in which one
+    /// follows from the other.
+    fn settle(&mut self, now: Instant) {
+        self.settle_members(now);
+        self.settle_standing(now);
+        self.settle_groups(now);
+        self.settle_farewell(now);
+        self.renew(now);
+        self.speak(now);
+        self.store_epoch();
+    }
+
+    fn settle_members(&mut self, now: Instant) {
+        for passage in self.members.refresh(now, self.timing.announced()) {
+            self.unsettled = true;
+            match passage {
+                Passage::Up { name } => {
+                    let facts = self.members.live(&name).and_then(|p| p.facts.as_ref());
+                    let held: Vec<GroupIndex> = facts
+                        .filter(|facts| facts.speaks(self.config.shared.digest))
+                        .map(|facts| facts.holding.iter().map(GroupIndex).collect())
+                        .unwrap_or_default();
+                    self.holdings.contact(held);
+                    self.tell(Event::PeerUp { node: name });
+                }
+                Passage::Lost { name, silent } => {
+                    let silent_ms = u64::try_from(silent.as_millis()).unwrap_or(u64::MAX);
+                    self.tell(Event::PeerLost { node: name, silent_ms });
+                }
+                Passage::Restarted { name } => self.tell(Event::PeerRestarted { node: name }),
+            }
+        }
+        let own = self.members.own.boot;
+        let echoes = self.members.live_processes();
+        self.timing.echoed(echoes.map(|p| p.hears(own).map_or(p.echoed, |h| h.seq)).min());
+    }
+
+    fn settle_standing(&mut self, now: Instant) {
+        self.settle_mute(now);
+        let members = &self.members;
+        if !self.asleep && !self.burnt {
+            self.standing.mature(now, |name| members.live(name).is_some());
+        }
+        let shared = &self.config.shared;
+        let differing = self.ranking.compare(shared, &self.members);
+        for event in differing {
+            self.tell(event);
+        }
+        self.standing.set_outranked(self.ranking.outranked().map(str::to_owned));
+        let twin = self.members.twin(now) && !self.members.is_counted();
+        if self.standing.settle(twin) {
+            let (state, reason) = (self.standing.state(), self.standing.reason());
+            let detail = self.standing.detail().to_owned();
+            self.tell(Event::StateChanged { state, reason, detail });
+            self.speaker.touch();
+            self.unsettled = true;
+        }
+    }
+
+    /// O6: a node that nobody hears holds nothing.
+    fn settle_mute(&mut self, now: Instant) {
+        let mute = self.members.is_mute(now);
+        if mute {
+            if !self.mute {
+                self.drop_all("nobody hears this node");
+            }
+            self.boot_again_quietly(now);
+        }
+        self.mute = mute;
+    }
+
+    fn boot_again_quietly(&mut self, now: Instant) {
+        let patience = (self.timing.acting().interval, self.config.shared.mature);
+        self.standing.reboot(now, NodeReason::Mute, BTreeSet::new(), patience);
+    }
+
+    fn settle_groups(&mut self, now: Instant) {
+        let recheck = self.holdings.next_deadline().is_some_and(|at| now >= at);
+        let overruled = self.ranking.settle(now, &self.members, self.standing.changed());
+        if overruled.let_go {
+            self.drop_all("a peer with a higher configuration has taken over");
+        }
+        if !(self.unsettled || recheck) {
+            return;
+        }
+        self.unsettled = false;
+        let config = self.config.clone();
+        let leave = Leave {
+            take: !self.asleep
+                && !self.burnt
+                && !self.mute
+                && !overruled.by_an_active_peer
+                && self.members.is_counted(),
+            keep: self.me.is_some(),
+        };
+        let around = Surroundings {
+            shared: &config.shared,
+            placement: &self.placement,
+            members: &self.members,
+            me: self.me,
+            candidacy: self.standing.state().into(),
+            leave,
+            standing_changed: self.standing.changed(),
+            booted_at: self.standing.booted_at(),
+            mature: config.shared.mature,
+        };
+        let mut hands =
+            Hands { outputs: &mut self.outputs, epochs: &mut self.epochs, fence: &mut self.fence };
+        self.holdings.settle(now, &around, &mut hands);
+        if self.holdings.has_news() {
+            self.speaker.touch();
+        }
+    }
+
+    /// O8: waits for takers, lets go, says goodbye.
+    fn settle_farewell(&mut self, now: Instant) {
+        match self.standing.farewell() {
+            Some(Farewell::HandingOver { until }) => {
+                if now >= until || !self.holdings.awaits_relief(self.me) {
+                    self.standing.set_farewell(Farewell::LettingGo);
+                    self.drop_all("this node is stopping");
+                    self.settle_farewell(now);
+                }
+            }
+            Some(Farewell::LettingGo) if self.holdings.all_idle() => {
+                self.standing.set_farewell(Farewell::Goodbyes(GOODBYES));
+                self.standing.settle(false);
+                self.speaker.touch();
+            }
+            Some(Farewell::LettingGo | Farewell::Goodbyes(_) | Farewell::Gone) | None => {}
+        }
+    }
+
+    fn renew(&mut self, now: Instant) {
+        if self.fence.next_deadline().is_some_and(|at| now >= at) {
+            let held = self.holdings.any_plumbed();
+            if let Some(lifetime) = self.fence.renewal(now, held) {
+                self.outputs.push_back(Output::Renew { lifetime });
+            }
+        }
+    }
+
+    fn store_epoch(&mut self) {
+        if let Some(epoch) = self.epochs.take_unstored() {
+            self.outputs.push_back(Output::StoreEpoch(epoch));
+        }
+    }
+
+    fn may_speak(&self) -> bool {
+        !self.burnt && self.standing.farewell() != Some(Farewell::Gone)
+    }
+
+    fn speak(&mut self, now: Instant) {
+        let interval = self.timing.acting().interval;
+        if !self.may_speak() || now < self.speaker.due(interval) {
+            return;
+        }
+        self.announce(now);
+        self.speaker.spoke(now);
+        let last = self.members.own.last;
+        self.standing.announced_by(last);
+        self.timing.announced_by(last);
+        self.holdings.announced_by(last);
+        if let Some(Farewell::Goodbyes(left)) = self.standing.farewell() {
+            let next = if left > 1 { Farewell::Goodbyes(left - 1) } else { Farewell::Gone };
+            self.standing.set_farewell(next);
+            self.speaker.touch();
+            if next == Farewell::Gone {
+                self.outputs.push_back(Output::Stopped);
+            }
+        }
+    }
+
+    fn announce(&mut self, now: Instant) {
+        let targets = self.unicast.targets(now, &self.config, &self.members, &self.name);
+        let heard = self.members.heard(now);
+        let shared = &self.config.shared;
+        let base = Announcement {
+            state: self.standing.state(),
+            reason: self.standing.reason(),
+            detail: self.standing.detail().to_owned(),
+            version: shared.version,
+            digest: shared.digest,
+            sections: Vec::new(),
+        };
+        let groups = speaker::Groups {
+            count: u32::try_from(shared.groups.len()).unwrap_or(u32::MAX),
+            holding: self.holdings.holding(),
+            cannot: self.holdings.cannot(),
+            rather_not: self.holdings.rather_not(),
+        };
+        for part in speaker::parts(&base, self.name.as_str().len(), &heard, &groups) {
+            self.transmit(now, &Body::Announcement(part), &targets);
+            self.traffic.sent += 1;
+        }
+    }
+
+    fn transmit(&mut self, now: Instant, body: &Body, targets: &[SocketAddr]) {
+        let timers = self.timing.announced();
+        let seq = self.members.own.next();
+        let header = Header {
+            name: self.name.clone(),
+            boot: self.members.own.boot,
+            seq,
+            epoch: self.epochs.announced(),
+            uptime: now.since(self.started),
+            interval: timers.interval,
+            stale: timers.stale,
+            fence: self.fence.time(),
+        };
+        let frame: Arc<[u8]> = frame::seal(&header, body, &self.keys).into();
+        self.members.sent(now, seq, frame::fingerprint(&frame));
+        let unicast = targets.iter().map(|address| Destination::Unicast(*address));
+        for to in std::iter::once(Destination::Multicast).chain(unicast) {
+            let frame = frame.clone();
+            self.outputs.push_back(Output::Send(Transmit { to, seq: Some(seq), frame }));
+        }
+    }
+
+    /// Whether the node takes part and has left booting behind.
+    pub(crate) fn is_active(&self) -> bool {
+        match self.standing.state() {
+            NodeState::Active | NodeState::Standby => true,
+            NodeState::Booting | NodeState::Draining | NodeState::Leaving => false,
+        }
     }
 }

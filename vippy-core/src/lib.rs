@@ -8,11 +8,28 @@
 //! Start reading at [`engine::Engine`]. The rules (W1–W8, O1–O10, F1–F4) are
 //! written down in `docs/PROTOCOL.md`.
 
+mod bits;
 pub mod config;
 pub mod engine;
+mod epoch;
 pub mod event;
+mod fence;
+mod group;
+mod holdings;
 pub mod identity;
 pub mod input;
+mod membership;
 pub mod output;
+mod ownership;
+pub mod placement;
+mod ranking;
+mod rejects;
+mod relay;
+mod report;
+mod speaker;
+mod standing;
 pub mod status;
 pub mod time;
+mod timing;
+mod unicast;
+pub mod wire;

@@ -74,6 +74,8 @@ pub enum RejectReason {
     Forged,
     /// A `seq` that is not above the highest heard of that boot.
     Replayed,
+    /// A second copy within an interval: networks and relays (W2) do that.
+    Duplicate,
     /// A process that has not proven that it hears this node now (W1).
     NotFresh,
     /// A boot that was replaced or said goodbye (W6).
@@ -224,6 +226,8 @@ pub struct NodeStatus {
     pub uptime_ms: u64,
     /// Its boot id, in hexadecimal.
     pub boot: String,
+    /// Id of the key it signs with, in hexadecimal.
+    pub key: String,
     /// Its epoch (W7).
     pub epoch: Epoch,
     /// The program's version.
@@ -286,6 +290,8 @@ pub struct PeerStatus {
     pub name: NodeName,
     /// Whether the configuration names it.
     pub configured: bool,
+    /// Whether it is the process that this name belongs to (W6).
+    pub counts: bool,
     /// Whether it is alive: heard, and hearing this node (W1).
     pub alive: bool,
     /// Its announced state, if it was ever fresh.

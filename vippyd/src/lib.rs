@@ -1,3 +1,25 @@
-//! x
+//! The Vippy daemon: everything around the engine that touches the world.
+//!
+//! [`vippy_core`] decides; this crate carries out. One loop ([`daemon`]) owns the
+//! engine and never makes a call that can block; whatever can (netlink, raw
+//! frames, files) happens on workers behind ordered queues.
+//!
+//! [`startup`] opens everything in order and is the place to begin reading.
 
+pub mod announce;
+pub mod chat;
+pub mod cli;
+pub mod clock;
+pub mod daemon;
+pub mod kernel;
+pub mod lateness;
+pub mod load;
+pub mod logging;
 pub mod management;
+pub mod narrate;
+pub mod operators;
+pub mod signals;
+pub mod startup;
+pub mod state_dir;
+pub mod summary;
+pub mod supervision;

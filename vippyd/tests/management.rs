@@ -25,7 +25,7 @@ const STATUS: &str = r#"{"identity":"node1",
  "state":{"mature":true,"active":true,"inactive_reason":null,"ownership":{"_":[],
   "node2":[["node2",{"ip":"10.99.0.103","netmask":"255.255.255.0",
   "broadcast":"10.99.0.255","network":"10.99.0.0","name":"eth0"}]]}},
- "node":{"state":"active","reason":"none","detail":"","uptime_ms":1,"boot":"00","epoch":7,
+ "node":{"state":"active","reason":"none","detail":"","uptime_ms":1,"boot":"00","key":"01","epoch":7,
   "program":"0.1.0","lifetime_s":10,"interval_ms":500.0,"stale_ms":5000.0,"warnings":[]},
  "groups":[],"peers":[]}"#;
 

@@ -96,10 +96,11 @@ fn allow(peer: Peer, route: Route) -> Result<(), Refusal> {
     if route.method() == Method::GET || peer.may_act() {
         return Ok(());
     }
-    let text = format!(
-        "found user id {}, expected 0 (root) or {} (the daemon's own) for a command",
-        peer.uid, peer.own
-    );
+    let own = match peer.own {
+        0 => String::new(),
+        own => format!(" or {own} (the daemon's own)"),
+    };
+    let text = format!("found user id {}, expected 0 (root){own} for a command", peer.uid);
     Err(Refusal::new(StatusCode::FORBIDDEN, text))
 }
 

@@ -1,0 +1,37 @@
+# Everything that is built, shown and tested. `make help` lists it.
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+
+.PHONY: help build demo test check unit simulate namespaces bench install clean
+
+help:                   ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+build:                  ## the programs, optimised, in target/release
+	$(CARGO) build --release --locked -p vippyd -p vippyctl
+
+demo:                   ## a cluster of three in network namespaces, and a failure
+	$(CARGO) build --release --locked -p vippyd -p vippyctl -p vippy-tests --bin vippyd --bin vippyctl --bin demo
+	./target/release/demo
+
+test:                   ## everything that is tested
+	./scripts/test all
+
+check:                  ## formatting, lints, documentation
+	./scripts/test check
+
+unit:                   ## tests that need no privileges
+	./scripts/test unit
+
+simulate:               ## the simulated LAN, many seeds: make simulate SEEDS=100000
+	$(CARGO) run --release --locked -p vippy-tests --bin simulate -- --seeds $(or $(SEEDS),20000)
+
+namespaces:             ## real daemons in network namespaces
+	./scripts/test namespaces
+
+install: build          ## programs, units and an example below PREFIX and /etc
+	./scripts/install $(PREFIX)
+
+clean:                  ## remove what was built
+	$(CARGO) clean

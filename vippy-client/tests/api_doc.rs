@@ -1,0 +1,167 @@
+//! `docs/API.md` names exactly the fields and values that a daemon sends.
+
+#![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use vippy_client::Status;
+use vippy_client::status::{HeardBy, Holding, NodeReason, NodeState, RejectReason};
+
+const DOCUMENT: &str = include_str!("../../docs/API.md");
+
+/// Objects whose keys are data.
+const MAPS: [&str; 3] = ["stats.rejects", "state.ownership", "peers[].hears"];
+
+/// A status in which every list has an item and nothing is null.
+fn full() -> Value {
+    json!({
+        "identity": "node1",
+        "stats": {
+            "net": { "ignore": 0, "send-announce": 1, "recv-announce": 2 },
+            "state-changes": 3, "rejects": { "forged": 4 }, "relayed": 5,
+        },
+        "config": { "version": 5, "vips": [["node1"]], "nodes": ["node1"], "digest": "00" },
+        "state": {
+            "mature": true, "active": false, "inactive_reason": "x",
+            "ownership": { "node1": [["node1"]] },
+        },
+        "node": {
+            "state": "active", "reason": "none", "detail": "", "uptime_ms": 1, "boot": "00",
+            "key": "00", "epoch": 1, "program": "0", "lifetime_s": 1, "interval_ms": 1.0,
+            "stale_ms": 1.0, "warnings": ["x"],
+        },
+        "groups": [{
+            "id": "x", "name": "x", "prefer": "node1", "exclusive": false,
+            "addresses": ["10.0.0.1/24"], "owner": "node1", "holders": ["node1"],
+            "succession": ["node1"], "here": "held", "cannot": "x", "epoch": 1,
+        }],
+        "peers": [{
+            "name": "node2", "configured": true, "counts": true, "alive": true,
+            "state": "active", "reason": "none", "detail": "", "age_ms": 1, "boot": "00",
+            "address": "x", "hears_by": ["multicast"], "hears": { "node1": ["multicast"] },
+            "version": 1, "digest": "00", "key": "00", "holding": 1, "uptime_ms": 1,
+        }],
+    })
+}
+
+/// Where the leaves are, in the document's notation.
+fn leaves(at: &str, value: &Value, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                let name = if MAPS.contains(&at) { "*" } else { name };
+                let dot = if at.is_empty() { "" } else { "." };
+                leaves(&format!("{at}{dot}{name}"), field, into);
+            }
+        }
+        Value::Array(items) => {
+            assert!(!items.is_empty(), "{at} needs an item to show its type");
+            items.iter().for_each(|item| leaves(&format!("{at}[]"), item, into));
+        }
+        Value::Null => panic!("{at} must not be null here"),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            into.insert(at.to_owned());
+        }
+    }
+}
+
+/// The first column of the table of fields, with the second.
+fn documented() -> Vec<(String, String)> {
+    let table = DOCUMENT.split("| field | type |").nth(1).unwrap();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    rows.map(|row| {
+        let mut cells = row.split('|').skip(1).map(str::trim);
+        let name = cells.next().unwrap().trim_matches('`').to_owned();
+        (name, cells.next().unwrap().to_owned())
+    })
+    .collect()
+}
+
+#[test]
+fn every_field_is_documented_and_every_documented_field_is_sent() {
+    // Through the type: what it does not know is lost, what is missing fails.
+    let status: Status = serde_json::from_value(full()).unwrap();
+    let mut sent = BTreeSet::new();
+    leaves("", &serde_json::to_value(&status).unwrap(), &mut sent);
+    let documented: BTreeSet<String> = documented().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(sent, documented);
+}
+
+#[test]
+fn types_are_documented_as_they_are_sent() {
+    let full = serde_json::to_value(serde_json::from_value::<Status>(full()).unwrap()).unwrap();
+    for (name, kind) in documented() {
+        let found = match leaf(&full, &name) {
+            Value::Bool(_) => "boolean",
+            Value::Number(_) => "number",
+            Value::String(_) => "string",
+            Value::Null | Value::Array(_) | Value::Object(_) => panic!("{name} is no leaf"),
+        };
+        assert!(kind.starts_with(found), "{name}: documented as {kind}, sent as {found}");
+    }
+}
+
+#[test]
+fn what_may_be_null_is_documented_so() {
+    for (name, kind) in documented() {
+        let mut status = full();
+        *leaf_mut(&mut status, &name) = Value::Null;
+        let accepted = serde_json::from_value::<Status>(status).is_ok();
+        assert_eq!(accepted, kind.ends_with("or null"), "{name}: {kind}");
+    }
+}
+
+fn steps(name: &str) -> Vec<String> {
+    name.replace("[]", ".[]").split('.').map(str::to_owned).collect()
+}
+
+fn leaf<'a>(from: &'a Value, name: &str) -> &'a Value {
+    steps(name).iter().fold(from, |value, step| match step.as_str() {
+        "[]" => &value[0],
+        "*" => value.as_object().unwrap().values().next().unwrap(),
+        field => &value[field],
+    })
+}
+
+fn leaf_mut<'a>(from: &'a mut Value, name: &str) -> &'a mut Value {
+    steps(name).iter().fold(from, |value, step| match step.as_str() {
+        "[]" => &mut value[0],
+        "*" => value.as_object_mut().unwrap().values_mut().next().unwrap(),
+        field => &mut value[field],
+    })
+}
+
+/// The words in backticks of the paragraph that begins with `title`.
+fn values(title: &str) -> Vec<String> {
+    let rest = DOCUMENT.split(&format!("\n{title}:\n")).nth(1).unwrap();
+    let paragraph = rest.split("\n\n").next().unwrap();
+    let quoted = paragraph.split('`').skip(1).step_by(2);
+    quoted.filter(|word| *word != "stale").map(str::to_owned).collect()
+}
+
+/// In the order of their declaration. The match of each list keeps it whole: a
+/// new variant does not compile until it is here, and then in the document.
+macro_rules! all {
+    ($type:ident: $($variant:ident),+) => {{
+        let whole = |value: &$type| match value { $($type::$variant => ()),+ };
+        let all = [$($type::$variant),+];
+        all.iter().for_each(whole);
+        all.map(|value| serde_json::to_value(value).unwrap().as_str().unwrap().to_owned()).to_vec()
+    }};
+}
+
+#[test]
+fn every_value_is_documented_and_every_documented_value_is_sent() {
+    let states = all!(NodeState: Booting, Active, Standby, Draining, Leaving);
+    assert_eq!(values("State of a node"), states);
+    let reasons = all!(NodeReason: None, Operator, Isolated, Mute, Twin, Idle, Outranked,
+        Suspended, Goodbye);
+    assert_eq!(values("Reason of a state"), reasons);
+    let holdings = all!(Holding: No, Taking, Held, LettingGo);
+    assert_eq!(values("What a node does with a group"), holdings);
+    assert_eq!(values("How a frame came"), all!(HeardBy: Multicast, Unicast, Relayed));
+    let rejects = all!(RejectReason: Malformed, Foreign, Version, UnknownKey, Forged, Replayed,
+        Duplicate, NotFresh, Burnt, Own, Unsupported);
+    assert_eq!(values("Why a datagram had no effect"), rejects);
+}

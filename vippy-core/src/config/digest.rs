@@ -1,0 +1,212 @@
+//! The digest: what two nodes compare to know that they agree (O5).
+
+use std::fmt::Write;
+
+use sha2::{Digest as _, Sha256};
+
+use super::model::{Digest, Group, SharedPart};
+use crate::time::micros;
+
+/// The canonical text of the shared part, whose SHA-256 is the digest.
+///
+/// ASCII text; every line ends with one line feed (byte 10), the last one too;
+/// the parts of a line are separated by one space (byte 32); nothing else is
+/// in it. Numbers are decimal without sign, leading zeros or separators. The
+/// lines, in this order:
+///
+/// ```text
+/// vippy-shared 1
+/// version VERSION
+/// interval MICROSECONDS
+/// mature MICROSECONDS
+/// stale MICROSECONDS
+/// node NAME                      one line per node, in configuration order
+/// group NAME PREFER MOVE         one line per group, in configuration order,
+/// address ADDRESS/PREFIX         each followed by one line per address of
+///                                that group, in configuration order
+/// ```
+///
+/// - `1` in the first line is the version of this text's format.
+/// - Spans are whole microseconds, rounded to nearest when read.
+/// - A group's `NAME` is its name, or `-` when it has none; `PREFER` is the
+///   name of the node it prefers, or `-`. No name is `-`: names start with a
+///   letter, a digit or `_`.
+/// - `MOVE` is `exclusive` or `overlap`.
+/// - An IPv4 `ADDRESS` is four decimal numbers with dots; an IPv6 one is
+///   written as RFC 5952 says (lower case, the longest run of zeros as `::`).
+///   `PREFIX` is always written, for single addresses too (32 or 128).
+///
+/// Interface names, all keys of the local part, comments, layout and the way
+/// something is written (array or object form, `0.5` or `.5`, quotes) are not
+/// in it.
+///
+/// For example:
+///
+/// ```text
+/// vippy-shared 1
+/// version 5
+/// interval 500000
+/// mature 5000000
+/// stale 5000000
+/// node node1
+/// node node2
+/// group - - overlap
+/// address 10.8.3.195/24
+/// group - node2 overlap
+/// address 10.8.99.147/24
+/// group web node1 exclusive
+/// address 10.8.99.149/24
+/// address fd00::1:149/64
+/// ```
+///
+/// Its SHA-256 starts with `353a1215db9daeb4097813c62ed7b129`.
+pub fn canonical_text(shared: &SharedPart) -> String {
+    let mut text = String::from("vippy-shared 1\n");
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "version {}", shared.version);
+    let _ = writeln!(text, "interval {}", micros(shared.interval));
+    let _ = writeln!(text, "mature {}", micros(shared.mature));
+    let _ = writeln!(text, "stale {}", micros(shared.stale));
+    for node in &shared.nodes {
+        let _ = writeln!(text, "node {}", node.name);
+    }
+    for group in &shared.groups {
+        push_group(&mut text, shared, group);
+    }
+    text
+}
+
+/// First 16 bytes of the SHA-256 of [`canonical_text`]. The field
+/// [`SharedPart::digest`] itself has no part in it.
+pub fn digest(shared: &SharedPart) -> Digest {
+    let hash = Sha256::digest(canonical_text(shared).as_bytes());
+    let mut digest = Digest::default();
+    digest.0.copy_from_slice(&hash[..16]);
+    digest
+}
+
+fn push_group(text: &mut String, shared: &SharedPart, group: &Group) {
+    let name = group.name.as_deref().unwrap_or("-");
+    let prefer = group.prefer.map_or("-", |index| shared.nodes[index.get()].name.as_str());
+    let how = if group.exclusive { "exclusive" } else { "overlap" };
+    let _ = writeln!(text, "group {name} {prefer} {how}");
+    for address in &group.addresses {
+        let _ = writeln!(text, "address {}/{}", address.ip(), address.net.prefix_len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    /// The configuration of the example in [`canonical_text`].
+    const EXAMPLE: &str = r#"{
+        chat: "239.77.0.1:5007", secret: "0123456789abcdef", version: 5,
+        nodes: ["node1", "node2"],
+        vips: [
+            [{ interface: "eth0", ip: "10.8.3.195/24" }],
+            ["node2", { interface: "eth0", ip: "10.8.99.147/24" }],
+            { name: "web", prefer: "node1", exclusive: true, vips: [
+                { interface: "eth0", ip: "10.8.99.149/24" },
+                { interface: "eth1", ip: "fd00::1:149/64" },
+            ] },
+        ],
+        interval: 0.5, mature: 5, stale: 5,
+    }"#;
+
+    fn shared(text: &str) -> SharedPart {
+        parse(text, "f").unwrap().config.shared
+    }
+
+    /// The example with one piece replaced.
+    fn changed(from: &str, to: &str) -> Digest {
+        assert!(EXAMPLE.contains(from), "{from}");
+        shared(&EXAMPLE.replacen(from, to, 1)).digest
+    }
+
+    #[test]
+    fn the_example_has_the_documented_text_and_digest() {
+        let wanted = "vippy-shared 1\nversion 5\ninterval 500000\nmature 5000000\nstale 5000000\n\
+            node node1\nnode node2\n\
+            group - - overlap\naddress 10.8.3.195/24\n\
+            group - node2 overlap\naddress 10.8.99.147/24\n\
+            group web node1 exclusive\naddress 10.8.99.149/24\naddress fd00::1:149/64\n";
+        let shared = shared(EXAMPLE);
+        assert_eq!(canonical_text(&shared), wanted);
+        assert_eq!(shared.digest, digest(&shared));
+        assert_eq!(shared.digest.to_string(), "353a1215db9daeb4097813c62ed7b129");
+    }
+
+    #[test]
+    fn layout_interfaces_and_local_keys_do_not_change_the_digest() {
+        let same = [
+            ("{", "// a comment\n{ /* another */ "),
+            ("version: 5", "'version' : 0x5"),
+            ("interval: 0.5", "interval: .5"),
+            ("interval: 0.5", "interval: 0.5000001"),
+            ("\"eth0\"", "\"bond0.17\""),
+            ("fd00::1:149/64", "FD00:0:0:0:0:0:1:149/64"),
+            (
+                "[{ interface: \"eth0\", ip: \"10.8.3.195/24\" }]",
+                "{ exclusive: false, vips: [{ ip: \"10.8.3.195/24\", interface: \"eth0\" }] }",
+            ),
+            ("239.77.0.1:5007", "[ff02::7]:5008"),
+            ("0123456789abcdef", "another secret, longer"),
+            ("version: 5", "chat_interface: \"eth0\", version: 5"),
+            ("version: 5", "peers: { node1: \"10.0.0.1:5007\" }, version: 5"),
+            ("version: 5", "cluster: \"c\", state: \"/s\", management: \"/m\", version: 5"),
+            (
+                "version: 5",
+                "\"arp-cache\": 90, notify: [\"arp-cache\"], plugins: [\"/p\"], version: 5",
+            ),
+            (
+                "version: 5",
+                "logging: { driver: \"syslog\" }, stop_timeout: 2, lifetime: 30, version: 5",
+            ),
+        ];
+        let before = shared(EXAMPLE).digest;
+        for (from, to) in same {
+            assert_eq!(changed(from, to), before, "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    fn everything_shared_changes_the_digest() {
+        let different = [
+            ("version: 5", "version: 6"),
+            ("interval: 0.5", "interval: 0.500001"),
+            ("mature: 5", "mature: 5.1"),
+            ("stale: 5", "stale: 6"),
+            ("[\"node1\", \"node2\"]", "[\"node2\", \"node1\"]"),
+            ("[\"node1\", \"node2\"]", "[\"node1\", \"node2\", \"node3\"]"),
+            ("10.8.3.195/24", "10.8.3.194/24"),
+            ("10.8.3.195/24", "10.8.3.195/25"),
+            ("10.8.3.195/24", "10.8.3.195"),
+            ("[\"node2\", ", "[\"node1\", "),
+            ("[\"node2\", ", "["),
+            ("name: \"web\"", "name: \"wed\""),
+            ("name: \"web\", ", ""),
+            ("prefer: \"node1\", ", ""),
+            ("exclusive: true", "exclusive: false"),
+            ("{ interface: \"eth1\", ip: \"fd00::1:149/64\" },", ""),
+            ("[{ interface: \"eth0\", ip: \"10.8.3.195/24\" }],", ""),
+        ];
+        let mut seen = std::collections::BTreeSet::from([shared(EXAMPLE).digest]);
+        for (from, to) in different {
+            assert!(seen.insert(changed(from, to)), "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    fn the_order_of_groups_and_of_addresses_changes_the_digest() {
+        let one = "[{ interface: \"eth0\", ip: \"10.8.3.195/24\" }]";
+        let two = "[\"node2\", { interface: \"eth0\", ip: \"10.8.99.147/24\" }]";
+        let swapped = EXAMPLE.replacen(one, "@", 1).replacen(two, one, 1).replacen('@', two, 1);
+        assert_ne!(shared(&swapped).digest, shared(EXAMPLE).digest);
+        let swapped =
+            EXAMPLE.replace("10.8.99.149/24", "@").replace("fd00::1:149/64", "10.8.99.149/24");
+        let swapped = swapped.replace('@', "fd00::1:149/64");
+        assert_ne!(shared(&swapped).digest, shared(EXAMPLE).digest);
+    }
+}

@@ -1,0 +1,233 @@
+//! The keys that only this node reads, except how it reaches the others:
+//! secret, cluster, neighbour cache, paths, stopping, kernel lifetime.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::chat::Chat;
+use super::groups::{Groups, host_rule};
+use super::model::{Lifetime, LocalPart, NotifyTarget, Secret};
+use super::reader::{Fields, Reader, in_seconds, kind, quoted, span};
+use super::shared::Timers;
+use super::suggest::nearest;
+use super::text::{Node, Value};
+use super::values::LONGEST_SOCKET_PATH;
+
+/// Shorter secrets can be guessed from one recorded packet.
+const GOOD_SECRET: usize = 16;
+
+/// Printed in the original's documentation, so known to everybody.
+const SAMPLE_SECRET: &str = "knsdfkjnsdfkjnweroib0u3";
+
+const ARP_CACHE: (f64, f64) = (1.0, 86_400.0);
+const LIFETIME: (f64, f64) = (2.0, 86_400.0);
+
+impl Reader {
+    pub(super) fn local(&mut self, top: &Fields<'_>, timers: &Timers, chat: Chat) -> LocalPart {
+        let management = self.management(top);
+        let state = self.path_or(top, "state", "/var/lib/vippy");
+        if state == management {
+            let at = top.place_of(if top.get("state").is_some() { "state" } else { "management" });
+            let found = state.display().to_string();
+            self.report.error(at, found, "different paths for `state` and `management`");
+        }
+        LocalPart {
+            chat: chat.chat,
+            chat_interface: chat.interface,
+            peers: chat.peers,
+            secrets: self.secret(top).into_iter().collect(),
+            cluster: self.cluster(top),
+            arp_cache: self.arp_cache(top),
+            notify: self.notify(top),
+            management,
+            state,
+            logging: self.logging(top),
+            plugins: self.plugins(top),
+            stop_timeout: top
+                .get("stop_timeout")
+                .and_then(|node| self.seconds(node, (0.0, 60.0)))
+                .unwrap_or(Duration::from_secs(1)),
+            lifetime: self.lifetime(top, timers),
+        }
+    }
+
+    /// Whatever is wrong with it, its content is not repeated.
+    fn secret(&mut self, top: &Fields<'_>) -> Option<Secret> {
+        let expected = "a text that is the same on all nodes and known to nobody else";
+        let Some(node) = top.get("secret") else {
+            return self.missing(top, "secret", expected);
+        };
+        let text = match &node.value {
+            Value::String(text) if !text.as_str().is_empty() => text.as_str(),
+            Value::Broken => return None,
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_)
+            | Value::Object(_) => {
+                self.report.error(node.start, kind(node), expected);
+                return None;
+            }
+        };
+        if text.len() < GOOD_SECRET {
+            let found = format!("a secret of {} bytes", text.len());
+            let expected = format!("{GOOD_SECRET} or more: shorter ones can be guessed");
+            self.report.warn(node.start, found, expected);
+        }
+        if text.starts_with("REPLACE-ME") || text == SAMPLE_SECRET {
+            let found = "the secret of a published example";
+            self.report.warn(node.start, found, "a secret of your own: openssl rand -base64 24");
+        }
+        if text.trim() != text {
+            let found = "a secret with white space at its start or end";
+            self.report.warn(node.start, found, "none: it counts, and is easily lost in copying");
+        }
+        Some(Secret(Zeroizing::new(text.as_bytes().to_vec())))
+    }
+
+    fn cluster(&mut self, top: &Fields<'_>) -> String {
+        let Some(node) = top.get("cluster") else { return String::new() };
+        let empty = matches!(&node.value, Value::String(text) if text.as_str().is_empty());
+        if empty {
+            return String::new();
+        }
+        self.name(node, "the cluster's name").unwrap_or_default().to_owned()
+    }
+
+    /// A number, or a number in quotes: the original accepted both.
+    fn arp_cache(&mut self, top: &Fields<'_>) -> Duration {
+        let default = Duration::from_secs(15);
+        let Some(node) = top.get("arp-cache") else { return default };
+        let quoted = match &node.value {
+            Value::String(text) => span(text.as_str(), ARP_CACHE),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_)
+            | Value::Broken => None,
+        };
+        quoted.or_else(|| self.seconds(node, ARP_CACHE)).unwrap_or(default)
+    }
+
+    fn notify(&mut self, top: &Fields<'_>) -> Vec<NotifyTarget> {
+        let expected = "a list of \"arp-cache\" and networks";
+        let Some(items) = top.get("notify").and_then(|node| self.list(node, expected)) else {
+            return Vec::new();
+        };
+        items.iter().filter_map(|item| self.notify_target(item)).collect()
+    }
+
+    fn notify_target(&mut self, node: &Node<'_>) -> Option<NotifyTarget> {
+        let expected = "\"arp-cache\" or {\"interface\": \"eth0\", \"ip\": \"10.1.2.0/24\"}";
+        if let Value::String(text) = &node.value {
+            return match text.as_str() {
+                "arp-cache" => Some(NotifyTarget::ArpCache),
+                other => {
+                    let hint = nearest(other, ["arp-cache"]).map(quoted);
+                    self.wrong_but(node, expected, hint)
+                }
+            };
+        }
+        let fields = self.object(node, expected, &["interface", "ip"])?;
+        let interface = match fields.get("interface") {
+            Some(interface) => self.interface(interface),
+            None => self.missing(&fields, "interface", "the name of a network interface"),
+        };
+        let net = match fields.get("ip") {
+            Some(ip) => self.notify_network(ip),
+            None => self.missing(&fields, "ip", "a network, such as \"10.1.2.0/24\""),
+        };
+        Some(NotifyTarget::Network { interface: interface?, net: net? })
+    }
+
+    /// Every address of it is told, so it must not be enormous.
+    fn notify_network(&mut self, node: &Node<'_>) -> Option<ipnet::IpNet> {
+        let net = self.net(node)?;
+        if let Some(rule) = host_rule(net.addr()) {
+            return self.wrong(node, rule);
+        }
+        let least = net.max_prefix_len() - 16;
+        if net.prefix_len() < least {
+            let expected = format!("a prefix of at least {least}: each of its addresses is told");
+            return self.wrong(node, expected);
+        }
+        Some(net)
+    }
+
+    fn management(&mut self, top: &Fields<'_>) -> PathBuf {
+        let path = self.path_or(top, "management", "/var/run/vippy.socket");
+        let Some(node) = top.get("management") else { return path };
+        let length = path.as_os_str().len();
+        if length > LONGEST_SOCKET_PATH {
+            let found = format!("a path of {length} bytes");
+            let expected = format!("at most {LONGEST_SOCKET_PATH}: a socket's path is no longer");
+            self.report.error(node.start, found, expected);
+        } else if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+            self.wrong::<()>(node, "the path of a socket, not of a directory");
+        }
+        path
+    }
+
+    fn path_or(&mut self, top: &Fields<'_>, key: &str, default: &str) -> PathBuf {
+        top.get(key).and_then(|node| self.path(node)).unwrap_or_else(|| default.into())
+    }
+
+    fn plugins(&mut self, top: &Fields<'_>) -> Vec<PathBuf> {
+        let expected = "a list of plugin files";
+        let Some(items) = top.get("plugins").and_then(|node| self.list(node, expected)) else {
+            return Vec::new();
+        };
+        items.iter().filter_map(|item| self.path(item)).collect()
+    }
+
+    /// An exclusive group waits until a silent holder's addresses have run out
+    /// (O8); with `off` they never do.
+    pub(super) fn check_exclusive(&mut self, top: &Fields<'_>, local: &LocalPart, groups: &Groups) {
+        if local.lifetime == Lifetime::Off && groups.groups.iter().any(|group| group.exclusive) {
+            let at = top.place_of("lifetime");
+            let expected = "a lifetime: else exclusive groups are never taken from a dead node";
+            self.report.warn(at, "lifetime \"off\" with exclusive groups", expected);
+        }
+    }
+
+    fn lifetime(&mut self, top: &Fields<'_>, timers: &Timers) -> Lifetime {
+        let expected = "\"auto\", \"off\" or whole seconds from 2 to 86400";
+        let Some(node) = top.get("lifetime") else { return Lifetime::Auto };
+        let read = match &node.value {
+            Value::String(text) => match text.as_str() {
+                "auto" => Some(Lifetime::Auto),
+                "off" => Some(Lifetime::Off),
+                other => {
+                    let number = span(other, LIFETIME).map(|_| other.to_owned());
+                    let hint = number.or_else(|| nearest(other, ["auto", "off"]).map(quoted));
+                    self.wrong_but(node, expected, hint)
+                }
+            },
+            Value::Number(literal) => match span(literal, LIFETIME) {
+                Some(span) if span.subsec_nanos() == 0 => Some(Lifetime::Fixed(span)),
+                Some(_) | None => self.wrong(node, expected),
+            },
+            Value::Bool(false) => self.wrong_but(node, expected, Some("\"off\"")),
+            Value::Bool(true) => self.wrong_but(node, expected, Some("\"auto\"")),
+            Value::Null | Value::Array(_) | Value::Object(_) | Value::Broken => {
+                self.wrong(node, expected)
+            }
+        };
+        if let Some(Lifetime::Fixed(lifetime)) = read
+            && lifetime < timers.stale + Duration::from_secs(1)
+        {
+            let found = format!(
+                "lifetime {} with stale {}",
+                in_seconds(lifetime),
+                in_seconds(timers.stale)
+            );
+            let expected = "at least stale + 1 s: it is renewed once less than that is left";
+            self.report.error(node.start, found, expected);
+        }
+        read.unwrap_or(Lifetime::Auto)
+    }
+}

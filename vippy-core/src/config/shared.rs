@@ -1,0 +1,155 @@
+//! The keys that all nodes must agree on, except the groups: `version`,
+//! `nodes` and the timers.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::model::Node;
+use super::reader::{Fields, Reader, in_seconds, quoted};
+use crate::identity::{NodeIndex, NodeName};
+
+/// A node's number has 10 bits (W7).
+const MOST_NODES: usize = 1_024;
+
+/// The `nodes` list while other keys refer to it.
+pub(super) struct Nodes<'t> {
+    names: Vec<&'t str>,
+    index: BTreeMap<&'t str, NodeIndex>,
+    /// Whether the list was read without problems: only then may somebody be
+    /// told that a name is not in it.
+    trusted: bool,
+}
+
+impl<'t> Nodes<'t> {
+    /// Position of a name, when the list has it.
+    pub(super) fn position(&self, name: &str) -> Option<NodeIndex> {
+        self.index.get(name).copied()
+    }
+
+    /// Whether a name is certainly not in the list.
+    pub(super) fn lacks(&self, name: &str) -> bool {
+        self.trusted && !self.index.contains_key(name)
+    }
+
+    /// All names, in the order of the file; empty when they cannot be trusted.
+    pub(super) fn trusted_names(&self) -> &[&'t str] {
+        if self.trusted { &self.names } else { &[] }
+    }
+
+    /// The nodes for the model.
+    pub(super) fn to_model(&self) -> Vec<Node> {
+        self.names.iter().map(|name| Node { name: NodeName::from(*name) }).collect()
+    }
+}
+
+/// The three timers.
+pub(super) struct Timers {
+    pub(super) interval: Duration,
+    pub(super) mature: Duration,
+    pub(super) stale: Duration,
+}
+
+impl Reader {
+    pub(super) fn version(&mut self, top: &Fields<'_>) -> u64 {
+        top.get("version").and_then(|node| self.integer(node)).unwrap_or(0)
+    }
+
+    pub(super) fn nodes<'t>(&mut self, top: &Fields<'t>) -> Nodes<'t> {
+        let mut nodes = Nodes { names: Vec::new(), index: BTreeMap::new(), trusted: false };
+        let expected = "the list of all nodes' names, such as [\"node1\", \"node2\"]";
+        let Some(list) = top.get("nodes") else {
+            self.missing::<()>(top, "nodes", expected);
+            return nodes;
+        };
+        let Some(items) = self.list(list, expected) else { return nodes };
+        nodes.trusted = self.intact(list);
+        if items.is_empty() {
+            nodes.trusted = false;
+            self.wrong::<()>(list, "at least one node's name");
+        }
+        if let Some(excess) = items.get(MOST_NODES) {
+            let found = format!("{} nodes", items.len());
+            self.report.error(excess.start, found, format!("at most {MOST_NODES}"));
+        }
+        let mut places: BTreeMap<String, (usize, &str)> = BTreeMap::new();
+        for item in items {
+            let Some(name) = self.name(item, "a node's name") else {
+                nodes.trusted = false;
+                continue;
+            };
+            match places.get(&name.to_ascii_lowercase()) {
+                Some(&(first, other)) if other == name => {
+                    let note = self.report.error(item.start, quoted(name), "every node once");
+                    note.first_at(first);
+                    continue;
+                }
+                Some(&(_, other)) => {
+                    let expected = format!(
+                        "a name that differs from {} in more than letter case",
+                        quoted(other)
+                    );
+                    self.report.error(item.start, quoted(name), expected);
+                }
+                None => {}
+            }
+            places.insert(name.to_ascii_lowercase(), (item.start, name));
+            // Beyond the maximum the configuration is refused anyway.
+            let position = u16::try_from(nodes.names.len()).unwrap_or(u16::MAX);
+            nodes.index.insert(name, NodeIndex(position));
+            nodes.names.push(name);
+        }
+        nodes
+    }
+
+    /// The timers, each alone and against each other.
+    pub(super) fn timers(&mut self, top: &Fields<'_>) -> Timers {
+        let mut read = |key, bounds, default: u64| {
+            top.get(key)
+                .and_then(|node| self.seconds(node, bounds))
+                .unwrap_or(Duration::from_secs(default))
+        };
+        let timers = Timers {
+            interval: read("interval", (0.01, 60.0), 1),
+            mature: read("mature", (0.01, 3_600.0), 5),
+            stale: read("stale", (0.02, 3_600.0), 3),
+        };
+        self.check_stale(top, &timers);
+        self.check_mature(top, &timers);
+        timers
+    }
+
+    fn check_stale(&mut self, top: &Fields<'_>, timers: &Timers) {
+        let Timers { interval, stale, .. } = *timers;
+        let at = place_of_either(top, "stale", "interval");
+        let found = format!("stale {} with interval {}", in_seconds(stale), in_seconds(interval));
+        if stale < 2 * interval {
+            let least = in_seconds(2 * interval);
+            let expected = format!("stale of at least 2 × interval ({least}), better 3 ×");
+            self.report.error(at, found, expected);
+        } else if stale < 3 * interval {
+            let least = in_seconds(3 * interval);
+            let expected = format!(
+                "stale of at least 3 × interval ({least}): one lost packet looks like a dead node"
+            );
+            self.report.warn(at, found, expected);
+        }
+    }
+
+    fn check_mature(&mut self, top: &Fields<'_>, timers: &Timers) {
+        let Timers { interval, mature, .. } = *timers;
+        let at = place_of_either(top, "mature", "interval");
+        let found = format!("mature {} with interval {}", in_seconds(mature), in_seconds(interval));
+        let why = "a starting node must hear the others before it takes their groups";
+        if mature < interval {
+            self.report.error(at, found, format!("mature of at least interval: {why}"));
+        } else if mature < 2 * interval {
+            self.report.warn(at, found, format!("mature of at least 2 × interval: {why}"));
+        }
+    }
+}
+
+/// Where two settings contradict each other: the first key, when it is written
+/// down, else the second (then the first has its default).
+fn place_of_either(top: &Fields<'_>, first: &str, second: &str) -> usize {
+    if top.get(first).is_some() { top.place_of(first) } else { top.place_of(second) }
+}

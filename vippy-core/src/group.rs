@@ -1,0 +1,214 @@
+//! One group on this node: the holding machine (O8, O9).
+//!
+//! | phase       | input                     | next        | order             |
+//! |-------------|---------------------------|-------------|-------------------|
+//! | `Idle`      | [`Verdict::Take`]         | `Taking`    | plumb             |
+//! | `Taking`    | resources up              | `Held`      | notify neighbours |
+//! | `Taking`    | resources failed          | `Idle`      | (retried later)   |
+//! | `Held`      | resources failed          | `Idle`      | (retried later)   |
+//! | `Held`      | [`Verdict::LetGo`]        | `LettingGo` | unplumb           |
+//! | `Taking`    | [`Verdict::LetGo`]        | `LettingGo` | unplumb           |
+//! | `LettingGo` | resources down            | `Idle`      |                   |
+//!
+//! Everything else changes nothing.
+
+use std::time::Duration;
+
+use crate::identity::{Epoch, Seq};
+use crate::time::Instant;
+
+/// Number of a change that no announcement has carried yet: nobody can have
+/// echoed it.
+pub(crate) const UNANNOUNCED: Seq = Seq(u64::MAX);
+
+/// First pause after a failure to plumb; doubles up to [`LONGEST_RETRY`].
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
+
+/// What this node does with a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Idle,
+    Taking,
+    Held { epoch: Epoch },
+    LettingGo,
+}
+
+/// One group on this node.
+#[derive(Clone, Debug)]
+pub(crate) struct Slot {
+    pub(crate) phase: Phase,
+    /// Number of the frame that carried the last change of what this node
+    /// announces about the group (O8).
+    pub(crate) changed: Seq,
+    /// Why the world does not allow it here.
+    pub(crate) unavailable: Option<String>,
+    /// Why the last attempt failed, and when the next may be made.
+    pub(crate) failed: Option<Failure>,
+}
+
+/// A failed attempt.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: String,
+    /// `None` once the pause is over: the group may be tried again.
+    pub(crate) retry_at: Option<Instant>,
+    pause: Duration,
+}
+
+/// What to do with a group now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Keep,
+    Take,
+    LetGo { why: &'static str },
+}
+
+/// Everything that decides about a group at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Situation {
+    /// This node is the owner.
+    pub(crate) mine: bool,
+    /// Another node is the owner.
+    pub(crate) theirs: bool,
+    /// That other node has shown it held, knowing all this node said of it.
+    pub(crate) relieved: bool,
+    /// This node may take what it does not hold.
+    pub(crate) may_take: bool,
+    /// Nobody else may still hold it, or both may (ordinary groups).
+    pub(crate) clear: bool,
+    pub(crate) exclusive: bool,
+}
+
+impl Slot {
+    pub(crate) fn new() -> Slot {
+        Slot { phase: Phase::Idle, changed: UNANNOUNCED, unavailable: None, failed: None }
+    }
+
+    /// Whether this node announces the group as held. An ordinary group is no
+    /// longer promised from the moment of the decision to let go, so that two
+    /// nodes can never each rely on the other; an exclusive one is announced
+    /// until its addresses are gone.
+    pub(crate) fn announced(&self, exclusive: bool) -> bool {
+        match self.phase {
+            Phase::Held { .. } => true,
+            Phase::LettingGo => exclusive,
+            Phase::Idle | Phase::Taking => false,
+        }
+    }
+
+    /// Why the group cannot be held here, if so (O1).
+    pub(crate) fn cannot(&self) -> Option<&str> {
+        let pausing = self.failed.as_ref().filter(|failure| failure.retry_at.is_some());
+        self.unavailable.as_deref().or(pausing.map(|failure| failure.error.as_str()))
+    }
+
+    /// Notes a failed attempt.
+    pub(crate) fn fail(&mut self, now: Instant, error: String) {
+        let pause = match &self.failed {
+            Some(failure) => (2 * failure.pause).min(LONGEST_RETRY),
+            None => FIRST_RETRY,
+        };
+        self.failed = Some(Failure { error, retry_at: Some(now + pause), pause });
+    }
+
+    /// The verdict on this group.
+    pub(crate) fn judge(&self, situation: Situation) -> Verdict {
+        match self.phase {
+            Phase::Idle => self.judge_idle(situation),
+            Phase::Taking | Phase::Held { .. } => self.judge_held(situation),
+            Phase::LettingGo => Verdict::Keep,
+        }
+    }
+
+    fn judge_idle(&self, situation: Situation) -> Verdict {
+        let take = situation.mine && situation.may_take && situation.clear;
+        if take && self.cannot().is_none() { Verdict::Take } else { Verdict::Keep }
+    }
+
+    fn judge_held(&self, situation: Situation) -> Verdict {
+        if self.cannot().is_some() {
+            Verdict::LetGo { why: "it cannot be held here" }
+        } else if situation.theirs && situation.exclusive {
+            Verdict::LetGo { why: "exclusive: break before make" }
+        } else if situation.theirs && situation.relieved {
+            Verdict::LetGo { why: "the owner holds it" }
+        } else {
+            Verdict::Keep
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CALM: Situation = Situation {
+        mine: false,
+        theirs: false,
+        relieved: false,
+        may_take: true,
+        clear: true,
+        exclusive: false,
+    };
+
+    fn held() -> Slot {
+        Slot { phase: Phase::Held { epoch: Epoch(1) }, ..Slot::new() }
+    }
+
+    fn lets_go(slot: &Slot, situation: Situation) -> bool {
+        matches!(slot.judge(situation), Verdict::LetGo { .. })
+    }
+
+    #[test]
+    fn the_owner_takes_what_it_does_not_hold() {
+        assert_eq!(Slot::new().judge(Situation { mine: true, ..CALM }), Verdict::Take);
+        assert_eq!(Slot::new().judge(CALM), Verdict::Keep);
+    }
+
+    #[test]
+    fn what_cannot_be_held_is_not_taken_and_not_kept() {
+        let mut slot = Slot::new();
+        slot.unavailable = Some("interface eth7 does not exist".into());
+        assert_eq!(slot.judge(Situation { mine: true, ..CALM }), Verdict::Keep);
+        slot.phase = Phase::Held { epoch: Epoch(1) };
+        assert!(lets_go(&slot, CALM));
+    }
+
+    #[test]
+    fn an_ordinary_group_is_kept_until_the_owner_has_shown_it_held() {
+        let moving = Situation { theirs: true, ..CALM };
+        assert!(!lets_go(&held(), moving));
+        assert!(lets_go(&held(), Situation { relieved: true, ..moving }));
+    }
+
+    #[test]
+    fn an_exclusive_group_is_let_go_before_the_owner_takes_it() {
+        assert!(lets_go(&held(), Situation { theirs: true, exclusive: true, ..CALM }));
+    }
+
+    #[test]
+    fn a_group_that_nobody_else_can_have_is_kept() {
+        assert!(!lets_go(&held(), Situation { relieved: true, ..CALM }));
+    }
+
+    #[test]
+    fn an_ordinary_group_is_not_promised_while_it_is_being_let_go() {
+        let slot = Slot { phase: Phase::LettingGo, ..Slot::new() };
+        assert!(!slot.announced(false));
+        assert!(slot.announced(true));
+    }
+
+    #[test]
+    fn failures_are_retried_after_growing_pauses() {
+        let mut slot = Slot::new();
+        let now = Instant::ZERO;
+        let pauses: Vec<u64> = (0..8)
+            .map(|_| {
+                slot.fail(now, "netlink".into());
+                slot.failed.as_ref().unwrap().retry_at.unwrap().since(now).as_secs()
+            })
+            .collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+    }
+}

@@ -1,0 +1,565 @@
+//! All groups on this node: what is held, what is refused, what is in motion.
+//!
+//! Asks [`ownership`](crate::ownership) who should hold, [`group`](crate::group)
+//! what that means for one group, and turns verdicts into orders. Whether this
+//! node may hold anything at all is decided elsewhere and arrives as [`Leave`].
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::bits::Bits;
+use crate::config::{Group, SharedPart};
+use crate::epoch::Epochs;
+use crate::event::Event;
+use crate::fence::Fence;
+use crate::group::{Phase, Situation, Slot, UNANNOUNCED, Verdict};
+use crate::identity::{Epoch, GroupId, GroupIndex, NodeIndex, NodeName, Seq};
+use crate::input::ResourceReport;
+use crate::membership::Membership;
+use crate::output::Output;
+use crate::ownership::{Candidacy, Candidate, Ownership};
+use crate::placement::Placement;
+use crate::time::{Instant, earliest};
+
+/// All groups of the running configuration, by position.
+#[derive(Clone, Debug)]
+pub(crate) struct Holdings {
+    slots: Vec<Slot>,
+    owners: Vec<Option<NodeIndex>>,
+    holding: Bits,
+    cannot: Bits,
+    rather_not: Bits,
+    /// Groups seen held by anybody since this node's start (O6).
+    seen: Bits,
+    /// Groups of which a peer's holding changed, or with whom contact was made (O9).
+    contacts: BTreeSet<GroupIndex>,
+    news: bool,
+    /// A verdict may change with the next fresh frame although no fact does.
+    waiting: bool,
+    recheck_at: Option<Instant>,
+    /// How often the set of groups held changed.
+    pub(crate) changes: u64,
+}
+
+/// What the groups are decided from, beside the groups.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) shared: &'a SharedPart,
+    pub(crate) placement: &'a Placement,
+    pub(crate) members: &'a Membership,
+    pub(crate) me: Option<NodeIndex>,
+    pub(crate) candidacy: Candidacy,
+    pub(crate) leave: Leave,
+    /// The frame that first carried this node's present state.
+    pub(crate) standing_changed: Seq,
+    /// When booting ended, and the time a node boots.
+    pub(crate) booted_at: Option<Instant>,
+    pub(crate) mature: Duration,
+}
+
+/// What this node may do as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Leave {
+    /// Take what it does not hold.
+    pub(crate) take: bool,
+    /// Keep what it holds.
+    pub(crate) keep: bool,
+}
+
+/// Where orders go and what they touch.
+pub(crate) struct Hands<'a> {
+    pub(crate) outputs: &'a mut VecDeque<Output>,
+    pub(crate) epochs: &'a mut Epochs,
+    pub(crate) fence: &'a mut Fence,
+}
+
+impl Hands<'_> {
+    fn tell(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+}
+
+impl Holdings {
+    pub(crate) fn new(groups: usize) -> Holdings {
+        Holdings {
+            slots: vec![Slot::new(); groups],
+            owners: vec![None; groups],
+            holding: Bits::new(),
+            cannot: Bits::new(),
+            rather_not: Bits::new(),
+            seen: Bits::new(),
+            contacts: BTreeSet::new(),
+            news: true,
+            waiting: false,
+            recheck_at: None,
+            changes: 0,
+        }
+    }
+
+    /// Goes on holding what was found on this node at its start (F1, O6).
+    pub(crate) fn adopt(
+        &mut self,
+        now: Instant,
+        shared: &SharedPart,
+        me: NodeIndex,
+        present: &BTreeSet<GroupId>,
+        hands: &mut Hands<'_>,
+    ) {
+        for (group, config) in shared.group_indexes().zip(&shared.groups) {
+            if present.contains(&config.id) {
+                self.hold(group, me, hands);
+                self.plumb(now, config, hands);
+                hands.tell(Event::Adopted { group: config.id.clone() });
+            }
+        }
+    }
+
+    /// Takes over another configuration: groups of the same identity go on.
+    pub(crate) fn configure(
+        &mut self,
+        now: Instant,
+        old: &SharedPart,
+        new: &SharedPart,
+        hands: &mut Hands<'_>,
+    ) {
+        let mut former: BTreeMap<&GroupId, (&Arc<Group>, Slot)> =
+            old.groups.iter().zip(self.slots.drain(..)).map(|(g, s)| (&g.id, (g, s))).collect();
+        let seen: BTreeSet<&GroupId> =
+            self.seen.iter().filter_map(|g| Some(&old.groups.get(g as usize)?.id)).collect();
+        let mut next = Holdings { changes: self.changes, ..Holdings::new(0) };
+        for (group, config) in new.group_indexes().zip(&new.groups) {
+            let (before, mut slot) = match former.remove(&config.id) {
+                Some((before, slot)) => (Some(before), slot),
+                None => (None, Slot::new()),
+            };
+            slot.changed = UNANNOUNCED;
+            if before.is_some_and(|before| before != config) && slot.phase != Phase::Idle {
+                self.plumb(now, config, hands);
+            }
+            next.seen.set(group.0, seen.contains(&config.id));
+            next.slots.push(slot);
+            next.owners.push(None);
+            next.publish(group, config.exclusive);
+        }
+        *self = next;
+        for (id, (_, slot)) in former {
+            if slot.phase != Phase::Idle {
+                drop_group(id, hands);
+                let why = "it is no longer in the configuration".into();
+                hands.tell(Event::LettingGo { group: id.clone(), to: None, why });
+            }
+        }
+    }
+
+    /// Takes a report of the world about one group.
+    pub(crate) fn report(
+        &mut self,
+        now: Instant,
+        (shared, group): (&SharedPart, GroupIndex),
+        me: Option<NodeIndex>,
+        report: ResourceReport,
+        hands: &mut Hands<'_>,
+    ) {
+        let config = &shared.groups[group.get()];
+        let id = || config.id.clone();
+        let slot = &mut self.slots[group.get()];
+        match (report, slot.phase) {
+            (ResourceReport::Up, Phase::Taking) => {
+                slot.failed = None;
+                if let Some(me) = me {
+                    let epoch = self.hold(group, me, hands);
+                    hands.outputs.push_back(Output::Notify { group: id() });
+                    hands.tell(Event::GroupUp { group: id(), epoch });
+                }
+            }
+            (ResourceReport::Down, Phase::LettingGo) => {
+                slot.phase = Phase::Idle;
+                hands.tell(Event::GroupDown { group: id() });
+            }
+            (ResourceReport::Failed(error), Phase::Taking | Phase::Held { .. }) => {
+                slot.phase = Phase::Idle;
+                slot.fail(now, error.clone());
+                hands.outputs.push_back(Output::Silence { group: id() });
+                hands.tell(Event::PlumbFailed { group: id(), error });
+            }
+            (ResourceReport::Unavailable(reason), _) => {
+                let known = slot.unavailable.as_ref() == Some(&reason);
+                slot.unavailable = Some(reason.clone());
+                if !known {
+                    hands.tell(Event::Unavailable { group: id(), reason });
+                }
+            }
+            (ResourceReport::Available, _) => {
+                slot.failed = None;
+                if slot.unavailable.take().is_some() {
+                    hands.tell(Event::Available { group: id() });
+                }
+            }
+            (ResourceReport::Up, Phase::Idle | Phase::Held { .. } | Phase::LettingGo)
+            | (ResourceReport::Down, Phase::Idle | Phase::Taking | Phase::Held { .. })
+            | (ResourceReport::Failed(_), Phase::Idle | Phase::LettingGo) => {}
+        }
+        self.publish(group, config.exclusive);
+    }
+
+    /// Notes what a peer's announcement changed, or a contact with a peer.
+    pub(crate) fn contact(&mut self, groups: impl IntoIterator<Item = GroupIndex>) {
+        self.contacts.extend(groups);
+    }
+
+    /// Decides about every group and orders what follows.
+    pub(crate) fn settle(
+        &mut self,
+        now: Instant,
+        around: &Surroundings<'_>,
+        hands: &mut Hands<'_>,
+    ) {
+        self.waiting = false;
+        self.recheck_at = None;
+        self.retry_failed(now, around.shared);
+        self.note_seen(around);
+        let owners: Vec<Option<NodeIndex>> = {
+            let ownership = Ownership::new(around.placement, self.candidates(around));
+            around.shared.group_indexes().map(|group| ownership.owner(group)).collect()
+        };
+        self.owners = owners;
+        for group in around.shared.group_indexes() {
+            self.settle_group(now, group, around, hands);
+        }
+        self.meet_rivals(around, hands);
+    }
+
+    fn settle_group(
+        &mut self,
+        now: Instant,
+        group: GroupIndex,
+        around: &Surroundings<'_>,
+        hands: &mut Hands<'_>,
+    ) {
+        let config = &around.shared.groups[group.get()];
+        let owner = self.owners[group.get()];
+        let idle = self.slots[group.get()].phase == Phase::Idle;
+        let mine = owner.is_some() && owner == around.me;
+        if idle && !mine {
+            return;
+        }
+        let relieved = !idle && owner.is_some_and(|owner| self.relieved(around, group, owner));
+        let may_take = idle && around.leave.take && self.seniors_are_up(now, group, around);
+        let clear = !config.exclusive || (idle && self.clear(now, group, around));
+        let situation = Situation {
+            mine,
+            theirs: owner.is_some() && !mine,
+            relieved,
+            may_take,
+            clear,
+            exclusive: config.exclusive,
+        };
+        let slot = &self.slots[group.get()];
+        let verdict = match slot.phase {
+            Phase::Idle | Phase::LettingGo => slot.judge(situation),
+            Phase::Taking | Phase::Held { .. } if around.leave.keep => slot.judge(situation),
+            Phase::Taking | Phase::Held { .. } => {
+                Verdict::LetGo { why: "this node may hold nothing now" }
+            }
+        };
+        let undecided = if idle { mine } else { situation.theirs };
+        self.waiting |= undecided && verdict == Verdict::Keep;
+        match verdict {
+            Verdict::Keep => {}
+            Verdict::Take => self.take(now, group, around, hands),
+            Verdict::LetGo { why } => {
+                let to = owner.filter(|_| situation.theirs);
+                let to = to.map(|node| around.shared.nodes[node.get()].name.clone());
+                self.let_go(group, config, to, why, hands);
+            }
+        }
+    }
+
+    fn take(
+        &mut self,
+        now: Instant,
+        group: GroupIndex,
+        around: &Surroundings<'_>,
+        hands: &mut Hands<'_>,
+    ) {
+        let config = &around.shared.groups[group.get()];
+        self.slots[group.get()].phase = Phase::Taking;
+        let from = self.last_holder(around, group);
+        self.plumb(now, config, hands);
+        hands.tell(Event::Taking { group: config.id.clone(), from });
+    }
+
+    fn let_go(
+        &mut self,
+        group: GroupIndex,
+        config: &Group,
+        to: Option<NodeName>,
+        why: &str,
+        hands: &mut Hands<'_>,
+    ) {
+        self.slots[group.get()].phase = Phase::LettingGo;
+        drop_group(&config.id, hands);
+        hands.tell(Event::LettingGo { group: config.id.clone(), to, why: why.to_owned() });
+        self.publish(group, config.exclusive);
+    }
+
+    /// Lets go of everything at once (F2, W1, O6, O8).
+    pub(crate) fn drop_all(&mut self, shared: &SharedPart, why: &str, hands: &mut Hands<'_>) {
+        for (group, config) in shared.group_indexes().zip(&shared.groups) {
+            match self.slots[group.get()].phase {
+                Phase::Taking | Phase::Held { .. } => self.let_go(group, config, None, why, hands),
+                Phase::Idle | Phase::LettingGo => {}
+            }
+        }
+    }
+
+    fn plumb(&self, now: Instant, config: &Arc<Group>, hands: &mut Hands<'_>) {
+        hands.fence.plumbed(now);
+        let lifetime = hands.fence.lifetime();
+        hands.outputs.push_back(Output::Plumb { group: config.clone(), lifetime });
+    }
+
+    /// Holds a group under a new epoch (W7).
+    fn hold(&mut self, group: GroupIndex, me: NodeIndex, hands: &mut Hands<'_>) -> Epoch {
+        let epoch = hands.epochs.raise(me);
+        let slot = &mut self.slots[group.get()];
+        slot.phase = Phase::Held { epoch };
+        slot.changed = UNANNOUNCED;
+        self.news = true;
+        self.seen.set(group.0, true);
+        self.publish(group, false);
+        epoch
+    }
+
+    /// Brings what is announced about a group in line with its slot.
+    fn publish(&mut self, group: GroupIndex, exclusive: bool) {
+        let slot = &mut self.slots[group.get()];
+        let holding = self.holding.set(group.0, slot.announced(exclusive));
+        let cannot = self.cannot.set(group.0, slot.cannot().is_some());
+        if holding || cannot {
+            slot.changed = UNANNOUNCED;
+            self.news = true;
+        }
+        self.changes += u64::from(holding);
+    }
+
+    /// An announcement whose last frame is `last` left: what it carried can be
+    /// echoed from now on.
+    pub(crate) fn announced_by(&mut self, last: Seq) {
+        if !std::mem::take(&mut self.news) {
+            return;
+        }
+        for slot in self.slots.iter_mut().filter(|slot| slot.changed == UNANNOUNCED) {
+            slot.changed = last;
+        }
+    }
+
+    /// Some group has news that no announcement has carried yet.
+    pub(crate) fn has_news(&self) -> bool {
+        self.news
+    }
+
+    /// Ends the refusals of failed groups whose pause is over. The memory of the
+    /// failure stays: the next pause is longer.
+    fn retry_failed(&mut self, now: Instant, shared: &SharedPart) {
+        for (group, config) in shared.group_indexes().zip(&shared.groups) {
+            let failure = &mut self.slots[group.get()].failed;
+            let Some(retry_at) = failure.as_ref().and_then(|failure| failure.retry_at) else {
+                continue;
+            };
+            if now < retry_at {
+                self.recheck_at = earliest(self.recheck_at, Some(retry_at));
+            } else if let Some(failure) = failure {
+                failure.retry_at = None;
+                self.publish(group, config.exclusive);
+            }
+        }
+    }
+
+    fn note_seen(&mut self, around: &Surroundings<'_>) {
+        for peer in around.members.live_processes() {
+            if let Some(facts) = peer.facts.as_ref().filter(|f| f.speaks(around.shared.digest)) {
+                for group in facts.holding.iter() {
+                    self.seen.set(group, true);
+                }
+            }
+        }
+    }
+
+    fn candidates<'a>(&'a self, around: &Surroundings<'a>) -> Vec<Candidate<'a>> {
+        let own = Candidate {
+            candidacy: around.candidacy,
+            holding: &self.holding,
+            cannot: &self.cannot,
+            rather_not: &self.rather_not,
+        };
+        let digest = around.shared.digest;
+        let peer = |name: &NodeName| {
+            let process = around.members.live(name);
+            let facts = process.and_then(|p| p.facts.as_ref()).filter(|f| f.speaks(digest));
+            facts.map_or(Candidate { candidacy: Candidacy::Out, ..own }, |facts| Candidate {
+                candidacy: facts.state.into(),
+                holding: &facts.holding,
+                cannot: &facts.cannot,
+                rather_not: &facts.rather_not,
+            })
+        };
+        let nodes = around.shared.nodes.iter().enumerate();
+        nodes
+            .map(|(index, node)| {
+                let is_me = around.me.is_some_and(|me| me.get() == index);
+                if is_me { own } else { peer(&node.name) }
+            })
+            .collect()
+    }
+
+    /// The owner has shown the group held, knowing this node's last change (O8).
+    fn relieved(&self, around: &Surroundings<'_>, group: GroupIndex, owner: NodeIndex) -> bool {
+        let needed = self.slots[group.get()].changed.max(around.standing_changed);
+        let name = &around.shared.nodes[owner.get()].name;
+        let facts = around.members.live(name).and_then(|process| process.facts.as_ref());
+        facts
+            .filter(|facts| facts.speaks(around.shared.digest))
+            .and_then(|facts| facts.shows_held(group))
+            .is_some_and(|echoed| echoed >= needed)
+    }
+
+    /// A group never seen held is left to a booting senior for a while (O6).
+    fn seniors_are_up(
+        &mut self,
+        now: Instant,
+        group: GroupIndex,
+        around: &Surroundings<'_>,
+    ) -> bool {
+        if self.seen.contains(group.0) {
+            return true;
+        }
+        let Some(until) = around.booted_at.map(|at| at + around.mature) else { return true };
+        if now >= until {
+            return true;
+        }
+        let succession = around.placement.succession(group);
+        let seniors = succession.into_iter().take_while(|node| Some(*node) != around.me);
+        let booting = |node: NodeIndex| {
+            let name = &around.shared.nodes[node.get()].name;
+            let facts = around.members.live(name).and_then(|p| p.facts.as_ref());
+            facts.is_some_and(|facts| Candidacy::from(facts.state) == Candidacy::Booting)
+        };
+        let wait = seniors.into_iter().any(booting);
+        if wait {
+            self.recheck_at = earliest(self.recheck_at, Some(until));
+        }
+        !wait
+    }
+
+    /// Nobody else may still hold an exclusive group: no live node announces it,
+    /// and the fence time of every silent one that did has run out (O8).
+    fn clear(&mut self, now: Instant, group: GroupIndex, around: &Surroundings<'_>) -> bool {
+        let mut clear = true;
+        for peer in around.members.processes().filter(|p| around.members.counts(p.boot)) {
+            let Some(facts) = &peer.facts else { continue };
+            let may_hold = if facts.speaks(around.shared.digest) {
+                facts.holding.contains(group.0)
+            } else {
+                !facts.holding.is_empty()
+            };
+            if !may_hold {
+                continue;
+            }
+            let fenced_at = peer.header.fence.map(|fence| peer.last_heard + fence);
+            let alive = around.members.live(&peer.name).is_some();
+            if alive || fenced_at.is_none_or(|at| now < at) {
+                clear = false;
+                self.recheck_at = earliest(self.recheck_at, fenced_at.filter(|at| now < *at));
+            }
+        }
+        clear
+    }
+
+    /// The live node, else the last one heard, that announced a group held.
+    fn last_holder(&self, around: &Surroundings<'_>, group: GroupIndex) -> Option<NodeName> {
+        let held = |p: &&crate::membership::process::Process| {
+            let facts = p.facts.as_ref().filter(|f| f.speaks(around.shared.digest));
+            facts.is_some_and(|facts| facts.holding.contains(group.0))
+        };
+        let holder = around.members.processes().filter(held).max_by_key(|p| p.last_fresh);
+        holder.map(|process| process.name.clone())
+    }
+
+    /// The rightful holder of a group re-announces it after every contact with
+    /// another holder, and when that one has let go (O8, O9).
+    fn meet_rivals(&mut self, around: &Surroundings<'_>, hands: &mut Hands<'_>) {
+        let Some(me) = around.me else { return };
+        for group in std::mem::take(&mut self.contacts) {
+            let held = matches!(
+                self.slots.get(group.get()).map(|slot| slot.phase),
+                Some(Phase::Held { .. })
+            );
+            if !held || self.owners[group.get()] != Some(me) {
+                continue;
+            }
+            if self.has_rival(around, group) {
+                self.hold(group, me, hands);
+            }
+            let id = around.shared.groups[group.get()].id.clone();
+            hands.outputs.push_back(Output::Notify { group: id });
+        }
+    }
+
+    fn has_rival(&self, around: &Surroundings<'_>, group: GroupIndex) -> bool {
+        around.members.live_processes().any(|peer| {
+            let facts = peer.facts.as_ref().filter(|f| f.speaks(around.shared.digest));
+            facts.is_some_and(|facts| facts.holding.contains(group.0))
+        })
+    }
+
+    /// Groups whose holder waits for another node to take over.
+    pub(crate) fn awaits_relief(&self, me: Option<NodeIndex>) -> bool {
+        self.slots.iter().zip(&self.owners).any(|(slot, owner)| {
+            matches!(slot.phase, Phase::Held { .. }) && owner.is_some() && *owner != me
+        })
+    }
+
+    pub(crate) fn all_idle(&self) -> bool {
+        self.slots.iter().all(|slot| slot.phase == Phase::Idle)
+    }
+
+    /// Something that a lifetime must be renewed for.
+    pub(crate) fn any_plumbed(&self) -> bool {
+        self.slots.iter().any(|slot| matches!(slot.phase, Phase::Held { .. } | Phase::Taking))
+    }
+
+    /// Every fresh frame may change a verdict.
+    pub(crate) fn waits_for_frames(&self) -> bool {
+        self.waiting
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.recheck_at
+    }
+
+    pub(crate) fn slot(&self, group: GroupIndex) -> &Slot {
+        &self.slots[group.get()]
+    }
+
+    pub(crate) fn owner(&self, group: GroupIndex) -> Option<NodeIndex> {
+        self.owners[group.get()]
+    }
+
+    pub(crate) fn holding(&self) -> &Bits {
+        &self.holding
+    }
+
+    pub(crate) fn cannot(&self) -> &Bits {
+        &self.cannot
+    }
+
+    pub(crate) fn rather_not(&self) -> &Bits {
+        &self.rather_not
+    }
+}
+
+fn drop_group(id: &GroupId, hands: &mut Hands<'_>) {
+    hands.outputs.push_back(Output::Silence { group: id.clone() });
+    hands.outputs.push_back(Output::Unplumb { group: id.clone() });
+}

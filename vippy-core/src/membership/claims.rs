@@ -1,0 +1,47 @@
+//! Which process a name belongs to, and which boots never return (W6).
+
+use std::collections::BTreeMap;
+
+use crate::identity::{BootId, NodeName};
+use crate::time::Instant;
+
+/// The assignment of names to processes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Claims {
+    holders: BTreeMap<NodeName, BootId>,
+    burnt: BTreeMap<BootId, Instant>,
+}
+
+impl Claims {
+    /// The process that counts for a name.
+    pub(super) fn holder(&self, name: &NodeName) -> Option<BootId> {
+        self.holders.get(name).copied()
+    }
+
+    pub(super) fn counts(&self, name: &NodeName, boot: BootId) -> bool {
+        self.holder(name) == Some(boot)
+    }
+
+    /// Every process that counts.
+    pub(super) fn current(&self) -> impl Iterator<Item = BootId> + '_ {
+        self.holders.values().copied()
+    }
+
+    pub(super) fn assign(&mut self, name: NodeName, boot: BootId) {
+        self.holders.insert(name, boot);
+    }
+
+    /// Remembers a boot as gone for good, at least until `until`.
+    pub(super) fn burn(&mut self, boot: BootId, until: Instant) {
+        self.holders.retain(|_, holder| *holder != boot);
+        self.burnt.insert(boot, until);
+    }
+
+    pub(super) fn is_burnt(&self, boot: BootId) -> bool {
+        self.burnt.contains_key(&boot)
+    }
+
+    pub(super) fn forget(&mut self, now: Instant) {
+        self.burnt.retain(|_, until| now < *until);
+    }
+}

@@ -1,0 +1,120 @@
+//! What a process announced, put together from the parts of its announcements.
+
+use std::collections::BTreeMap;
+
+use crate::bits::Bits;
+use crate::config::Digest;
+use crate::identity::{BootId, GroupIndex, Seq};
+use crate::status::{NodeReason, NodeState};
+use crate::wire::announcement::{Announcement, Heard, Section};
+
+/// A process's announced facts. Group positions are those of the configuration
+/// it announces; see [`Facts::speaks`].
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) state: NodeState,
+    pub(crate) reason: NodeReason,
+    pub(crate) detail: String,
+    pub(crate) version: u64,
+    pub(crate) digest: Digest,
+    pub(crate) heard: BTreeMap<BootId, Heard>,
+    pub(crate) holding: Bits,
+    pub(crate) cannot: Bits,
+    pub(crate) rather_not: Bits,
+    /// Slices of *holding* as last shown, by first group: (last group, highest
+    /// number of mine echoed at that moment). Rule O8 needs both of one moment.
+    shown: BTreeMap<u32, (u32, Seq)>,
+}
+
+/// What a part of an announcement changed.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// State, reason, configuration or refusals.
+    pub(crate) standing: bool,
+    /// Groups whose holding changed.
+    pub(crate) holding: Vec<GroupIndex>,
+}
+
+impl Changes {
+    pub(crate) fn any(&self) -> bool {
+        self.standing || !self.holding.is_empty()
+    }
+}
+
+impl Facts {
+    pub(crate) fn new(announcement: &Announcement) -> Facts {
+        Facts {
+            state: announcement.state,
+            reason: announcement.reason,
+            detail: announcement.detail.clone(),
+            version: announcement.version,
+            digest: announcement.digest,
+            heard: BTreeMap::new(),
+            holding: Bits::new(),
+            cannot: Bits::new(),
+            rather_not: Bits::new(),
+            shown: BTreeMap::new(),
+        }
+    }
+
+    /// Whether its group positions are those of the configuration `digest`.
+    pub(crate) fn speaks(&self, digest: Digest) -> bool {
+        self.digest == digest
+    }
+
+    /// Applies a part. `echoed` is the highest number of mine that the process
+    /// has echoed, this part included.
+    pub(crate) fn apply(&mut self, part: &Announcement, echoed: Seq) -> Changes {
+        let mut changes = Changes::default();
+        if self.digest != part.digest {
+            self.forget_groups();
+            changes.standing = true;
+        }
+        changes.standing |= (self.state, self.reason) != (part.state, part.reason);
+        self.state = part.state;
+        self.reason = part.reason;
+        self.detail.clone_from(&part.detail);
+        self.version = part.version;
+        self.digest = part.digest;
+        for section in &part.sections {
+            self.apply_section(section, echoed, &mut changes);
+        }
+        changes
+    }
+
+    fn apply_section(&mut self, section: &Section, echoed: Seq, changes: &mut Changes) {
+        match section {
+            Section::Heard { first, last, entries } => {
+                self.heard.retain(|boot, _| !(first..=last).contains(&boot));
+                self.heard.extend(entries.iter().map(|entry| (entry.boot, *entry)));
+            }
+            Section::Holding { first, last, held } => {
+                let changed = self.holding.replace(*first, *last, &held.0);
+                changes.holding.extend(changed.into_iter().map(GroupIndex));
+                self.shown.retain(|from, (to, _)| *to < *first || *from > *last);
+                self.shown.insert(*first, (*last, echoed));
+            }
+            Section::Refusing { first, last, cannot, rather_not } => {
+                changes.standing |= !self.cannot.replace(*first, *last, &cannot.0).is_empty();
+                changes.standing |=
+                    !self.rather_not.replace(*first, *last, &rather_not.0).is_empty();
+            }
+            Section::Documents(_) => {}
+        }
+    }
+
+    /// The highest number of mine that the process had echoed when it last
+    /// showed this group held; `None` when it shows it not held.
+    pub(crate) fn shows_held(&self, group: GroupIndex) -> Option<Seq> {
+        let (_, (last, echoed)) = self.shown.range(..=group.0).next_back()?;
+        (group.0 <= *last && self.holding.contains(group.0)).then_some(*echoed)
+    }
+
+    /// Another configuration's positions mean nothing.
+    fn forget_groups(&mut self) {
+        self.holding = Bits::new();
+        self.cannot = Bits::new();
+        self.rather_not = Bits::new();
+        self.shown.clear();
+    }
+}

@@ -1,0 +1,410 @@
+//! Who is there: freshness, two-way liveness, and which process is which node
+//! (W1, W4, W6).
+//!
+//! Owns every process heard and this node's own life. Does not know what
+//! groups are, beyond carrying what peers announce about them.
+
+mod claims;
+pub(crate) mod facts;
+pub(crate) mod own;
+pub(crate) mod process;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::identity::{BootId, NodeName, Seq};
+use crate::status::{NodeReason, NodeState, RejectReason};
+use crate::time::Instant;
+use crate::wire::announcement::{Announcement, Heard, Section};
+use crate::wire::frame::{Body, Frame};
+use claims::Claims;
+use facts::{Changes, Facts};
+use own::{Mirror, Own};
+use process::Process;
+
+/// Unproven processes remembered per name: an attacker can replay as many
+/// former lives as it has recorded.
+const MAX_CLAIMANTS: usize = 64;
+/// Names beyond the configuration that are remembered at all.
+const MAX_STRANGERS: usize = 32;
+/// Unproven processes echoed per name in one announcement; they take turns.
+const ECHO_SLOTS: usize = 4;
+
+/// All processes heard, this one included.
+#[derive(Clone, Debug)]
+pub(crate) struct Membership {
+    name: NodeName,
+    pub(crate) own: Own,
+    processes: BTreeMap<BootId, Process>,
+    claims: Claims,
+    alive: BTreeSet<BootId>,
+    timers: Timers,
+}
+
+/// The timers by which peers are judged: the largest that any live node has (W5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Timers {
+    pub(crate) interval: Duration,
+    pub(crate) stale: Duration,
+}
+
+impl Timers {
+    fn max(self, other: Timers) -> Timers {
+        Timers { interval: self.interval.max(other.interval), stale: self.stale.max(other.stale) }
+    }
+}
+
+/// What a frame meant.
+#[derive(Debug)]
+pub(crate) enum Reception {
+    /// Nothing beyond a counter, and an echo where the sender may be new.
+    Rejected(RejectReason),
+    /// My boot is burnt (W1).
+    Cloned,
+    /// An authentic frame with a new number. `fresh` tells what a fresh one
+    /// changed; `None` means it was merely echoed.
+    New { boot: BootId, fresh: Option<Changes> },
+    /// A fresh goodbye of a process that counted.
+    Goodbye { name: NodeName },
+}
+
+/// A peer that came or went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Passage {
+    Up { name: NodeName },
+    Lost { name: NodeName, silent: Duration },
+    Restarted { name: NodeName },
+}
+
+impl Membership {
+    pub(crate) fn new(name: NodeName, boot: BootId, timers: Timers) -> Membership {
+        Membership {
+            name,
+            own: Own::new(boot),
+            processes: BTreeMap::new(),
+            claims: Claims::default(),
+            alive: BTreeSet::new(),
+            timers,
+        }
+    }
+
+    /// Takes an authentic frame. `known` tells whether the configuration names
+    /// its sender.
+    pub(crate) fn receive(
+        &mut self,
+        now: Instant,
+        frame: &Frame,
+        from: (SocketAddr, bool),
+        known: bool,
+    ) -> Reception {
+        let (source, multicast) = from;
+        let boot = frame.header.boot;
+        if boot == self.own.boot {
+            return match self.own.mirror(frame.header.seq, frame.fingerprint) {
+                Mirror::Copy => Reception::Rejected(RejectReason::Own),
+                Mirror::Clone => Reception::Cloned,
+            };
+        }
+        if self.claims.is_burnt(boot) {
+            return Reception::Rejected(RejectReason::Burnt);
+        }
+        if !self.processes.contains_key(&boot) && !self.make_room(now, &frame.header.name, known) {
+            return Reception::Rejected(RejectReason::NotFresh);
+        }
+        let process = self.processes.entry(boot).or_insert_with(|| Process::new(now, frame));
+        if process.name != frame.header.name {
+            return Reception::Rejected(RejectReason::Malformed);
+        }
+        if frame.header.seq <= process.highest {
+            let copy = process.just_heard(now, frame.header.seq);
+            let reason = if copy { RejectReason::Duplicate } else { RejectReason::Replayed };
+            return Reception::Rejected(reason);
+        }
+        process.arrived(now, frame, multicast);
+        let announcement = match &frame.body {
+            Body::Announcement(announcement) => announcement,
+            Body::DocumentRequest(_) | Body::DocumentChunk(_) => {
+                return Reception::Rejected(RejectReason::Unsupported);
+            }
+        };
+        if let Some(echo) = echo_of(announcement, self.own.boot)
+            && !self.note_echo(boot, echo)
+        {
+            return Reception::Cloned;
+        }
+        self.freshen(now, boot, announcement, (!frame.relayed).then_some(source))
+    }
+
+    /// Notes that `boot` has echoed my number `seq`. False when I never sent it.
+    fn note_echo(&mut self, boot: BootId, seq: Seq) -> bool {
+        if seq > self.own.last {
+            return false;
+        }
+        let left_at = self.own.left_at(seq);
+        if let Some(process) = self.processes.get_mut(&boot) {
+            process.proof = process.proof.max(left_at);
+            process.echoed = process.echoed.max(seq);
+        }
+        true
+    }
+
+    /// Applies an announcement if it is fresh (W1).
+    fn freshen(
+        &mut self,
+        now: Instant,
+        boot: BootId,
+        announcement: &Announcement,
+        source: Option<SocketAddr>,
+    ) -> Reception {
+        let stale = self.timers.stale;
+        let Some(process) = self.processes.get_mut(&boot) else {
+            return Reception::New { boot, fresh: None };
+        };
+        if process.proof.is_none_or(|proof| now.since(proof) > stale) {
+            return Reception::New { boot, fresh: None };
+        }
+        process.last_fresh = Some(now);
+        process.source = source.or(process.source);
+        let echoed = process.echoed;
+        let first = process.facts.is_none();
+        let facts = process.facts.get_or_insert_with(|| Facts::new(announcement));
+        let mut changes = facts.apply(announcement, echoed);
+        changes.standing |= first;
+        let goodbye =
+            announcement.state == NodeState::Leaving && announcement.reason == NodeReason::Goodbye;
+        if goodbye {
+            return self.take_leave(now, boot);
+        }
+        Reception::New { boot, fresh: Some(changes) }
+    }
+
+    fn take_leave(&mut self, now: Instant, boot: BootId) -> Reception {
+        let counted = self.counts(boot);
+        self.alive.remove(&boot);
+        self.claims.burn(boot, now + 2 * self.timers.stale);
+        match self.processes.remove(&boot) {
+            Some(process) if counted => Reception::Goodbye { name: process.name },
+            Some(_) | None => Reception::Rejected(RejectReason::Burnt),
+        }
+    }
+
+    /// Lets go of what time has made meaningless, and tells who came and went.
+    /// `own` are this node's own timers.
+    pub(crate) fn refresh(&mut self, now: Instant, own: Timers) -> Vec<Passage> {
+        let mut passages = self.settle_claims(now);
+        self.timers = self.live_processes().fold(own, |timers, process| {
+            let header = &process.header;
+            timers.max(Timers { interval: header.interval, stale: header.stale })
+        });
+        let alive: BTreeSet<BootId> =
+            self.claims.current().filter(|boot| self.lives(now, *boot)).collect();
+        for boot in self.alive.difference(&alive) {
+            if let Some(process) = self.processes.get(boot) {
+                let silent = process.last_fresh.map_or(Duration::MAX, |at| now.since(at));
+                passages.push(Passage::Lost { name: process.name.clone(), silent });
+            }
+        }
+        for boot in alive.difference(&self.alive) {
+            if let Some(process) = self.processes.get(boot) {
+                passages.push(Passage::Up { name: process.name.clone() });
+            }
+        }
+        self.alive = alive;
+        self.forget(now);
+        passages
+    }
+
+    /// The process to which each name belongs (W6).
+    fn settle_claims(&mut self, now: Instant) -> Vec<Passage> {
+        let mut passages = Vec::new();
+        let fresh: Vec<BootId> = self
+            .processes
+            .values()
+            .filter(|process| process.name != self.name && !self.counts(process.boot))
+            .filter(|process| self.lives(now, process.boot))
+            .map(|process| process.boot)
+            .collect();
+        for boot in fresh {
+            let name = self.processes[&boot].name.clone();
+            let elder = self.claims.holder(&name).and_then(|elder| self.processes.get(&elder));
+            let gives_way = elder.is_none_or(|elder| self.gives_way(now, elder, boot));
+            if !gives_way {
+                continue;
+            }
+            if let Some(elder) = elder.map(|elder| elder.boot) {
+                self.claims.burn(elder, now + 2 * self.timers.stale);
+                self.processes.remove(&elder);
+                self.alive.remove(&elder);
+                passages.push(Passage::Restarted { name: name.clone() });
+            }
+            self.claims.assign(name, boot);
+        }
+        passages
+    }
+
+    /// Whether `elder` makes room for the fresh `newcomer` of its name (W6).
+    fn gives_way(&self, now: Instant, elder: &Process, newcomer: BootId) -> bool {
+        let quiet = now.since(elder.last_heard) >= 2 * elder.header.interval
+            && self.processes.get(&newcomer).is_some_and(|n| elder.last_heard <= n.first_heard);
+        quiet || !self.lives(now, elder.boot)
+    }
+
+    fn lives(&self, now: Instant, boot: BootId) -> bool {
+        let until =
+            |process: &Process| process.alive_until(self.timers.stale, self.timers.interval);
+        self.processes.get(&boot).and_then(until).is_some_and(|until| now < until)
+    }
+
+    /// Forgets unproven processes that fell silent and boots burnt long ago.
+    fn forget(&mut self, now: Instant) {
+        let stale = self.timers.stale;
+        let claims = &self.claims;
+        self.processes.retain(|boot, process| {
+            claims.counts(&process.name, *boot) || now.since(process.last_heard) <= stale
+        });
+        self.claims.forget(now);
+    }
+
+    /// Makes room for one more process of `name`; false when there is none.
+    fn make_room(&mut self, now: Instant, name: &NodeName, known: bool) -> bool {
+        let strangers = |m: &Membership| {
+            let names: BTreeSet<&NodeName> = m.processes.values().map(|p| &p.name).collect();
+            names.len()
+        };
+        let of_name = || {
+            self.processes.values().filter(|process| {
+                process.name == *name
+                    && !self.counts(process.boot)
+                    && !self.lives(now, process.boot)
+            })
+        };
+        if of_name().count() >= MAX_CLAIMANTS {
+            let oldest = of_name().min_by_key(|process| process.last_heard).map(|p| p.boot);
+            oldest.and_then(|boot| self.processes.remove(&boot));
+        }
+        known || strangers(self) < MAX_STRANGERS + self.claims.current().count()
+    }
+
+    /// The *heard* list of the next announcement; marks those it names as echoed.
+    pub(crate) fn heard(&mut self, now: Instant) -> Vec<Heard> {
+        let mut unproven: BTreeMap<NodeName, Vec<(bool, Option<Instant>, BootId)>> =
+            BTreeMap::new();
+        let mut named = BTreeSet::new();
+        for process in self.processes.values() {
+            if now.since(process.last_heard) > self.timers.stale {
+                continue;
+            }
+            if self.counts(process.boot) {
+                named.insert(process.boot);
+            } else {
+                let turn = (!self.lives(now, process.boot), process.last_echoed, process.boot);
+                unproven.entry(process.name.clone()).or_default().push(turn);
+            }
+        }
+        for mut claimants in unproven.into_values() {
+            claimants.sort_unstable();
+            named.extend(claimants.into_iter().take(ECHO_SLOTS).map(|(_, _, boot)| boot));
+        }
+        named.into_iter().filter_map(|boot| self.echo(now, boot)).collect()
+    }
+
+    fn echo(&mut self, now: Instant, boot: BootId) -> Option<Heard> {
+        let counts = self.counts(boot);
+        let process = self.processes.get_mut(&boot)?;
+        process.last_echoed = Some(now);
+        Some(Heard { boot, seq: process.highest, paths: process.paths(now), counts })
+    }
+
+    /// Whether a boot counts as the node whose name it bears.
+    pub(crate) fn counts(&self, boot: BootId) -> bool {
+        self.processes.get(&boot).is_some_and(|process| self.claims.counts(&process.name, boot))
+    }
+
+    /// The live process of a name, as of the last refresh.
+    pub(crate) fn live(&self, name: &NodeName) -> Option<&Process> {
+        let boot = self.claims.holder(name)?;
+        self.alive.contains(&boot).then(|| self.processes.get(&boot))?
+    }
+
+    /// The process that counts for a name, alive or not.
+    pub(crate) fn counted(&self, name: &NodeName) -> Option<&Process> {
+        self.processes.get(&self.claims.holder(name)?)
+    }
+
+    pub(crate) fn live_processes(&self) -> impl Iterator<Item = &Process> {
+        self.alive.iter().filter_map(|boot| self.processes.get(boot))
+    }
+
+    pub(crate) fn process(&self, boot: BootId) -> Option<&Process> {
+        self.processes.get(&boot)
+    }
+
+    pub(crate) fn processes(&self) -> impl Iterator<Item = &Process> {
+        self.processes.values()
+    }
+
+    pub(crate) fn timers(&self) -> Timers {
+        self.timers
+    }
+
+    /// Another process speaks with this node's name and hears this node (W6).
+    pub(crate) fn twin(&self, now: Instant) -> bool {
+        self.processes.values().any(|p| p.name == self.name && self.lives(now, p.boot))
+    }
+
+    /// Whether anybody alive lets this process count, or nobody is alive (W6).
+    pub(crate) fn is_counted(&self) -> bool {
+        let own = self.own.boot;
+        self.alive.is_empty()
+            || self.live_processes().any(|p| p.hears(own).is_some_and(|heard| heard.counts))
+    }
+
+    /// Nobody is alive to this node, but it goes on hearing somebody who was (O6).
+    pub(crate) fn is_mute(&self, now: Instant) -> bool {
+        let unanswered = |p: &Process| {
+            p.last_fresh.is_some_and(|fresh| p.last_heard > fresh)
+                && now.since(p.last_heard) <= self.timers.stale
+        };
+        self.alive.is_empty()
+            && self.processes.values().any(|p| p.name != self.name && unanswered(p))
+    }
+
+    /// When the next peer stops being alive, or stops making this node mute.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let timers = self.timers;
+        let ends = self.alive.iter().filter_map(|boot| {
+            self.processes.get(boot)?.alive_until(timers.stale, timers.interval)
+        });
+        ends.min()
+    }
+
+    /// Notes a frame of this node as sent; what is older than any proof may be
+    /// is forgotten.
+    pub(crate) fn sent(&mut self, now: Instant, seq: Seq, fingerprint: [u8; 8]) {
+        let memory = 2 * (self.timers.stale + self.timers.interval);
+        self.own.sent(now, seq, fingerprint, memory);
+    }
+
+    /// A new life: nobody has echoed the new boot yet (W1, W6).
+    pub(crate) fn reboot(&mut self, boot: BootId) {
+        self.own = Own::new(boot);
+        self.alive.clear();
+        for process in self.processes.values_mut() {
+            process.proof = None;
+            process.echoed = Seq(0);
+            process.last_fresh = None;
+        }
+    }
+}
+
+/// The number of `boot` that an announcement echoes.
+fn echo_of(announcement: &Announcement, boot: BootId) -> Option<Seq> {
+    announcement.sections.iter().find_map(|section| match section {
+        Section::Heard { entries, .. } => {
+            let position = entries.binary_search_by_key(&boot, |entry| entry.boot).ok()?;
+            Some(entries[position].seq)
+        }
+        Section::Holding { .. } | Section::Refusing { .. } | Section::Documents(_) => None,
+    })
+}

@@ -1,0 +1,133 @@
+//! One life of one node, as heard here.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::config::Digest;
+use crate::identity::{BootId, NodeName, Seq};
+use crate::membership::facts::Facts;
+use crate::time::Instant;
+use crate::wire::announcement::{Heard, Paths};
+use crate::wire::auth::KeyId;
+use crate::wire::frame::{Frame, Header};
+
+/// Numbers remembered with their time of arrival: enough for one and a half
+/// intervals of announcements that are merged to 20 an interval, twice over.
+const HISTORY: usize = 64;
+
+/// What is known of one process.
+#[derive(Clone, Debug)]
+pub(crate) struct Process {
+    pub(crate) name: NodeName,
+    pub(crate) boot: BootId,
+    pub(crate) first_heard: Instant,
+    pub(crate) last_heard: Instant,
+    pub(crate) highest: Seq,
+    /// What its newest frame said of itself.
+    pub(crate) header: Header,
+    pub(crate) key: KeyId,
+    /// When this node sent the highest of its own numbers that the process has
+    /// echoed (W1).
+    pub(crate) proof: Option<Instant>,
+    /// That number.
+    pub(crate) echoed: Seq,
+    pub(crate) last_fresh: Option<Instant>,
+    /// Source of its newest fresh frame that nobody forwarded (W2).
+    pub(crate) source: Option<SocketAddr>,
+    /// What its fresh announcements said.
+    pub(crate) facts: Option<Facts>,
+    /// When this node last echoed it; claimants take turns by it (W1).
+    pub(crate) last_echoed: Option<Instant>,
+    arrivals: VecDeque<(Seq, Instant)>,
+    by_multicast: Option<Instant>,
+    by_unicast: Option<Instant>,
+    by_relay: Option<Instant>,
+}
+
+impl Process {
+    pub(crate) fn new(now: Instant, frame: &Frame) -> Process {
+        Process {
+            name: frame.header.name.clone(),
+            boot: frame.header.boot,
+            first_heard: now,
+            last_heard: now,
+            highest: Seq(0),
+            header: frame.header.clone(),
+            key: frame.key,
+            proof: None,
+            echoed: Seq(0),
+            last_fresh: None,
+            source: None,
+            facts: None,
+            last_echoed: None,
+            arrivals: VecDeque::new(),
+            by_multicast: None,
+            by_unicast: None,
+            by_relay: None,
+        }
+    }
+
+    /// Notes the arrival of a frame with a new number.
+    pub(crate) fn arrived(&mut self, now: Instant, frame: &Frame, multicast: bool) {
+        self.last_heard = now;
+        self.highest = frame.header.seq;
+        self.header = frame.header.clone();
+        self.key = frame.key;
+        if self.arrivals.len() == HISTORY {
+            self.arrivals.pop_front();
+        }
+        self.arrivals.push_back((frame.header.seq, now));
+        let path = match (frame.relayed, multicast) {
+            (true, _) => &mut self.by_relay,
+            (false, true) => &mut self.by_multicast,
+            (false, false) => &mut self.by_unicast,
+        };
+        *path = Some(now);
+    }
+
+    /// How it was heard during one and a half of its intervals.
+    pub(crate) fn paths(&self, now: Instant) -> Paths {
+        let window = self.header.interval * 3 / 2;
+        let lately = |at: Option<Instant>| at.is_some_and(|at| now.since(at) <= window);
+        Paths {
+            multicast: lately(self.by_multicast),
+            unicast: lately(self.by_unicast),
+            relayed: lately(self.by_relay),
+        }
+    }
+
+    /// Whether a frame of this number came within the last interval.
+    pub(crate) fn just_heard(&self, now: Instant, seq: Seq) -> bool {
+        let found = self.arrivals.iter().rev().find(|(number, _)| *number == seq);
+        found.is_some_and(|(_, at)| now.since(*at) <= self.header.interval)
+    }
+
+    /// How long somebody who has heard it up to `seq` has been missing its next frame.
+    pub(crate) fn lag(&self, now: Instant, seq: Seq) -> Duration {
+        let missed = self.arrivals.iter().find(|(number, _)| *number > seq);
+        missed.map_or(Duration::ZERO, |(_, at)| now.since(*at))
+    }
+
+    /// The end of its being alive, if it ever was fresh (W1).
+    pub(crate) fn alive_until(&self, stale: Duration, interval: Duration) -> Option<Instant> {
+        let heard = self.last_fresh? + stale;
+        let proven = self.proof? + stale + 2 * interval;
+        Some(heard.min(proven))
+    }
+
+    /// What it says it heard of another process.
+    pub(crate) fn hears(&self, boot: BootId) -> Option<&Heard> {
+        self.facts.as_ref()?.heard.get(&boot)
+    }
+
+    /// Everything it says it hears.
+    pub(crate) fn heard(&self) -> Option<&BTreeMap<BootId, Heard>> {
+        self.facts.as_ref().map(|facts| &facts.heard)
+    }
+
+    /// Rank of its configuration, if it was ever fresh (O5).
+    pub(crate) fn rank(&self) -> Option<(u64, Digest)> {
+        self.facts.as_ref().map(|facts| (facts.version, facts.digest))
+    }
+}

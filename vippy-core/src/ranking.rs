@@ -1,0 +1,119 @@
+//! Nodes with different configurations: the higher one judges (O5, W8).
+//!
+//! A node that has not got the highest configuration cannot read what its
+//! holders announce about groups. It drains, says why, and lets go one interval
+//! after an active peer with a higher configuration has echoed that.
+
+use crate::config::{Digest, SharedPart};
+use crate::event::Event;
+use crate::group::UNANNOUNCED;
+use crate::identity::{NodeName, Seq};
+use crate::membership::Membership;
+use crate::membership::process::Process;
+use crate::status::NodeState;
+use crate::time::Instant;
+use std::collections::BTreeMap;
+
+/// How this node's configuration compares with those of its live peers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ranking {
+    own: (u64, Digest),
+    told: BTreeMap<NodeName, (u64, Digest)>,
+    outranked: Option<String>,
+    retreat: Retreat,
+}
+
+/// How far giving way to a higher configuration has come.
+#[derive(Clone, Copy, Debug, Default)]
+enum Retreat {
+    /// No peer that judges knows yet that this node drains.
+    #[default]
+    None,
+    /// One knows, and has until then to take over.
+    At(Instant),
+    /// Everything is let go.
+    Done,
+}
+
+/// What a higher configuration elsewhere means for this node's groups.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Overruled {
+    /// A peer that judges is taking part: nothing may be taken here.
+    pub(crate) by_an_active_peer: bool,
+    /// It knows, and has had an interval to take over.
+    pub(crate) let_go: bool,
+}
+
+impl Ranking {
+    /// Starts anew after a change of this node's own configuration.
+    pub(crate) fn forget(&mut self) {
+        *self = Ranking::default();
+    }
+
+    /// Compares with all live peers; returns what is worth telling.
+    pub(crate) fn compare(&mut self, shared: &SharedPart, members: &Membership) -> Vec<Event> {
+        self.own = (shared.version, shared.digest);
+        let own = self.own;
+        let ours = describe(own);
+        let mut events = Vec::new();
+        self.told.retain(|name, _| members.live(name).is_some());
+        let differing = |peer: &&Process| peer.rank().is_some_and(|rank| rank != own);
+        for peer in members.live_processes().filter(differing) {
+            let Some(rank) = peer.rank() else { continue };
+            if self.told.insert(peer.name.clone(), rank) != Some(rank) {
+                let (theirs, ours) = (describe(rank), ours.clone());
+                events.push(Event::ConfigDiffers { node: peer.name.clone(), theirs, ours });
+            }
+        }
+        let highest = members.live_processes().max_by_key(|peer| peer.rank());
+        self.outranked = highest.and_then(|peer| {
+            let rank = peer.rank().filter(|rank| *rank > own)?;
+            let (name, theirs) = (&peer.name, describe(rank));
+            Some(format!("{name} has configuration {theirs}, this node has {ours}"))
+        });
+        events
+    }
+
+    /// Who has a higher configuration, if anybody.
+    pub(crate) fn outranked(&self) -> Option<&str> {
+        self.outranked.as_deref()
+    }
+
+    /// Works out what must follow. `said` is the frame that first carried this
+    /// node's present state.
+    pub(crate) fn settle(&mut self, now: Instant, members: &Membership, said: Seq) -> Overruled {
+        let own = self.own;
+        let judges = |peer: &&Process| {
+            let active = peer.facts.as_ref().is_some_and(|facts| match facts.state {
+                NodeState::Active | NodeState::Standby | NodeState::Draining => true,
+                NodeState::Booting | NodeState::Leaving => false,
+            });
+            active && peer.rank().is_some_and(|rank| rank > own)
+        };
+        let highest = members.live_processes().filter(judges).max_by_key(|peer| peer.rank());
+        let Some(judge) = highest.filter(|_| self.outranked.is_some()) else {
+            self.retreat = Retreat::None;
+            return Overruled::default();
+        };
+        let knows = said != UNANNOUNCED && judge.echoed >= said;
+        self.retreat = match self.retreat {
+            Retreat::None if knows => Retreat::At(now + judge.header.interval),
+            Retreat::At(at) if now >= at => Retreat::Done,
+            unchanged @ (Retreat::None | Retreat::At(_) | Retreat::Done) => unchanged,
+        };
+        let let_go = matches!(self.retreat, Retreat::Done);
+        Overruled { by_an_active_peer: true, let_go }
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        match self.retreat {
+            Retreat::At(at) => Some(at),
+            Retreat::None | Retreat::Done => None,
+        }
+    }
+}
+
+fn describe((version, digest): (u64, Digest)) -> String {
+    let digest = digest.to_string();
+    format!("version {version} ({})", &digest[..8])
+}

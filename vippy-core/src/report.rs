@@ -1,0 +1,280 @@
+//! The engine's view of the cluster as a [`Status`].
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::engine::Engine;
+use crate::group::Phase;
+use crate::identity::{BootId, GroupIndex, NodeIndex, NodeName};
+use crate::membership::process::Process;
+use crate::status::{
+    ConfigStatus, GroupStatus, HeardBy, Holding, NetStats, NodeState, NodeStatus, PeerStatus,
+    StateStatus, Stats, Status, VipEntry, original_form,
+};
+use crate::time::Instant;
+use crate::wire::announcement::Paths;
+
+/// How many nodes of a succession are shown.
+const SUCCESSORS: usize = 4;
+
+pub(crate) fn status(engine: &Engine, now: Instant) -> Status {
+    Status {
+        identity: engine.name.clone(),
+        stats: stats(engine),
+        config: config(engine),
+        state: state(engine),
+        node: node(engine, now),
+        groups: engine.config.shared.group_indexes().map(|g| group(engine, g)).collect(),
+        peers: peers(engine, now),
+    }
+}
+
+fn stats(engine: &Engine) -> Stats {
+    let rejects = engine.rejects.counts().clone();
+    Stats {
+        net: NetStats {
+            ignore: rejects.values().sum(),
+            send_announce: engine.traffic.sent,
+            recv_announce: engine.traffic.received,
+        },
+        state_changes: engine.holdings.changes,
+        rejects,
+        relayed: engine.relay.total,
+    }
+}
+
+fn config(engine: &Engine) -> ConfigStatus {
+    let shared = &engine.config.shared;
+    ConfigStatus {
+        version: shared.version,
+        vips: shared.groups.iter().map(|group| original_form(shared, group)).collect(),
+        nodes: shared.nodes.iter().map(|node| node.name.clone()).collect(),
+        digest: shared.digest.to_string(),
+    }
+}
+
+fn state(engine: &Engine) -> StateStatus {
+    let active = engine.is_active();
+    let mature = !engine.standing.is_booting();
+    StateStatus {
+        mature,
+        active,
+        inactive_reason: (!active).then(|| inactive_reason(engine)),
+        ownership: if mature { ownership(engine) } else { BTreeMap::new() },
+    }
+}
+
+/// The original's words where it had some: `booting`, `shutdown`.
+fn inactive_reason(engine: &Engine) -> String {
+    let detail = engine.standing.detail();
+    match engine.standing.state() {
+        NodeState::Booting if detail.is_empty() => "booting".into(),
+        NodeState::Leaving => "shutdown".into(),
+        NodeState::Booting | NodeState::Active | NodeState::Standby | NodeState::Draining => {
+            detail.to_owned()
+        }
+    }
+}
+
+/// Groups by owner; a node that takes no part has no key.
+fn ownership(engine: &Engine) -> BTreeMap<String, Vec<Vec<VipEntry>>> {
+    let shared = &engine.config.shared;
+    let mut owned: BTreeMap<String, Vec<Vec<VipEntry>>> = BTreeMap::new();
+    owned.insert("_".into(), Vec::new());
+    for (index, node) in (0u16..).map(NodeIndex).zip(&shared.nodes) {
+        if takes_part(engine, index, &node.name) {
+            owned.insert(node.name.to_string(), Vec::new());
+        }
+    }
+    for (index, group) in shared.group_indexes().zip(&shared.groups) {
+        let owner = engine.holdings.owner(index);
+        let key = owner.map_or("_".into(), |node| name(engine, node).to_string());
+        owned.entry(key).or_default().push(original_form(shared, group));
+    }
+    owned
+}
+
+fn takes_part(engine: &Engine, index: NodeIndex, name: &NodeName) -> bool {
+    if engine.me == Some(index) {
+        return engine.is_active();
+    }
+    let facts = engine.members.live(name).and_then(|process| process.facts.as_ref());
+    facts.is_some_and(|facts| match facts.state {
+        NodeState::Active | NodeState::Standby => true,
+        NodeState::Booting | NodeState::Draining | NodeState::Leaving => false,
+    })
+}
+
+fn node(engine: &Engine, now: Instant) -> NodeStatus {
+    let acting = engine.timing.acting();
+    NodeStatus {
+        state: engine.standing.state(),
+        reason: engine.standing.reason(),
+        detail: engine.standing.detail().to_owned(),
+        uptime_ms: millis(now.since(engine.started)),
+        boot: engine.members.own.boot.to_string(),
+        key: engine.signing_key(),
+        epoch: engine.epochs.highest(),
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        lifetime_s: engine.fence.lifetime().map_or(0, |lifetime| lifetime.as_secs()),
+        interval_ms: acting.interval.as_secs_f64() * 1000.0,
+        stale_ms: engine.members.timers().stale.as_secs_f64() * 1000.0,
+        warnings: warnings(engine),
+    }
+}
+
+fn warnings(engine: &Engine) -> Vec<String> {
+    let own = (engine.timing.announced().interval, engine.timing.announced().stale);
+    let mut warnings = Vec::new();
+    for peer in engine.members.live_processes() {
+        if (peer.header.interval, peer.header.stale) != own {
+            let (name, header) = (&peer.name, &peer.header);
+            warnings.push(format!(
+                "{name} has interval {:?} and stale {:?}, this node has {:?} and {:?}",
+                header.interval, header.stale, own.0, own.1
+            ));
+        }
+        let own_rank = (engine.config.shared.version, engine.config.shared.digest);
+        if let Some((version, digest)) = peer.rank().filter(|rank| *rank != own_rank) {
+            warnings.push(format!(
+                "{} has configuration version {version} ({digest}), this node has version {} ({})",
+                peer.name, own_rank.0, own_rank.1
+            ));
+        }
+    }
+    warnings
+}
+
+fn group(engine: &Engine, index: GroupIndex) -> GroupStatus {
+    let shared = &engine.config.shared;
+    let config = &shared.groups[index.get()];
+    let slot = engine.holdings.slot(index);
+    let (here, epoch) = match slot.phase {
+        Phase::Idle => (Holding::No, None),
+        Phase::Taking => (Holding::Taking, None),
+        Phase::Held { epoch } => (Holding::Held, Some(epoch)),
+        Phase::LettingGo => (Holding::LettingGo, None),
+    };
+    let succession = engine.placement.succession(index).into_iter().take(SUCCESSORS);
+    GroupStatus {
+        id: config.id.clone(),
+        name: config.name.clone(),
+        prefer: config.prefer.map(|node| name(engine, node)),
+        exclusive: config.exclusive,
+        addresses: config.addresses.iter().map(|address| address.net).collect(),
+        owner: engine.holdings.owner(index).map(|node| name(engine, node)),
+        holders: holders(engine, index),
+        succession: succession.map(|node| name(engine, node)).collect(),
+        here,
+        cannot: slot.cannot().map(str::to_owned),
+        epoch,
+    }
+}
+
+fn holders(engine: &Engine, index: GroupIndex) -> Vec<NodeName> {
+    let shared = &engine.config.shared;
+    let holds = |name: &NodeName| {
+        if *name == engine.name {
+            return engine.holdings.holding().contains(index.0);
+        }
+        let facts = engine.members.live(name).and_then(|process| process.facts.as_ref());
+        let facts = facts.filter(|facts| facts.speaks(shared.digest));
+        facts.is_some_and(|facts| facts.holding.contains(index.0))
+    };
+    shared.nodes.iter().map(|node| node.name.clone()).filter(holds).collect()
+}
+
+/// Configured nodes in their order, heard or not, then strangers and claimants.
+fn peers(engine: &Engine, now: Instant) -> Vec<PeerStatus> {
+    let nodes = engine.config.shared.nodes.iter().filter(|node| node.name != engine.name);
+    let configured = nodes.map(|node| match engine.members.counted(&node.name) {
+        Some(process) => peer(engine, now, process, true),
+        None => unheard(&node.name),
+    });
+    let counted = |process: &&Process| {
+        let known = engine.config.shared.node_index(&process.name).is_some();
+        !(known && engine.members.counts(process.boot))
+    };
+    let others = engine.members.processes().filter(counted);
+    configured
+        .chain(others.map(|process| {
+            let known = engine.config.shared.node_index(&process.name).is_some();
+            peer(engine, now, process, known)
+        }))
+        .collect()
+}
+
+fn unheard(name: &NodeName) -> PeerStatus {
+    PeerStatus {
+        name: name.clone(),
+        configured: true,
+        counts: false,
+        alive: false,
+        state: None,
+        reason: None,
+        detail: String::new(),
+        age_ms: None,
+        boot: None,
+        address: None,
+        hears_by: Vec::new(),
+        hears: BTreeMap::new(),
+        version: None,
+        digest: None,
+        key: None,
+        holding: 0,
+        uptime_ms: None,
+    }
+}
+
+fn peer(engine: &Engine, now: Instant, process: &Process, configured: bool) -> PeerStatus {
+    let facts = process.facts.as_ref();
+    PeerStatus {
+        configured,
+        counts: engine.members.counts(process.boot),
+        alive: engine.members.live(&process.name).is_some_and(|live| live.boot == process.boot),
+        state: facts.map(|facts| facts.state),
+        reason: facts.map(|facts| facts.reason),
+        detail: facts.map(|facts| facts.detail.clone()).unwrap_or_default(),
+        age_ms: process.last_fresh.map(|at| millis(now.since(at))),
+        boot: Some(process.boot.to_string()),
+        address: process.source.map(|address| address.to_string()),
+        hears_by: heard_by(process.paths(now)),
+        hears: hears(engine, process),
+        version: facts.map(|facts| facts.version),
+        digest: facts.map(|facts| facts.digest.to_string()),
+        key: Some(process.key.to_string()),
+        holding: facts.map_or(0, |facts| facts.holding.count()),
+        uptime_ms: Some(millis(process.header.uptime)),
+        ..unheard(&process.name)
+    }
+}
+
+/// The who-hears-whom matrix, one row.
+fn hears(engine: &Engine, process: &Process) -> BTreeMap<NodeName, Vec<HeardBy>> {
+    let name_of = |boot: BootId| {
+        let own = (boot == engine.members.own.boot).then(|| engine.name.clone());
+        own.or_else(|| Some(engine.members.process(boot)?.name.clone()))
+    };
+    let entries = process.heard().into_iter().flatten();
+    entries
+        .filter(|(_, heard)| heard.counts)
+        .filter_map(|(boot, heard)| Some((name_of(*boot)?, heard_by(heard.paths))))
+        .collect()
+}
+
+fn heard_by(paths: Paths) -> Vec<HeardBy> {
+    let all = [
+        (paths.multicast, HeardBy::Multicast),
+        (paths.unicast, HeardBy::Unicast),
+        (paths.relayed, HeardBy::Relayed),
+    ];
+    all.into_iter().filter(|(on, _)| *on).map(|(_, by)| by).collect()
+}
+
+fn name(engine: &Engine, node: NodeIndex) -> NodeName {
+    engine.config.shared.nodes[node.get()].name.clone()
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

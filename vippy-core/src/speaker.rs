@@ -1,0 +1,200 @@
+//! When to announce, and how an announcement is cut into parts.
+
+use std::time::Duration;
+
+use crate::bits::Bits;
+use crate::identity::BootId;
+use crate::time::Instant;
+use crate::wire::announcement::{Announcement, GROUP_SLICE, GroupSet, HEARD_ENTRY, Heard, Section};
+use crate::wire::frame::HEADER;
+use crate::wire::{MAX_FRAME, auth::TAG};
+
+/// The rhythm of announcements: every interval, and soon after a change.
+#[derive(Clone, Debug)]
+pub(crate) struct Speaker {
+    last: Option<Instant>,
+    changed: bool,
+}
+
+impl Speaker {
+    pub(crate) fn new() -> Speaker {
+        Speaker { last: None, changed: true }
+    }
+
+    /// Something worth telling at once has changed.
+    pub(crate) fn touch(&mut self) {
+        self.changed = true;
+    }
+
+    /// When the next announcement is due. Changes are merged: never closer than
+    /// max(1 ms, interval/20) to the last one.
+    pub(crate) fn due(&self, interval: Duration) -> Instant {
+        let Some(last) = self.last else { return Instant::ZERO };
+        let pause = if self.changed { merge_pause(interval) } else { interval };
+        last + pause
+    }
+
+    pub(crate) fn spoke(&mut self, now: Instant) {
+        self.last = Some(now);
+        self.changed = false;
+    }
+}
+
+fn merge_pause(interval: Duration) -> Duration {
+    (interval / 20).max(Duration::from_millis(1))
+}
+
+/// What there is to say about groups, all of them.
+pub(crate) struct Groups<'a> {
+    pub(crate) count: u32,
+    pub(crate) holding: &'a Bits,
+    pub(crate) cannot: &'a Bits,
+    pub(crate) rather_not: &'a Bits,
+}
+
+/// Cuts an announcement into parts that each fit one frame. `base` has no
+/// sections; `name` is the length of the sender's name in bytes.
+pub(crate) fn parts(
+    base: &Announcement,
+    name: usize,
+    heard: &[Heard],
+    groups: &Groups<'_>,
+) -> Vec<Announcement> {
+    let room = MAX_FRAME - HEADER - name - TAG - 1 - Announcement::fixed_size(&base.detail);
+    // What is heard comes first: a part that shows a group held is then never
+    // older than the echo beside it (O8).
+    let heard = heard_sections(heard, room);
+    let groups = group_sections(groups);
+    let mut parts = vec![base.clone()];
+    let mut used = 0;
+    for section in heard.into_iter().chain(groups) {
+        if used + section.size() > room {
+            parts.push(base.clone());
+            used = 0;
+        }
+        used += section.size();
+        if let Some(part) = parts.last_mut() {
+            part.sections.push(section);
+        }
+    }
+    parts
+}
+
+/// The whole range of boots, in slices of as many entries as fit `room`.
+fn heard_sections(heard: &[Heard], room: usize) -> Vec<Section> {
+    let empty = Section::Heard { first: BootId(0), last: BootId(u64::MAX), entries: Vec::new() };
+    let capacity = (room - empty.size()) / HEARD_ENTRY;
+    let mut chunks = heard.chunks(capacity).peekable();
+    let mut first = BootId(0);
+    let mut sections = Vec::new();
+    while let Some(entries) = chunks.next() {
+        let last = match (chunks.peek(), entries.last()) {
+            (Some(_), Some(entry)) => entry.boot,
+            _ => BootId(u64::MAX),
+        };
+        sections.push(Section::Heard { first, last, entries: entries.to_vec() });
+        first = BootId(last.0.wrapping_add(1));
+    }
+    if sections.is_empty() {
+        sections.push(empty);
+    }
+    sections
+}
+
+fn group_sections(groups: &Groups<'_>) -> Vec<Section> {
+    let slices = (0..groups.count)
+        .step_by(GROUP_SLICE as usize)
+        .map(|first| (first, (first + GROUP_SLICE).min(groups.count) - 1));
+    let cut = |bits: &Bits, first, last| bits.range(first, last).collect::<GroupSet>();
+    slices
+        .flat_map(|(first, last)| {
+            let held = cut(groups.holding, first, last);
+            let cannot = cut(groups.cannot, first, last);
+            let rather_not = cut(groups.rather_not, first, last);
+            [
+                Section::Holding { first, last, held },
+                Section::Refusing { first, last, cannot, rather_not },
+            ]
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Digest;
+    use crate::identity::Seq;
+    use crate::status::{NodeReason, NodeState};
+    use crate::wire::announcement::Paths;
+
+    fn base() -> Announcement {
+        Announcement {
+            state: NodeState::Active,
+            reason: NodeReason::None,
+            detail: "x".repeat(120),
+            version: 1,
+            digest: Digest::default(),
+            sections: Vec::new(),
+        }
+    }
+
+    fn heard(count: u64) -> Vec<Heard> {
+        let paths = Paths { multicast: true, ..Paths::default() };
+        (1..=count)
+            .map(|n| Heard { boot: BootId(n * 1000), seq: Seq(n), paths, counts: true })
+            .collect()
+    }
+
+    fn cut(nodes: u64, groups: u32, every: usize) -> Vec<Announcement> {
+        let bits: Bits = (0..groups).step_by(every).collect();
+        let none = Bits::new();
+        let groups = Groups { count: groups, holding: &bits, cannot: &bits, rather_not: &none };
+        parts(&base(), 63, &heard(nodes), &groups)
+    }
+
+    #[test]
+    fn a_small_cluster_fits_one_frame() {
+        assert_eq!(cut(3, 250, 3).len(), 1);
+    }
+
+    #[test]
+    fn every_part_fits_and_together_they_cover_everything() {
+        for (nodes, groups, every) in [(0, 0, 1), (100, 10_000, 3), (1000, 65_536, 1), (49, 1, 1)] {
+            let parts = cut(nodes, groups, every);
+            let mut entries = 0;
+            let mut next_boot = 0;
+            let mut next_group = 0;
+            for part in &parts {
+                let sections: usize = part.sections.iter().map(Section::size).sum();
+                let size = HEADER + 63 + Announcement::fixed_size(&part.detail) + sections;
+                assert!(size + TAG < MAX_FRAME, "{size}");
+                for section in &part.sections {
+                    match section {
+                        Section::Heard { first, last, entries: some } => {
+                            assert_eq!(first.0, next_boot);
+                            next_boot = last.0.wrapping_add(1);
+                            entries += some.len();
+                        }
+                        Section::Holding { first, last, .. } => {
+                            assert_eq!(*first, next_group);
+                            next_group = last + 1;
+                        }
+                        Section::Refusing { .. } | Section::Documents(_) => {}
+                    }
+                }
+            }
+            assert_eq!((entries as u64, next_boot, next_group), (nodes, 0, groups));
+        }
+    }
+
+    #[test]
+    fn changes_are_merged_but_never_wait_an_interval() {
+        let mut speaker = Speaker::new();
+        let now = Instant::from_micros(1_000_000);
+        let interval = Duration::from_millis(500);
+        speaker.spoke(now);
+        assert_eq!(speaker.due(interval), now + interval);
+        speaker.touch();
+        assert_eq!(speaker.due(interval), now + Duration::from_millis(25));
+    }
+}

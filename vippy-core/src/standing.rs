@@ -1,0 +1,225 @@
+//! What this node is, as it announces itself: its state and the reason (O1).
+//!
+//! Every fact that makes the whole node ineligible ends up here; what concerns
+//! one group is in [`group`](crate::group).
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::group::UNANNOUNCED;
+use crate::identity::{NodeName, Seq};
+use crate::status::{NodeReason, NodeState};
+use crate::time::{Instant, earliest};
+
+/// What this node is and since which frame everybody may know.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    booting: Option<Booting>,
+    /// When booting last ended.
+    booted_at: Option<Instant>,
+    drained: bool,
+    leaving: Option<Farewell>,
+    /// Name of a peer with a higher configuration, and both ranks (O5).
+    outranked: Option<String>,
+    idle: bool,
+    announced: (NodeState, NodeReason, String),
+    /// The frame that first carried what is announced.
+    changed: Seq,
+}
+
+/// Listening before taking part (O6).
+#[derive(Clone, Debug)]
+struct Booting {
+    until: Instant,
+    /// Peers alive before; booting ends early when all are two-way again.
+    awaited: Option<BTreeSet<NodeName>>,
+    reason: NodeReason,
+}
+
+/// How far a goodbye has come (O8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// Others are given until then to take over.
+    HandingOver { until: Instant },
+    /// Everything is being let go.
+    LettingGo,
+    /// Goodbyes still to be said.
+    Goodbyes(u8),
+    /// Said.
+    Gone,
+}
+
+/// How often goodbye is said: each may be lost.
+pub(crate) const GOODBYES: u8 = 3;
+
+impl Standing {
+    pub(crate) fn new(now: Instant, mature: Duration, idle: bool) -> Standing {
+        let booting = Booting { until: now + mature, awaited: None, reason: NodeReason::None };
+        let mut standing = Standing {
+            booting: Some(booting),
+            booted_at: None,
+            drained: false,
+            leaving: None,
+            outranked: None,
+            idle,
+            announced: (NodeState::Booting, NodeReason::None, String::new()),
+            changed: UNANNOUNCED,
+        };
+        standing.announced = standing.derive(false);
+        standing
+    }
+
+    /// Boots again after a silence, with `peers` alive before it (O6, F2).
+    pub(crate) fn reboot(
+        &mut self,
+        now: Instant,
+        reason: NodeReason,
+        peers: BTreeSet<NodeName>,
+        patience: (Duration, Duration),
+    ) {
+        let (interval, mature) = patience;
+        let pause = if peers.is_empty() { mature.min(2 * interval) } else { mature };
+        let until = now + pause;
+        let awaited = (!peers.is_empty()).then_some(peers);
+        let again = match self.booting.take() {
+            // A first boot goes on to its end, whoever is back.
+            Some(running) => {
+                let awaited = running.awaited.and(awaited);
+                Booting { until: until.max(running.until), awaited, reason }
+            }
+            None => Booting { until, awaited, reason },
+        };
+        self.booting = Some(again);
+    }
+
+    /// Ends booting when its time has come. `alive` tells whether a peer is two-way.
+    pub(crate) fn mature(&mut self, now: Instant, alive: impl Fn(&NodeName) -> bool) {
+        let Some(booting) = &self.booting else { return };
+        let all_back = booting.awaited.as_ref().is_some_and(|names| names.iter().all(alive));
+        if now >= booting.until || all_back {
+            self.booting = None;
+            self.booted_at = Some(now);
+        }
+    }
+
+    /// Works out state and reason anew. `twin` is the one fact that others know
+    /// first (W6). True when what is announced changed.
+    pub(crate) fn settle(&mut self, twin: bool) -> bool {
+        let derived = self.derive(twin);
+        let same = (derived.0, derived.1) == (self.announced.0, self.announced.1);
+        self.announced = derived;
+        if !same {
+            self.changed = UNANNOUNCED;
+        }
+        !same
+    }
+
+    fn derive(&self, twin: bool) -> (NodeState, NodeReason, String) {
+        if let Some(farewell) = self.leaving {
+            return match farewell {
+                Farewell::HandingOver { .. } | Farewell::LettingGo => {
+                    (NodeState::Leaving, NodeReason::None, "stopping".into())
+                }
+                Farewell::Goodbyes(_) | Farewell::Gone => {
+                    (NodeState::Leaving, NodeReason::Goodbye, "stopped".into())
+                }
+            };
+        }
+        if twin {
+            let text = "another process uses this name and was there first".into();
+            return (NodeState::Booting, NodeReason::Twin, text);
+        }
+        if let Some(booting) = &self.booting {
+            return (NodeState::Booting, booting.reason, boot_text(booting.reason).into());
+        }
+        if self.idle {
+            let text = "this node's name is not in the configuration".into();
+            return (NodeState::Draining, NodeReason::Idle, text);
+        }
+        if let Some(text) = &self.outranked {
+            return (NodeState::Draining, NodeReason::Outranked, text.clone());
+        }
+        if self.drained {
+            return (NodeState::Draining, NodeReason::Operator, "drained by the operator".into());
+        }
+        (NodeState::Active, NodeReason::None, String::new())
+    }
+
+    pub(crate) fn drain(&mut self, drained: bool) {
+        self.drained = drained;
+    }
+
+    pub(crate) fn set_outranked(&mut self, text: Option<String>) {
+        self.outranked = text;
+    }
+
+    pub(crate) fn set_idle(&mut self, idle: bool) {
+        self.idle = idle;
+    }
+
+    pub(crate) fn farewell(&self) -> Option<Farewell> {
+        self.leaving
+    }
+
+    pub(crate) fn set_farewell(&mut self, farewell: Farewell) {
+        self.leaving = Some(farewell);
+    }
+
+    /// An announcement whose last frame is `last` left.
+    pub(crate) fn announced_by(&mut self, last: Seq) {
+        if self.changed == UNANNOUNCED {
+            self.changed = last;
+        }
+    }
+
+    /// The frame that first carried the present state.
+    pub(crate) fn changed(&self) -> Seq {
+        self.changed
+    }
+
+    pub(crate) fn state(&self) -> NodeState {
+        self.announced.0
+    }
+
+    pub(crate) fn reason(&self) -> NodeReason {
+        self.announced.1
+    }
+
+    pub(crate) fn detail(&self) -> &str {
+        &self.announced.2
+    }
+
+    pub(crate) fn is_booting(&self) -> bool {
+        self.booting.is_some()
+    }
+
+    /// When booting last ended; `None` before that.
+    pub(crate) fn booted_at(&self) -> Option<Instant> {
+        self.booted_at.filter(|_| self.booting.is_none())
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let booting = self.booting.as_ref().map(|booting| booting.until);
+        let handing_over = match self.leaving {
+            Some(Farewell::HandingOver { until }) => Some(until),
+            Some(Farewell::LettingGo | Farewell::Goodbyes(_) | Farewell::Gone) | None => None,
+        };
+        earliest(booting, handing_over)
+    }
+}
+
+fn boot_text(reason: NodeReason) -> &'static str {
+    match reason {
+        NodeReason::Mute => "nobody hears this node",
+        NodeReason::Suspended => {
+            "was silent for longer than stale: suspended, or frames did not leave"
+        }
+        NodeReason::Twin => "this boot was also spoken by a clone or a restored snapshot",
+        NodeReason::None
+        | NodeReason::Operator
+        | NodeReason::Isolated
+        | NodeReason::Idle
+        | NodeReason::Outranked
+        | NodeReason::Goodbye => "",
+    }
+}

@@ -1,0 +1,411 @@
+//! The announcement: what a node is, whom it hears, what it holds and refuses.
+//!
+//! An announcement that does not fit one frame goes out as parts. Each part
+//! stands alone: a section names the slice it speaks of, outside it nothing
+//! changes, inside it what is absent is false.
+
+use crate::bits::Bits;
+use crate::config::Digest;
+use crate::identity::{BootId, Seq};
+use crate::status::{NodeReason, NodeState};
+use crate::wire::codec::{Malformed, Reader, put_text};
+use crate::wire::document::DocumentName;
+
+/// Widest slice of groups in one section: both bitmaps of a *refusing* section
+/// fit one frame beside the longest header.
+pub const GROUP_SLICE: u32 = 2048;
+/// Bytes of one *heard* entry.
+pub const HEARD_ENTRY: usize = 17;
+/// Longest detail text in bytes.
+pub const MAX_DETAIL: usize = 120;
+/// Bytes of a section before its content.
+const SECTION_HEADER: usize = 3;
+
+/// One part of an announcement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announcement {
+    /// What the sender is doing.
+    pub state: NodeState,
+    /// Why.
+    pub reason: NodeReason,
+    /// More about it, for people; at most [`MAX_DETAIL`] bytes are sent.
+    pub detail: String,
+    /// Version of its configuration.
+    pub version: u64,
+    /// Digest of its configuration; group positions are relative to it (O5).
+    pub digest: Digest,
+    /// What this part speaks of.
+    pub sections: Vec<Section>,
+}
+
+/// One statement about a slice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// Kind 1: the processes heard within `stale` (W1).
+    Heard {
+        /// Lowest boot of the slice.
+        first: BootId,
+        /// Highest boot of the slice.
+        last: BootId,
+        /// Those heard, by ascending boot.
+        entries: Vec<Heard>,
+    },
+    /// Kind 2: the groups held.
+    Holding {
+        /// First group of the slice.
+        first: u32,
+        /// Last group of the slice.
+        last: u32,
+        /// Those held.
+        held: GroupSet,
+    },
+    /// Kind 3: the groups refused (O3).
+    Refusing {
+        /// First group of the slice.
+        first: u32,
+        /// Last group of the slice.
+        last: u32,
+        /// Those that cannot be held.
+        cannot: GroupSet,
+        /// Those that are better held elsewhere.
+        rather_not: GroupSet,
+    },
+    /// Kind 4: the documents the sender has; always the whole list.
+    Documents(Vec<DocumentName>),
+}
+
+/// A set of group positions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupSet(pub(crate) Bits);
+
+impl FromIterator<u32> for GroupSet {
+    fn from_iter<T: IntoIterator<Item = u32>>(members: T) -> Self {
+        GroupSet(members.into_iter().collect())
+    }
+}
+
+/// What the sender knows of another process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// The process.
+    pub boot: BootId,
+    /// Highest number heard of it.
+    pub seq: Seq,
+    /// How it was heard during one and a half of its intervals.
+    pub paths: Paths,
+    /// Whether it counts as the node whose name it bears (W6).
+    pub counts: bool,
+}
+
+/// The ways in which a process was heard lately.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Paths {
+    /// By multicast.
+    pub multicast: bool,
+    /// By a datagram to this node alone.
+    pub unicast: bool,
+    /// Forwarded by a third node.
+    pub relayed: bool,
+}
+
+impl Paths {
+    /// Heard without the help of a third node.
+    pub fn direct(self) -> bool {
+        self.multicast || self.unicast
+    }
+}
+
+impl Announcement {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        out.push(state_code(self.state));
+        out.push(reason_code(self.reason));
+        out.push(0);
+        out.extend_from_slice(&self.version.to_be_bytes());
+        out.extend_from_slice(&self.digest.0);
+        put_text(out, &self.detail, MAX_DETAIL);
+        for section in &self.sections {
+            section.encode(out);
+        }
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes, "announcement");
+        let state = state_of(reader.u8()?)?;
+        let reason = reason_of(reader.u8()?);
+        reader.u8()?;
+        let version = reader.u64()?;
+        let digest = Digest(reader.array()?);
+        let detail = reader.text()?.to_owned();
+        let mut sections = Vec::new();
+        while !reader.is_empty() {
+            let kind = reader.u8()?;
+            let length = reader.u16()?;
+            let content = reader.take(length.into())?;
+            sections.extend(Section::decode(kind, content)?);
+        }
+        Ok(Announcement { state, reason, detail, version, digest, sections })
+    }
+
+    /// Bytes of the body without its sections.
+    pub fn fixed_size(detail: &str) -> usize {
+        3 + 8 + 16 + 1 + detail.floor_char_boundary(MAX_DETAIL)
+    }
+}
+
+impl Section {
+    /// Bytes of the encoded section.
+    pub fn size(&self) -> usize {
+        let content = match self {
+            Section::Heard { entries, .. } => 16 + entries.len() * HEARD_ENTRY,
+            Section::Holding { first, last, held } => 8 + held.size(*first, *last),
+            Section::Refusing { first, last, cannot, rather_not } => {
+                8 + cannot.size(*first, *last) + rather_not.size(*first, *last)
+            }
+            Section::Documents(names) => names.len() * 21,
+        };
+        SECTION_HEADER + content
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(self.kind());
+        let content = self.size() - SECTION_HEADER;
+        out.extend_from_slice(&u16::try_from(content).unwrap_or(u16::MAX).to_be_bytes());
+        match self {
+            Section::Heard { first, last, entries } => {
+                out.extend_from_slice(&first.0.to_be_bytes());
+                out.extend_from_slice(&last.0.to_be_bytes());
+                entries.iter().for_each(|entry| entry.encode(out));
+            }
+            Section::Holding { first, last, held } => {
+                put_slice(out, *first, *last);
+                held.encode(*first, *last, out);
+            }
+            Section::Refusing { first, last, cannot, rather_not } => {
+                put_slice(out, *first, *last);
+                cannot.encode(*first, *last, out);
+                rather_not.encode(*first, *last, out);
+            }
+            Section::Documents(names) => names.iter().for_each(|name| name.encode(out)),
+        }
+    }
+
+    fn kind(&self) -> u8 {
+        match self {
+            Section::Heard { .. } => 1,
+            Section::Holding { .. } => 2,
+            Section::Refusing { .. } => 3,
+            Section::Documents(_) => 4,
+        }
+    }
+
+    /// `None` for a kind that a later program may know.
+    fn decode(kind: u8, content: &[u8]) -> Result<Option<Section>, Malformed> {
+        let section = match kind {
+            1 => Section::decode_heard(content)?,
+            2 => {
+                let mut reader = Reader::new(content, "holding section");
+                let (first, last) = slice(&mut reader)?;
+                let held = GroupSet::decode(&mut reader, first, last)?;
+                finished(&reader)?;
+                Section::Holding { first, last, held }
+            }
+            3 => {
+                let mut reader = Reader::new(content, "refusing section");
+                let (first, last) = slice(&mut reader)?;
+                let cannot = GroupSet::decode(&mut reader, first, last)?;
+                let rather_not = GroupSet::decode(&mut reader, first, last)?;
+                finished(&reader)?;
+                Section::Refusing { first, last, cannot, rather_not }
+            }
+            4 => {
+                let mut reader = Reader::new(content, "documents section");
+                let mut names = Vec::new();
+                while !reader.is_empty() {
+                    names.push(DocumentName::decode(&mut reader)?);
+                }
+                Section::Documents(names)
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(section))
+    }
+
+    fn decode_heard(content: &[u8]) -> Result<Section, Malformed> {
+        let mut reader = Reader::new(content, "heard section");
+        let (first, last) = (BootId(reader.u64()?), BootId(reader.u64()?));
+        let mut entries: Vec<Heard> = Vec::with_capacity(content.len() / HEARD_ENTRY);
+        while !reader.is_empty() {
+            let entry = Heard::decode(&mut reader)?;
+            let ascending = entries.last().is_none_or(|previous| previous.boot < entry.boot);
+            if !ascending || !(first..=last).contains(&entry.boot) {
+                return Err(reader.fail());
+            }
+            entries.push(entry);
+        }
+        Ok(Section::Heard { first, last, entries })
+    }
+}
+
+impl Heard {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.boot.0.to_be_bytes());
+        out.extend_from_slice(&self.seq.0.to_be_bytes());
+        let flag = |on: bool, bit: u8| u8::from(on) << bit;
+        out.push(
+            flag(self.paths.multicast, 0)
+                | flag(self.paths.unicast, 1)
+                | flag(self.paths.relayed, 2)
+                | flag(self.counts, 3),
+        );
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let boot = BootId(reader.u64()?);
+        let seq = Seq(reader.u64()?);
+        let flags = reader.u8()?;
+        let on = |bit: u8| flags >> bit & 1 == 1;
+        let paths = Paths { multicast: on(0), unicast: on(1), relayed: on(2) };
+        Ok(Heard { boot, seq, paths, counts: on(3) })
+    }
+}
+
+const SPARSE: u8 = 0;
+const DENSE: u8 = 1;
+
+impl GroupSet {
+    fn dense_bytes(first: u32, last: u32) -> usize {
+        ((last - first) / 8 + 1) as usize
+    }
+
+    /// Bytes of the smaller encoding.
+    fn size(&self, first: u32, last: u32) -> usize {
+        let sparse = 2 + 2 * self.0.range(first, last).count();
+        1 + sparse.min(Self::dense_bytes(first, last))
+    }
+
+    fn encode(&self, first: u32, last: u32, out: &mut Vec<u8>) {
+        let dense = Self::dense_bytes(first, last);
+        let count = self.0.range(first, last).count();
+        if 2 + 2 * count <= dense {
+            out.push(SPARSE);
+            out.extend_from_slice(&offset(count).to_be_bytes());
+            for member in self.0.range(first, last) {
+                out.extend_from_slice(&offset(member - first).to_be_bytes());
+            }
+        } else {
+            out.push(DENSE);
+            let start = out.len();
+            out.resize(start + dense, 0);
+            for member in self.0.range(first, last) {
+                let position = member - first;
+                out[start + (position / 8) as usize] |= 1 << (position % 8);
+            }
+        }
+    }
+
+    fn decode(reader: &mut Reader<'_>, first: u32, last: u32) -> Result<Self, Malformed> {
+        let mut set = Bits::new();
+        match reader.u8()? {
+            SPARSE => {
+                let mut previous = None;
+                for _ in 0..reader.u16()? {
+                    let position = reader.u16()?;
+                    let ascending = previous.is_none_or(|previous| previous < position);
+                    if !ascending || u32::from(position) > last - first {
+                        return Err(reader.fail());
+                    }
+                    previous = Some(position);
+                    set.set(first + u32::from(position), true);
+                }
+            }
+            DENSE => {
+                let bytes = reader.take(Self::dense_bytes(first, last))?;
+                for (byte, base) in bytes.iter().zip((0u32..).step_by(8)) {
+                    for bit in (0..8).filter(|bit| byte >> bit & 1 == 1) {
+                        if base + bit > last - first {
+                            return Err(reader.fail());
+                        }
+                        set.set(first + base + bit, true);
+                    }
+                }
+            }
+            _ => return Err(reader.fail()),
+        }
+        Ok(GroupSet(set))
+    }
+}
+
+/// Offsets and counts stay below [`GROUP_SLICE`].
+fn offset(number: impl TryInto<u16>) -> u16 {
+    number.try_into().unwrap_or(u16::MAX)
+}
+
+fn put_slice(out: &mut Vec<u8>, first: u32, last: u32) {
+    out.extend_from_slice(&first.to_be_bytes());
+    out.extend_from_slice(&last.to_be_bytes());
+}
+
+fn slice(reader: &mut Reader<'_>) -> Result<(u32, u32), Malformed> {
+    let (first, last) = (reader.u32()?, reader.u32()?);
+    let sane = first <= last && last - first < GROUP_SLICE && last < MAX_GROUPS;
+    if sane { Ok((first, last)) } else { Err(reader.fail()) }
+}
+
+/// No configuration has more groups: bounds what a datagram can make us store.
+pub const MAX_GROUPS: u32 = 65_536;
+
+fn finished(reader: &Reader<'_>) -> Result<(), Malformed> {
+    if reader.is_empty() { Ok(()) } else { Err(reader.fail()) }
+}
+
+fn state_code(state: NodeState) -> u8 {
+    match state {
+        NodeState::Booting => 1,
+        NodeState::Active => 2,
+        NodeState::Standby => 3,
+        NodeState::Draining => 4,
+        NodeState::Leaving => 5,
+    }
+}
+
+fn state_of(code: u8) -> Result<NodeState, Malformed> {
+    let all = [
+        NodeState::Booting,
+        NodeState::Active,
+        NodeState::Standby,
+        NodeState::Draining,
+        NodeState::Leaving,
+    ];
+    all.into_iter().find(|state| state_code(*state) == code).ok_or(Malformed("state"))
+}
+
+const REASONS: [NodeReason; 9] = [
+    NodeReason::None,
+    NodeReason::Operator,
+    NodeReason::Isolated,
+    NodeReason::Mute,
+    NodeReason::Twin,
+    NodeReason::Idle,
+    NodeReason::Outranked,
+    NodeReason::Suspended,
+    NodeReason::Goodbye,
+];
+
+fn reason_code(reason: NodeReason) -> u8 {
+    match reason {
+        NodeReason::None => 0,
+        NodeReason::Operator => 1,
+        NodeReason::Isolated => 2,
+        NodeReason::Mute => 3,
+        NodeReason::Twin => 4,
+        NodeReason::Idle => 5,
+        NodeReason::Outranked => 6,
+        NodeReason::Suspended => 7,
+        NodeReason::Goodbye => 8,
+    }
+}
+
+/// A reason that only a later program knows explains a state, it does not make one.
+fn reason_of(code: u8) -> NodeReason {
+    REASONS.into_iter().find(|reason| reason_code(*reason) == code).unwrap_or(NodeReason::None)
+}

@@ -1,0 +1,117 @@
+//! Evenness and movement of succession lists (O2), over every subset of nodes.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use vippy_core::config::{Address, Digest, Group, Node, SharedPart};
+use vippy_core::identity::{GroupId, NodeIndex};
+use vippy_core::placement::Placement;
+
+fn shared(nodes: usize, groups: usize, prefer: impl Fn(usize) -> Option<u16>) -> SharedPart {
+    let name = |n: usize| Node { name: format!("node{n}").as_str().into() };
+    let group = |g: usize| {
+        let ip = format!("10.{}.{}.{}/16", g / 62_500, g / 250 % 250, g % 250 + 1);
+        Arc::new(Group {
+            id: GroupId::from(ip.as_str()),
+            name: None,
+            prefer: prefer(g).map(NodeIndex),
+            exclusive: false,
+            addresses: vec![Address { net: ip.parse().unwrap(), interface: "eth0".into() }],
+        })
+    };
+    SharedPart {
+        version: 1,
+        digest: Digest::default(),
+        nodes: (1..=nodes).map(name).collect(),
+        groups: (0..groups).map(group).collect(),
+        interval: Duration::from_secs(1),
+        mature: Duration::from_secs(5),
+        stale: Duration::from_secs(3),
+    }
+}
+
+/// Owner of every group when the nodes of `down` are down.
+fn owners(shared: &SharedPart, down: impl Fn(usize) -> bool) -> Vec<usize> {
+    let placement = Placement::new(shared);
+    let first_up = |list: Vec<NodeIndex>| list.into_iter().map(NodeIndex::get).find(|n| !down(*n));
+    shared.group_indexes().map(|g| first_up(placement.succession(g)).unwrap()).collect()
+}
+
+fn spread(owners: &[usize], up: impl Iterator<Item = usize>) -> usize {
+    let loads: Vec<usize> = up.map(|n| owners.iter().filter(|o| **o == n).count()).collect();
+    loads.iter().max().unwrap() - loads.iter().min().unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_subset_is_placed_evenly_and_a_death_moves_only_its_own(
+        nodes in 1usize..=8, groups in 0usize..60,
+    ) {
+        let shared = shared(nodes, groups, |_| None);
+        for down in 0u32..(1 << nodes) - 1 {
+            let is_down = |n: usize| down >> n & 1 == 1;
+            let before = owners(&shared, is_down);
+            prop_assert!(before.iter().all(|o| *o < nodes && !is_down(*o)));
+            let allowed = match down.count_ones() { 0 => 1, 1 => 2, _ => groups };
+            prop_assert!(spread(&before, (0..nodes).filter(|n| !is_down(*n))) <= allowed);
+            for dies in (0..nodes).filter(|n| !is_down(*n)) {
+                if (down | 1 << dies).count_ones() as usize == nodes { continue; }
+                let after = owners(&shared, |n| is_down(n) || n == dies);
+                prop_assert!(before.iter().zip(&after).all(|(b, a)| b == a || *b == dies));
+            }
+        }
+    }
+
+    #[test]
+    fn a_preferred_node_comes_first_and_the_rest_is_level(
+        nodes in 1usize..=8, prefer in prop::collection::vec(prop::option::of(0u16..8), 0..40),
+    ) {
+        let wish = |g: usize| prefer[g].filter(|n| usize::from(*n) < nodes);
+        let owners = owners(&shared(nodes, prefer.len(), wish), |_| false);
+        let load = |n: usize| owners.iter().filter(|o| **o == n).count();
+        let least = (0..nodes).map(load).min().unwrap();
+        for (g, owner) in owners.iter().enumerate() {
+            match wish(g) {
+                Some(preferred) => prop_assert_eq!(usize::from(preferred), *owner),
+                None => prop_assert!(load(*owner) <= least + 1),
+            }
+        }
+    }
+
+    #[test]
+    fn appending_a_node_moves_exactly_its_fair_share(nodes in 1usize..=12, groups in 0usize..200) {
+        let before = owners(&shared(nodes, groups, |_| None), |_| false);
+        let after = owners(&shared(nodes + 1, groups, |_| None), |_| false);
+        let moved = before.iter().zip(&after).filter(|(b, a)| b != a).count();
+        prop_assert!(before.iter().zip(&after).all(|(b, a)| b == a || *a == nodes));
+        prop_assert_eq!(moved, groups / (nodes + 1));
+    }
+
+    #[test]
+    fn adding_a_group_moves_a_few_others_a_node(
+        nodes in 1usize..=12, groups in 0usize..200,
+    ) {
+        let before = owners(&shared(nodes, groups, |_| None), |_| false);
+        let after = owners(&shared(nodes, groups + 1, |_| None), |_| false);
+        let moved = before.iter().zip(&after).filter(|(b, a)| b != a).count();
+        prop_assert!(moved <= 4 * nodes, "{moved} moved");
+    }
+
+    #[test]
+    fn a_succession_names_every_node_once(nodes in 1usize..=20, groups in 1usize..50) {
+        let shared = shared(nodes, groups, |_| None);
+        let placement = Placement::new(&shared);
+        for g in shared.group_indexes() {
+            let mut list = placement.succession(g);
+            prop_assert_eq!(placement.leader(g), list.first().copied());
+            prop_assert_eq!(placement.second(g), list.get(1).copied());
+            list.sort();
+            list.dedup();
+            prop_assert_eq!(list.len(), nodes);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! A [`Status`] as one screen of text. Pure: what is shown depends on the
+//! arguments only.
+
+mod groups;
+mod peers;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use anstyle::AnsiColor;
+use vippy_client::Status;
+use vippy_client::status::NodeState;
+
+use crate::words;
+
+/// How text is marked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// Not at all.
+    Plain,
+    /// With the terminal's eight colours.
+    Coloured,
+}
+
+/// What a piece of text is, which decides its colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tone {
+    Plain,
+    Heading,
+    Good,
+    Careful,
+    Bad,
+}
+
+impl Style {
+    fn paint(self, tone: Tone, text: &str) -> String {
+        if self == Style::Plain || text.is_empty() {
+            return text.to_owned();
+        }
+        let style = match tone {
+            Tone::Plain => return text.to_owned(),
+            Tone::Heading => anstyle::Style::new().bold(),
+            Tone::Good => AnsiColor::Green.on_default(),
+            Tone::Careful => AnsiColor::Yellow.on_default(),
+            Tone::Bad => AnsiColor::Red.on_default().bold(),
+        };
+        format!("{style}{text}{style:#}")
+    }
+}
+
+/// The whole screen, ending in a line feed; lines are at most `width` columns
+/// wide where the words allow it.
+pub(crate) fn render(status: &Status, style: Style, width: usize) -> String {
+    let mut screen = header(status, style, width);
+    for warning in &status.node.warnings {
+        let text = format!("warning: {}", words::printable(warning));
+        for (line, indent) in table::wrap(&text, width.saturating_sub(2)).iter().zip(indents()) {
+            screen += &format!("{indent}{}\n", style.paint(Tone::Careful, line));
+        }
+    }
+    screen += "\n";
+    screen += &groups::section(status, style, width);
+    screen += "\n";
+    screen += &peers::section(status, style, width);
+    screen
+}
+
+/// The first line of a paragraph stands out, the others hang below it.
+fn indents() -> impl Iterator<Item = &'static str> {
+    std::iter::once("").chain(std::iter::repeat("  "))
+}
+
+fn header(status: &Status, style: Style, width: usize) -> String {
+    let node = &status.node;
+    let title = words::standing(node.state, node.reason, &node.detail);
+    let lifetime = match node.lifetime_s {
+        0 => "no address lifetime".to_owned(),
+        seconds => format!("address lifetime {seconds} s"),
+    };
+    let facts = [
+        format!("up {}", words::span(node.uptime_ms)),
+        format!(
+            "configuration {}",
+            words::configuration(status.config.version, &status.config.digest)
+        ),
+        format!("interval {}", words::setting(node.interval_ms)),
+        format!("stale {}", words::setting(node.stale_ms)),
+        lifetime,
+        format!("vippy {}", words::printable(&node.program)),
+    ];
+    let mut text = format!(
+        "{} is {}\n",
+        style.paint(Tone::Heading, &words::printable(status.identity.as_str())),
+        style.paint(state_tone(node.state), &title)
+    );
+    // Facts are kept whole: their inner spaces are no place to break a line.
+    let glued = facts.map(|fact| fact.replace(' ', "\u{a0}")).join(", ");
+    for line in table::wrap(&glued, width) {
+        text += &line.replace('\u{a0}', " ");
+        text += "\n";
+    }
+    text
+}
+
+fn state_tone(state: NodeState) -> Tone {
+    match state {
+        NodeState::Active => Tone::Good,
+        NodeState::Booting | NodeState::Standby | NodeState::Draining => Tone::Careful,
+        NodeState::Leaving => Tone::Bad,
+    }
+}
+
+/// "1 group", "2 groups".
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// "a", "a and b", "a, b and c".
+fn list(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => one.clone(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
+}

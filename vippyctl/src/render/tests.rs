@@ -1,0 +1,266 @@
+//! Golden screens over hand-built clusters. `VIPPY_GOLDEN=write` writes them
+//! anew; look at the difference before committing it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use vippy_client::identity::{Epoch, GroupId, NodeName};
+use vippy_client::status::{
+    ConfigStatus, GroupStatus, HeardBy, Holding, NodeReason, NodeState, NodeStatus, PeerStatus,
+    StateStatus, Stats,
+};
+
+use super::*;
+
+const DIGEST: &str = "00112233445566778899aabbccddeeff";
+
+fn golden(name: &str, screen: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/render/golden").join(name);
+    if std::env::var_os("VIPPY_GOLDEN").is_some_and(|value| value == "write") {
+        std::fs::write(&path, screen).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(screen, expected, "{name} differs:\n{screen}");
+}
+
+fn names(nodes: &[&str]) -> Vec<NodeName> {
+    nodes.iter().map(|node| NodeName::from(*node)).collect()
+}
+
+/// `node1` of these nodes, active, with nothing else.
+fn status(nodes: &[&str]) -> Status {
+    Status {
+        identity: "node1".into(),
+        stats: Stats::default(),
+        config: ConfigStatus {
+            version: 5,
+            vips: Vec::new(),
+            nodes: names(nodes),
+            digest: DIGEST.into(),
+        },
+        state: StateStatus {
+            mature: true,
+            active: true,
+            inactive_reason: None,
+            ownership: BTreeMap::new(),
+        },
+        node: NodeStatus {
+            state: NodeState::Active,
+            reason: NodeReason::None,
+            detail: String::new(),
+            uptime_ms: 273_600_000,
+            boot: "0123456789abcdef".into(),
+            key: "01".into(),
+            epoch: Epoch(7),
+            program: "0.1.0".into(),
+            lifetime_s: 10,
+            interval_ms: 500.0,
+            stale_ms: 5000.0,
+            warnings: Vec::new(),
+        },
+        groups: Vec::new(),
+        peers: nodes
+            .iter()
+            .filter(|node| **node != "node1")
+            .map(|node| peer(node, nodes))
+            .collect(),
+    }
+}
+
+/// A peer that hears everybody by multicast.
+fn peer(name: &str, nodes: &[&str]) -> PeerStatus {
+    let others = nodes.iter().filter(|node| **node != name);
+    PeerStatus {
+        name: name.into(),
+        configured: true,
+        counts: true,
+        alive: true,
+        state: Some(NodeState::Active),
+        reason: Some(NodeReason::None),
+        detail: String::new(),
+        age_ms: Some(210),
+        boot: Some("00".into()),
+        address: Some("10.99.0.2:5007".into()),
+        hears_by: vec![HeardBy::Multicast],
+        hears: others.map(|node| (NodeName::from(*node), vec![HeardBy::Multicast])).collect(),
+        version: Some(5),
+        digest: Some(DIGEST.into()),
+        key: Some("01".into()),
+        holding: 1,
+        uptime_ms: Some(1),
+    }
+}
+
+/// A group that its owner holds.
+fn group(owner: &str, addresses: &[&str]) -> GroupStatus {
+    GroupStatus {
+        id: GroupId::from(addresses[0]),
+        name: None,
+        prefer: None,
+        exclusive: false,
+        addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+        owner: Some(owner.into()),
+        holders: names(&[owner]),
+        succession: names(&[owner]),
+        here: if owner == "node1" { Holding::Held } else { Holding::No },
+        cannot: None,
+        epoch: None,
+    }
+}
+
+const THREE: [&str; 3] = ["node1", "node2", "node3"];
+
+fn healthy() -> Status {
+    let mut status = status(&THREE);
+    let mut web = group("node1", &["10.99.0.101/24", "10.99.0.102/24"]);
+    web.name = Some("web".into());
+    let mut db = group("node2", &["10.99.0.103/24"]);
+    db.prefer = Some("node2".into());
+    status.groups = vec![web, db, group("node3", &["10.99.0.104/24"])];
+    status
+}
+
+#[test]
+fn three_healthy_nodes() {
+    golden("healthy.txt", &render(&healthy(), Style::Plain, 80));
+}
+
+#[test]
+fn colours_add_nothing_but_colours() {
+    let coloured = render(&healthy(), Style::Coloured, 80);
+    golden("healthy.ansi", &coloured);
+    let plain = anstream::adapter::strip_str(&coloured).to_string();
+    let trimmed: Vec<&str> = plain.lines().map(str::trim_end).collect();
+    assert_eq!(trimmed.join("\n") + "\n", render(&healthy(), Style::Plain, 80));
+}
+
+#[test]
+fn a_booting_node_knows_no_owner_and_raises_no_alarm() {
+    let mut status = healthy();
+    status.node.state = NodeState::Booting;
+    status.node.detail = "2.1 s to go".into();
+    status.node.uptime_ms = 2_900;
+    for group in &mut status.groups {
+        (group.owner, group.here) = (None, Holding::No);
+        group.holders.clear();
+    }
+    for peer in &mut status.peers {
+        (peer.alive, peer.state, peer.reason, peer.age_ms) = (false, None, None, None);
+        (peer.version, peer.digest) = (None, None);
+        peer.hears_by.clear();
+        peer.hears.clear();
+    }
+    status.peers[0].hears_by = vec![HeardBy::Multicast];
+    golden("booting.txt", &render(&status, Style::Plain, 80));
+    status.peers.clear();
+    assert!(!render(&status, Style::Coloured, 80).contains("\u{1b}[31m"));
+}
+
+#[test]
+fn unowned_groups_and_lost_peers() {
+    let mut status = healthy();
+    status.node.lifetime_s = 0;
+    status.groups[2].owner = None;
+    status.groups[2].holders.clear();
+    status.groups[2].cannot = Some("interface eth1 is absent".into());
+    status.groups[1].owner = Some("node1".into());
+    status.groups[1].holders.clear();
+    status.groups[1].here = Holding::Taking;
+    let lost = &mut status.peers[1];
+    (lost.alive, lost.age_ms) = (false, Some(63_000));
+    lost.hears_by.clear();
+    status.peers[0].hears.remove(&NodeName::from("node3"));
+    golden("unowned.txt", &render(&status, Style::Plain, 80));
+}
+
+#[test]
+fn two_holders() {
+    let mut status = healthy();
+    status.groups[0].holders = names(&["node1", "node3"]);
+    status.groups[1].holders = names(&["node3"]);
+    status.peers[0].hears.insert("node3".into(), vec![HeardBy::Relayed]);
+    status.peers[1].hears_by = vec![HeardBy::Relayed];
+    status.node.warnings = vec![
+        "node2 and node3 do not hear each other directly: their frames are relayed by node1".into(),
+    ];
+    golden("two-holders.txt", &render(&status, Style::Plain, 80));
+    assert!(
+        render(&status, Style::Coloured, 80)
+            .contains("\u{1b}[1m\u{1b}[31mheld by node1 and node3 at once")
+    );
+}
+
+#[test]
+fn long_lists_of_ipv6_addresses_wrap_under_their_column() {
+    let mut status = healthy();
+    status.groups.push(group(
+        "node1",
+        &["2001:db8:0:1::1/64", "2001:db8:0:1::2/64", "2001:db8:0:1::3/64", "10.1.2.3/8"],
+    ));
+    for width in [80, 60] {
+        let screen = render(&status, Style::Plain, width);
+        golden(&format!("ipv6-{width}.txt"), &screen);
+        assert!(screen.lines().all(|line| line.len() <= width));
+    }
+}
+
+#[test]
+fn twenty_groups_on_five_nodes_fit_one_screen() {
+    let nodes = ["node1", "node2", "node3", "node4", "node5"];
+    let mut status = status(&nodes);
+    status.groups = (0..20)
+        .map(|index| group(nodes[index % 5], &[&format!("10.0.0.{}/24", index + 1)]))
+        .collect();
+    let screen = render(&status, Style::Plain, 80);
+    golden("twenty-groups.txt", &screen);
+    assert!(screen.lines().count() <= 32);
+}
+
+#[test]
+fn an_unconfigured_stranger() {
+    let mut status = healthy();
+    let mut stranger = peer("evil\u{1b}[2J", &THREE);
+    (stranger.configured, stranger.holding) = (false, 0);
+    (stranger.version, stranger.digest) =
+        (Some(6), Some("ffeeddccbbaa99887766554433221100".into()));
+    status.peers.push(stranger);
+    status.peers[0].hears.insert("evil\u{1b}[2J".into(), vec![HeardBy::Unicast]);
+    golden("stranger.txt", &render(&status, Style::Plain, 80));
+}
+
+#[test]
+fn a_peer_with_another_configuration() {
+    let mut status = healthy();
+    status.node.state = NodeState::Draining;
+    status.node.reason = NodeReason::Outranked;
+    status.node.detail = "node2 has version 6".into();
+    let other = &mut status.peers[0];
+    (other.version, other.digest) = (Some(6), Some("ffeeddccbbaa99887766554433221100".into()));
+    let leaving = &mut status.peers[1];
+    (leaving.state, leaving.alive) = (Some(NodeState::Leaving), false);
+    leaving.holding = 0;
+    golden("configuration.txt", &render(&status, Style::Plain, 80));
+}
+
+#[test]
+fn a_drained_peer_says_why() {
+    let mut status = healthy();
+    let drained = &mut status.peers[0];
+    (drained.state, drained.reason) = (Some(NodeState::Draining), Some(NodeReason::Operator));
+    assert!(render(&status, Style::Plain, 80).contains("by operator\n"));
+    status.peers[0].detail = "drained by the operator".into();
+    let screen = render(&status, Style::Plain, 80);
+    assert!(screen.contains("drained by the operator\n") && !screen.contains("by operator\n"));
+}
+
+#[test]
+fn a_process_whose_name_belongs_to_another_is_pointed_out() {
+    let mut status = healthy();
+    status.peers[0].counts = false;
+    assert!(render(&status, Style::Plain, 80).contains("does not count"));
+}
+
+#[test]
+fn one_node_alone_without_groups() {
+    golden("alone.txt", &render(&status(&["node1"]), Style::Plain, 80));
+}

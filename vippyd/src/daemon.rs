@@ -1,0 +1,380 @@
+//! The loop: owns the engine, tells it what happens, does what it asks.
+//!
+//! Nothing here decides and nothing here waits: sockets are read and written
+//! without waiting, everything slower is an order to a worker whose answer
+//! comes back as another input. Every turn begins with a tick, so that a
+//! suspension is noticed before anything that arrived meanwhile is looked at
+//! (F2), and carries out the engine's orders after each input, in their order.
+
+mod reload;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
+use vippy_client::Answer;
+use vippy_core::config::{Config, Group};
+use vippy_core::engine::Engine;
+use vippy_core::identity::{GroupId, NodeName};
+use vippy_core::input::{Command, Input, ResourceReport};
+use vippy_core::output::{Output, Transmit};
+use vippy_core::time::{Instant, earliest};
+
+use self::reload::{Outcome, Reloader};
+use crate::announce::Announcer;
+use crate::chat::Chat;
+use crate::clock::{self, Alarm};
+use crate::kernel::{Kernel, Report};
+use crate::lateness::Lateness;
+use crate::load::Source;
+use crate::logging::{Level, Logger};
+use crate::management::Request;
+use crate::narrate;
+use crate::signals::{Signal, Signals};
+use crate::state_dir::{EpochWriter, Stored};
+use crate::summary::Summary;
+use crate::supervision::Supervision;
+
+/// Datagrams read from one socket in one turn (W3).
+const READS: usize = 64;
+
+/// Inputs taken from one queue in one turn.
+const BATCH: usize = 256;
+
+/// How long a second stop signal waits for the kernel.
+const FORCED: Duration = Duration::from_millis(1_500);
+
+/// Everything the loop works with, opened and running.
+#[derive(Debug)]
+pub struct Parts {
+    /// The configuration in force.
+    pub config: Arc<Config>,
+    /// Where it came from.
+    pub source: Source,
+    /// This node.
+    pub node: NodeName,
+    /// The log.
+    pub logger: Logger,
+    /// Sockets to the other daemons.
+    pub chat: Chat,
+    /// Addresses on interfaces.
+    pub kernel: Kernel,
+    /// What the kernel side has to report.
+    pub reports: UnboundedReceiver<Report>,
+    /// Sentences of the kernel side for the log.
+    pub notices: UnboundedReceiver<String>,
+    /// Tells neighbours.
+    pub announcer: Announcer,
+    /// Writes epochs.
+    pub epochs: EpochWriter,
+    /// What became of them.
+    pub stored: UnboundedReceiver<Stored>,
+    /// What operators ask.
+    pub requests: Receiver<Request>,
+    /// Signals to this process.
+    pub signals: Signals,
+    /// The service manager.
+    pub supervision: Supervision,
+}
+
+/// Why the loop ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// Everything was handed over or let go.
+    Stopped,
+    /// A second signal came; these groups may still have addresses here.
+    Forced(BTreeSet<GroupId>),
+    /// The loop cannot go on, for this reason.
+    Failed(String),
+}
+
+/// The loop and what it remembers.
+pub struct Daemon {
+    parts: Parts,
+    engine: Engine,
+    alarm: Alarm,
+    /// When the engine wants to be called next.
+    due: Option<Instant>,
+    groups: BTreeMap<GroupId, Arc<Group>>,
+    /// Groups that may have addresses on this host because of us.
+    plumbed: BTreeSet<GroupId>,
+    /// Answers to orders, which the engine gets once it has no more orders.
+    answers: VecDeque<Input>,
+    reloader: Reloader,
+    summary: Summary,
+    lateness: Lateness,
+    stopping: bool,
+    ending: Option<Ending>,
+}
+
+/// What ended a wait.
+enum Woken {
+    Alarm,
+    Datagrams,
+    Report(Report),
+    Notice(String),
+    Stored(Stored),
+    Signal(Signal),
+    Request(Request),
+    Reload(Box<Outcome>),
+    Lost(&'static str),
+}
+
+impl Daemon {
+    /// Ready to run. Must be called inside the runtime.
+    ///
+    /// # Errors
+    /// When no timer can be had.
+    pub fn new(parts: Parts, engine: Engine) -> std::io::Result<Daemon> {
+        Ok(Daemon {
+            groups: groups_by_id(&parts.config),
+            reloader: Reloader::new(parts.source.clone()),
+            parts,
+            engine,
+            alarm: Alarm::new()?,
+            due: None,
+            plumbed: BTreeSet::new(),
+            answers: VecDeque::new(),
+            summary: Summary::new(),
+            lateness: Lateness::default(),
+            stopping: false,
+            ending: None,
+        })
+    }
+
+    /// Runs until the engine has stopped, or something makes going on impossible.
+    pub async fn run(mut self) -> Ending {
+        self.tell(Input::Tick);
+        self.parts.supervision.ready();
+        loop {
+            if let Some(ending) = self.ending.take() {
+                self.parts.logger.log(Level::Debug, format_args!("loop: {}", self.lateness));
+                return ending;
+            }
+            let woken = match self.wait().await {
+                Ok(woken) => woken,
+                Err(e) => return Ending::Failed(format!("the loop's timer failed: {e}")),
+            };
+            self.turn(woken).await;
+        }
+    }
+
+    /// Waits for the first thing that happens, or for the engine's deadline.
+    async fn wait(&mut self) -> std::io::Result<Woken> {
+        self.due = self.engine.next_deadline();
+        let feeding = self.parts.supervision.next_feeding(clock::now());
+        self.alarm.set(earliest(self.due, feeding))?;
+        let Parts { chat, reports, notices, stored, requests, signals, .. } = &mut self.parts;
+        Ok(tokio::select! {
+            biased;
+            rung = self.alarm.ring() => { rung?; Woken::Alarm }
+            signal = signals.next() => Woken::Signal(signal),
+            report = reports.recv() => report.map_or(Woken::Lost("kernel"), Woken::Report),
+            // It ends together with the reports, which tell.
+            Some(notice) = notices.recv() => Woken::Notice(notice),
+            stored = stored.recv() => stored.map_or(Woken::Lost("epoch"), Woken::Stored),
+            outcome = self.reloader.next() => Woken::Reload(Box::new(outcome)),
+            request = requests.recv() => request.map_or(Woken::Lost("management"), Woken::Request),
+            () = chat.readable() => Woken::Datagrams,
+        })
+    }
+
+    async fn turn(&mut self, woken: Woken) {
+        let now = clock::now();
+        if let Some(due) = self.due.filter(|due| *due <= now) {
+            self.note_lateness(due, now);
+        }
+        self.tell(Input::Tick);
+        self.take(woken).await;
+        self.read_datagrams();
+        self.drain_queues();
+        if let Some(line) = self.summary.take() {
+            self.parts.supervision.status(&line);
+        }
+        self.parts.supervision.feed(clock::now());
+    }
+
+    async fn take(&mut self, woken: Woken) {
+        match woken {
+            // The tick before and the reads after are all there is to do.
+            Woken::Alarm | Woken::Datagrams => {}
+            Woken::Report(report) => self.take_report(report),
+            Woken::Notice(text) => self.parts.logger.notice(text),
+            Woken::Stored(stored) => self.take_stored(stored),
+            Woken::Signal(Signal::Reload) => self.begin_reload(None),
+            Woken::Signal(Signal::Stop(name)) => self.stop(name).await,
+            Woken::Request(request) => self.take_request(request),
+            Woken::Reload(outcome) => self.end_reload(*outcome),
+            Woken::Lost(worker) => {
+                let text = format!("the {worker} worker ended without being asked to");
+                self.ending.get_or_insert(Ending::Failed(text));
+            }
+        }
+    }
+
+    fn read_datagrams(&mut self) {
+        let mut datagrams = Vec::new();
+        self.parts.chat.receive(READS, |datagram| datagrams.push(datagram));
+        for datagram in datagrams {
+            self.tell(Input::Datagram(datagram));
+        }
+    }
+
+    /// What else waits, a bounded number of each: none starves the others.
+    fn drain_queues(&mut self) {
+        for _ in 0..BATCH {
+            let Ok(report) = self.parts.reports.try_recv() else { break };
+            self.take_report(report);
+        }
+        while let Ok(stored) = self.parts.stored.try_recv() {
+            self.take_stored(stored);
+        }
+        for _ in 0..BATCH {
+            let Ok(request) = self.parts.requests.try_recv() else { break };
+            self.take_request(request);
+        }
+    }
+
+    /// One input, then everything that follows from it.
+    fn tell(&mut self, input: Input) {
+        self.engine.handle(clock::now(), input);
+        loop {
+            while let Some(order) = self.engine.poll() {
+                self.carry_out(order);
+            }
+            match self.answers.pop_front() {
+                Some(answer) => self.engine.handle(clock::now(), answer),
+                None => return,
+            }
+        }
+    }
+
+    fn carry_out(&mut self, order: Output) {
+        match order {
+            Output::Send(frame) => self.send(&frame),
+            Output::Plumb { group, lifetime } => {
+                self.plumbed.insert(group.id.clone());
+                self.parts.kernel.plumb(group, lifetime);
+            }
+            Output::Unplumb { group } => self.parts.kernel.unplumb(group),
+            Output::Renew { lifetime } => self.parts.kernel.renew(lifetime),
+            Output::Notify { group } => {
+                if let Some(group) = self.groups.get(&group) {
+                    self.parts.announcer.notify(group);
+                }
+            }
+            Output::Silence { group } => self.parts.announcer.silence(&group),
+            Output::StoreEpoch(epoch) => self.parts.epochs.store(epoch),
+            Output::WantBoot => match clock::fresh_boot() {
+                Ok(boot) => self.answers.push_back(Input::Boot(boot)),
+                Err(e) => {
+                    let text = format!("no random bits for a new boot: {e}");
+                    self.ending.get_or_insert(Ending::Failed(text));
+                }
+            },
+            Output::Event(event) => {
+                let (level, line) = narrate::line(&event);
+                self.parts.logger.log(level, line);
+                self.summary.note(&event);
+            }
+            Output::Stopped => {
+                self.ending.get_or_insert(Ending::Stopped);
+            }
+        }
+    }
+
+    fn send(&mut self, frame: &Transmit) {
+        let left = self.parts.chat.send(frame.to, &frame.frame);
+        if let Some(seq) = frame.seq {
+            self.answers.push_back(Input::Sent { seq, left });
+        }
+    }
+
+    fn take_report(&mut self, Report { group, report }: Report) {
+        match &report {
+            ResourceReport::Down | ResourceReport::Failed(_) => {
+                self.plumbed.remove(&group);
+            }
+            ResourceReport::Available | ResourceReport::Unavailable(_) | ResourceReport::Up => {}
+        }
+        self.tell(Input::Resource { group, report });
+    }
+
+    fn take_stored(&mut self, stored: Stored) {
+        match stored {
+            Stored::Safe(epoch) => self.tell(Input::EpochStored(epoch)),
+            Stored::Failed(text) => self.parts.logger.err(text),
+        }
+    }
+
+    fn take_request(&mut self, request: Request) {
+        // A client that has gone does not take its answer; that is its right.
+        match request {
+            Request::Status(reply) => {
+                let _ = reply.send(self.engine.status(clock::now()));
+            }
+            Request::Command(command, reply) => {
+                self.parts.logger.notice(format_args!("an operator asks for {command:?}"));
+                self.tell(Input::Operator(command));
+                let node = self.engine.status(clock::now()).node;
+                let answer = Answer { state: node.state, reason: node.reason, detail: node.detail };
+                let _ = reply.send(Ok(answer));
+            }
+            Request::Reload(reply) => self.begin_reload(Some(reply)),
+        }
+    }
+
+    async fn stop(&mut self, signal: &str) {
+        if self.stopping {
+            self.parts.logger.warning(format_args!("second signal ({signal}): leaving at once"));
+            self.release_at_once().await;
+            return;
+        }
+        self.stopping = true;
+        self.parts.logger.notice(format_args!("stopping (signal {signal})"));
+        self.parts.supervision.stopping();
+        self.tell(Input::Operator(Command::Stop));
+    }
+
+    /// Takes off whatever is on, without the engine and without the peers.
+    async fn release_at_once(&mut self) {
+        for group in &self.plumbed {
+            self.parts.announcer.silence(group);
+            self.parts.kernel.unplumb(group.clone());
+        }
+        let plumbed = &mut self.plumbed;
+        let reports = &mut self.parts.reports;
+        let confirmed = async {
+            while !plumbed.is_empty() {
+                let Some(Report { group, report }) = reports.recv().await else { return };
+                if report == ResourceReport::Down {
+                    plumbed.remove(&group);
+                }
+            }
+        };
+        // What is not confirmed by then is told; its kernel lifetime ends it (F1).
+        let _ = tokio::time::timeout(FORCED, confirmed).await;
+        self.ending = Some(Ending::Forced(std::mem::take(&mut self.plumbed)));
+    }
+
+    fn note_lateness(&mut self, due: Instant, now: Instant) {
+        let tolerance = self.parts.config.shared.interval;
+        if let Some(late) = self.lateness.note(due, now, tolerance) {
+            self.parts.logger.warning(format_args!(
+                "this host is overloaded or was suspended: the loop woke {} ms late",
+                late.as_millis()
+            ));
+        }
+    }
+}
+
+impl std::fmt::Debug for Daemon {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Daemon").field("node", &self.parts.node).finish_non_exhaustive()
+    }
+}
+
+fn groups_by_id(config: &Config) -> BTreeMap<GroupId, Arc<Group>> {
+    config.shared.groups.iter().map(|group| (group.id.clone(), Arc::clone(group))).collect()
+}

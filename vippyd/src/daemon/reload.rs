@@ -1,0 +1,158 @@
+//! Reading the configuration again while running.
+//!
+//! The file is read and validated on a thread of its own; a bad one changes
+//! nothing and every problem is told, in the log and to the operator who asked.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+use vippy_client::{ApiError, Reloaded};
+use vippy_core::input::Input;
+
+use super::{Daemon, groups_by_id};
+use crate::load::{LoadError, Loaded, Source, adopt};
+
+/// What reading the file came to.
+pub(super) type Outcome = Result<Loaded, LoadError>;
+
+/// Who asked over the management socket.
+pub(super) type Reply = oneshot::Sender<Result<Reloaded, ApiError>>;
+
+/// Readings under way and who waits for them.
+#[derive(Debug)]
+pub(super) struct Reloader {
+    source: Source,
+    results: UnboundedSender<Outcome>,
+    outcomes: UnboundedReceiver<Outcome>,
+    reading: bool,
+    /// Those whose wish the present reading fulfils.
+    waiting: Vec<Reply>,
+    /// Somebody asked after the present reading had begun: the file may have
+    /// changed since, so it is read once more.
+    again: bool,
+    waiting_next: Vec<Reply>,
+}
+
+impl Reloader {
+    pub(super) fn new(source: Source) -> Reloader {
+        let (results, outcomes) = unbounded_channel();
+        Reloader {
+            source,
+            results,
+            outcomes,
+            reading: false,
+            waiting: Vec::new(),
+            again: false,
+            waiting_next: Vec::new(),
+        }
+    }
+
+    /// The next finished reading. Dropping the future loses none.
+    pub(super) async fn next(&mut self) -> Outcome {
+        match self.outcomes.recv().await {
+            Some(outcome) => outcome,
+            // We hold a sender ourselves, so the queue never ends.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn ask(&mut self, reply: Option<Reply>) -> std::io::Result<()> {
+        if self.reading {
+            self.again = true;
+            self.waiting_next.extend(reply);
+            return Ok(());
+        }
+        self.waiting.extend(reply);
+        self.begin()
+    }
+
+    fn begin(&mut self) -> std::io::Result<()> {
+        let (source, results) = (self.source.clone(), self.results.clone());
+        std::thread::Builder::new().name("reload".into()).spawn(move || {
+            // Nobody listens only when the process is about to end.
+            let _ = results.send(source.load());
+        })?;
+        self.reading = true;
+        Ok(())
+    }
+
+    /// Who waited for the reading that just ended.
+    fn end(&mut self) -> Vec<Reply> {
+        self.reading = false;
+        std::mem::take(&mut self.waiting)
+    }
+
+    fn begin_again_if_asked(&mut self) -> std::io::Result<()> {
+        if !std::mem::take(&mut self.again) {
+            return Ok(());
+        }
+        self.waiting = std::mem::take(&mut self.waiting_next);
+        self.begin()
+    }
+}
+
+impl Daemon {
+    pub(super) fn begin_reload(&mut self, reply: Option<Reply>) {
+        self.parts.supervision.reloading();
+        if let Err(e) = self.reloader.ask(reply) {
+            self.parts.logger.err(format_args!("cannot read the configuration again: {e}"));
+            // Dropping the replies tells their owners that there is no answer.
+            self.reloader.end();
+            self.parts.supervision.ready();
+        }
+    }
+
+    pub(super) fn end_reload(&mut self, outcome: Outcome) {
+        let answer = match outcome {
+            Ok(loaded) => Ok(self.reconfigure(loaded)),
+            Err(e) => Err(self.refuse(&e)),
+        };
+        for reply in self.reloader.end() {
+            let _ = reply.send(answer.clone());
+        }
+        if let Err(e) = self.reloader.begin_again_if_asked() {
+            self.parts.logger.err(format_args!("cannot read the configuration again: {e}"));
+            self.reloader.end();
+        }
+        if !self.reloader.reading {
+            self.parts.supervision.ready();
+        }
+    }
+
+    fn refuse(&mut self, error: &LoadError) -> ApiError {
+        let logger = &self.parts.logger;
+        let lines = error.lines();
+        for line in &lines {
+            logger.err(line);
+        }
+        logger.err(format_args!("{error}; the running configuration stays"));
+        ApiError { problems: lines, ..ApiError::new(error.to_string()) }
+    }
+
+    fn reconfigure(&mut self, loaded: Loaded) -> Reloaded {
+        let Loaded { mut config, mut warnings } = loaded;
+        let ignored = adopt(&self.parts.config.local, &mut config, &self.parts.node);
+        if !ignored.is_empty() {
+            warnings.push(format!("changed but read only at a start: {}", ignored.join(", ")));
+        }
+        if config.shared.node_index(&self.parts.node).is_none() {
+            warnings.push(format!("{} is not among the nodes any more", self.parts.node));
+        }
+        self.parts.logger.reconfigure(&config.local.logging);
+        for warning in &warnings {
+            self.parts.logger.warning(warning);
+        }
+        let shared = &config.shared;
+        let (version, digest) = (shared.version, shared.digest.to_string());
+        self.parts
+            .logger
+            .notice(format_args!("configuration read version={version} digest={digest}"));
+        self.groups = groups_by_id(&config);
+        self.parts.chat.reconfigure(&config);
+        self.parts.kernel.watch(config.shared.groups.clone());
+        self.parts.config = Arc::new(config);
+        self.tell(Input::Configured(Arc::clone(&self.parts.config)));
+        Reloaded { version, digest, warnings }
+    }
+}

@@ -1,0 +1,210 @@
+//! Reading the configuration: at the start, and again at HUP.
+//!
+//! Owns what of a new configuration takes effect in a running daemon
+//! ([`adopt`]). What a configuration means is `vippy_core::config`'s business.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+use vippy_core::config::{self, Config, LocalPart, Problem, Secret};
+use vippy_core::identity::NodeName;
+use zeroize::Zeroizing;
+
+use crate::cli::Cli;
+
+/// Largest configuration that is read, in bytes: room for 10,000 groups, and
+/// for a mistyped path to be told instead of filling the memory.
+const LIMIT: u64 = 16 << 20;
+
+/// Why there is no configuration. Nothing was changed.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is wrong; every problem with its place.
+    #[error("{} is refused, problems: {}", path.display(), problems.len())]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problems: Vec<Problem>,
+    },
+}
+
+impl LoadError {
+    /// One line for each thing that is wrong.
+    pub fn lines(&self) -> Vec<String> {
+        match self {
+            LoadError::Unreadable { .. } => vec![self.to_string()],
+            LoadError::Refused { problems, .. } => {
+                problems.iter().map(Problem::to_string).collect()
+            }
+        }
+    }
+}
+
+/// Where a configuration comes from: a file, and what the command line says
+/// instead of it.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The file.
+    pub path: PathBuf,
+    management: Option<PathBuf>,
+    state: Option<PathBuf>,
+    plugins: Vec<PathBuf>,
+}
+
+impl From<&Cli> for Source {
+    fn from(cli: &Cli) -> Source {
+        Source {
+            path: cli.config.clone(),
+            management: cli.management.clone(),
+            state: cli.state.clone(),
+            plugins: cli.plugins.clone(),
+        }
+    }
+}
+
+/// A configuration, and what is risky in it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// One line each.
+    pub warnings: Vec<String>,
+}
+
+impl Source {
+    /// Reads and validates. Blocks.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is wrong.
+    pub fn load(&self) -> Result<Loaded, LoadError> {
+        let text = read(&self.path)
+            .map_err(|source| LoadError::Unreadable { path: self.path.clone(), source })?;
+        let parsed = config::parse(&text, &self.path.display().to_string())
+            .map_err(|problems| LoadError::Refused { path: self.path.clone(), problems })?;
+        let mut config = parsed.config;
+        if let Some(path) = &self.management {
+            config.local.management.clone_from(path);
+        }
+        if let Some(path) = &self.state {
+            config.local.state.clone_from(path);
+        }
+        config.local.plugins.extend(self.plugins.iter().cloned());
+        let warnings = parsed.warnings.iter().map(Problem::to_string).collect();
+        Ok(Loaded { config, warnings })
+    }
+}
+
+/// The text, wiped when dropped: the secret is in it.
+fn read(path: &Path) -> io::Result<Zeroizing<String>> {
+    use io::Read;
+    let file = std::fs::File::open(path)?;
+    // In one piece, so that growing leaves no copy behind.
+    let room = usize::try_from(file.metadata()?.len().min(LIMIT)).unwrap_or(0) + 1;
+    let mut text = Zeroizing::new(String::with_capacity(room));
+    if file.take(LIMIT + 1).read_to_string(&mut text)? as u64 > LIMIT {
+        return Err(io::Error::other(format!("it has more than {LIMIT} bytes")));
+    }
+    Ok(text)
+}
+
+/// What a running daemon takes from a new configuration: everything but the
+/// keys that only a start reads. Those keep their running values, and their
+/// names are the second result when the file says otherwise.
+pub fn adopt(running: &LocalPart, new: &mut Config, node: &NodeName) -> Vec<&'static str> {
+    let local = &mut new.local;
+    let mut ignored = Vec::new();
+    let mut keep = |name, same: bool| {
+        if !same {
+            ignored.push(name);
+        }
+    };
+    keep("chat", local.chat == running.chat);
+    keep("chat_interface", local.chat_interface == running.chat_interface);
+    keep("peers (this node's own address)", local.peers.get(node) == running.peers.get(node));
+    keep("secret", same_secrets(&local.secrets, &running.secrets));
+    keep("cluster", local.cluster == running.cluster);
+    keep("management", local.management == running.management);
+    keep("state", local.state == running.state);
+    keep("plugins", local.plugins == running.plugins);
+    local.chat = running.chat;
+    local.chat_interface.clone_from(&running.chat_interface);
+    match running.peers.get(node) {
+        Some(own) => local.peers.insert(node.clone(), *own),
+        None => local.peers.remove(node),
+    };
+    local.secrets.clone_from(&running.secrets);
+    local.cluster.clone_from(&running.cluster);
+    local.management.clone_from(&running.management);
+    local.state.clone_from(&running.state);
+    local.plugins.clone_from(&running.plugins);
+    ignored
+}
+
+fn same_secrets(a: &[Secret], b: &[Secret]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.0 == b.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(extra: &str) -> Config {
+        let text = format!(
+            "{{chat: '224.1.1.1:5007', secret: 'a secret of some length', version: 1, \
+             nodes: ['node1', 'node2'], vips: [[{{interface: 'lo', ip: '10.0.0.1/24'}}]], {extra}}}"
+        );
+        config::parse(&text, "test").unwrap().config
+    }
+
+    fn node1() -> NodeName {
+        NodeName::from("node1")
+    }
+
+    #[test]
+    fn keys_that_only_a_start_reads_keep_their_values_and_are_told() {
+        let running = config("");
+        let mut new = config("cluster: 'other', management: '/run/other.socket', stop_timeout: 9");
+        let ignored = adopt(&running.local, &mut new, &node1());
+        assert_eq!(ignored, ["cluster", "management"]);
+        assert_eq!(new.local.cluster, "");
+        assert_eq!(new.local.management, running.local.management);
+        assert_eq!(new.local.stop_timeout.as_secs(), 9);
+    }
+
+    #[test]
+    fn addresses_of_other_nodes_are_taken_over_and_ones_own_is_not() {
+        let running = config("peers: {node1: '10.0.0.8:5007', node2: '10.0.0.9:5007'}");
+        let mut new = config("peers: {node1: '10.0.0.7:5007', node2: '10.0.0.6:5007'}");
+        let ignored = adopt(&running.local, &mut new, &node1());
+        assert_eq!(ignored, ["peers (this node's own address)"]);
+        assert_eq!(new.local.peers[&node1()], "10.0.0.8:5007".parse().unwrap());
+        assert_eq!(new.local.peers[&NodeName::from("node2")], "10.0.0.6:5007".parse().unwrap());
+    }
+
+    #[test]
+    fn command_line_wins_over_the_file() {
+        use clap::Parser;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("v.conf");
+        let text = "{chat: '224.1.1.1:5007', secret: 'a secret of some length', version: 1, \
+                    nodes: ['node1'], vips: [[{interface: 'lo', ip: '10.0.0.1/24'}]], \
+                    state: '/from/file', management: '/from/file.socket'}";
+        std::fs::write(&path, text).unwrap();
+        let path = path.to_str().unwrap();
+        let cli = Cli::parse_from(["vippyd", "-c", path, "--state", "/s", "-p", "x.js"]);
+        let local = Source::from(&cli).load().unwrap().config.local;
+        assert_eq!(local.state, Path::new("/s"));
+        assert_eq!(local.management, Path::new("/from/file.socket"));
+        assert_eq!(local.plugins, [Path::new("x.js")]);
+    }
+}

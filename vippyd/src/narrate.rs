@@ -1,0 +1,177 @@
+//! How an event reads in the log: one line, `group`, `node` and `reason` as
+//! `key=value`, and the level it deserves. How often events come is the
+//! engine's business.
+
+use std::fmt::{self, Display, Write};
+
+use serde::Serialize;
+use vippy_core::event::Event;
+use vippy_core::status::{NodeReason, NodeState};
+
+use crate::logging::Level;
+
+/// The level and the line.
+pub fn line(event: &Event) -> (Level, String) {
+    match event {
+        Event::StateChanged { state, reason, detail } => {
+            let line = Line::new("state changed").field("state", state_name(*state));
+            (Level::Notice, line.reason(*reason).unless_empty("detail", detail).done())
+        }
+        Event::PeerUp { node } => (Level::Notice, Line::new("peer up").field("node", node).done()),
+        Event::PeerLost { node, silent_ms } => {
+            let line = Line::new("peer lost").field("node", node).field("silent_ms", silent_ms);
+            (Level::Warning, line.done())
+        }
+        Event::PeerLeft { node } => {
+            (Level::Notice, Line::new("peer left").field("node", node).done())
+        }
+        Event::PeerRestarted { node } => {
+            (Level::Notice, Line::new("peer restarted").field("node", node).done())
+        }
+        Event::Taking { group, from } => {
+            let line = Line::new("taking").field("group", group).maybe("from", from.as_ref());
+            (Level::Notice, line.done())
+        }
+        Event::GroupUp { group, epoch } => {
+            let line = Line::new("up").field("group", group).field("epoch", epoch);
+            (Level::Notice, line.done())
+        }
+        Event::Adopted { group } => {
+            (Level::Notice, Line::new("found here and kept").field("group", group).done())
+        }
+        Event::LettingGo { group, to, why } => {
+            let line = Line::new("letting go").field("group", group).maybe("to", to.as_ref());
+            (Level::Notice, line.field("reason", why).done())
+        }
+        Event::GroupDown { group } => {
+            (Level::Notice, Line::new("down").field("group", group).done())
+        }
+        Event::PlumbFailed { group, error } => {
+            let line = Line::new("cannot put up").field("group", group).field("reason", error);
+            (Level::Err, line.done())
+        }
+        Event::Unavailable { group, reason } => {
+            let line = Line::new("cannot be held here").field("group", group);
+            (Level::Warning, line.field("reason", reason).done())
+        }
+        Event::Available { group } => {
+            (Level::Notice, Line::new("can be held here").field("group", group).done())
+        }
+        Event::ConfigDiffers { node, theirs, ours } => {
+            let line = Line::new("another configuration").field("node", node);
+            (Level::Warning, line.field("theirs", theirs).field("ours", ours).done())
+        }
+        Event::Rejected { reason, source } => {
+            let line = Line::new("datagram refused").field("source", source);
+            (Level::Warning, line.field("reason", kebab(reason)).done())
+        }
+        Event::Warning { text } => (Level::Warning, text.clone()),
+    }
+}
+
+/// The state as configurations, `/status` and logs spell it.
+pub fn state_name(state: NodeState) -> String {
+    kebab(&state)
+}
+
+/// The reason, spelled the same way; `None` when there is none.
+pub fn reason_name(reason: NodeReason) -> Option<String> {
+    (reason != NodeReason::None).then(|| kebab(&reason))
+}
+
+/// A fieldless variant's name as it is serialized.
+fn kebab(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(name)) => name,
+        Ok(other) => other.to_string(),
+        Err(e) => e.to_string(),
+    }
+}
+
+struct Line(String);
+
+impl Line {
+    fn new(what: &str) -> Line {
+        Line(what.to_owned())
+    }
+
+    fn field(mut self, key: &str, value: impl Display) -> Line {
+        // Writing to a string cannot fail.
+        let _ = write!(self.0, " {key}={}", Value(&value.to_string()));
+        self
+    }
+
+    fn maybe(self, key: &str, value: Option<impl Display>) -> Line {
+        match value {
+            Some(value) => self.field(key, value),
+            None => self,
+        }
+    }
+
+    fn unless_empty(self, key: &str, value: &str) -> Line {
+        if value.is_empty() { self } else { self.field(key, value) }
+    }
+
+    fn reason(self, reason: NodeReason) -> Line {
+        self.maybe("reason", reason_name(reason))
+    }
+
+    fn done(self) -> String {
+        self.0
+    }
+}
+
+/// Quoted when it would not read as one word.
+struct Value<'a>(&'a str);
+
+impl Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = |c: char| !c.is_whitespace() && !c.is_control() && c != '"' && c != '=';
+        if !self.0.is_empty() && self.0.chars().all(plain) {
+            f.write_str(self.0)
+        } else {
+            write!(f, "{:?}", self.0)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vippy_core::status::RejectReason;
+
+    use super::*;
+
+    #[test]
+    fn fields_read_as_key_and_value_and_text_is_quoted() {
+        let (level, text) = line(&Event::LettingGo {
+            group: "10.0.0.1,10.0.0.2".into(),
+            to: Some("node2".into()),
+            why: "it prefers another node".into(),
+        });
+        assert_eq!(level, Level::Notice);
+        assert_eq!(
+            text,
+            "letting go group=10.0.0.1,10.0.0.2 to=node2 reason=\"it prefers another node\""
+        );
+    }
+
+    #[test]
+    fn what_is_absent_is_not_written() {
+        let (_, text) = line(&Event::StateChanged {
+            state: NodeState::Active,
+            reason: NodeReason::None,
+            detail: String::new(),
+        });
+        assert_eq!(text, "state changed state=active");
+        let (_, text) = line(&Event::Taking { group: "web".into(), from: None });
+        assert_eq!(text, "taking group=web");
+    }
+
+    #[test]
+    fn what_a_stranger_causes_is_a_warning_with_its_source() {
+        let event =
+            Event::Rejected { reason: RejectReason::UnknownKey, source: "10.0.0.7:5007".into() };
+        let expected = "datagram refused source=10.0.0.7:5007 reason=unknown-key";
+        assert_eq!(line(&event), (Level::Warning, expected.into()));
+    }
+}

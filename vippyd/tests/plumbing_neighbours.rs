@@ -1,0 +1,239 @@
+//! The announcer's frames as the other end of a wire receives them, in
+//! namespaces. Needs root and `ip`.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
+
+#[path = "plumbing_support/mod.rs"]
+mod support;
+
+use std::net::Ipv6Addr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{
+    AddressFamily, LinkAddr, SockFlag, SockProtocol, SockType, recvfrom, setsockopt, socket,
+    sockopt::{RcvBufForce, ReceiveTimeout},
+};
+use nix::sys::time::TimeVal;
+use pnet_packet::icmpv6::{Icmpv6Packet, checksum};
+use support::{eventually, group, in_namespace, ip};
+use vippyd::announce::{AnnounceError, Announcer};
+
+/// Hears what arrives at `far0`.
+struct Ear {
+    socket: OwnedFd,
+}
+
+impl Ear {
+    fn new() -> Ear {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let socket = socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll);
+        let socket = socket.expect("this test hears raw frames: it needs root");
+        setsockopt(&socket, RcvBufForce, &(32 << 20)).unwrap();
+        setsockopt(&socket, ReceiveTimeout, &TimeVal::new(0, 20_000)).unwrap();
+        Ear { socket }
+    }
+
+    /// The next announcement at `far0` within `patience`, and when it came.
+    fn hear(&self, patience: Duration) -> Option<(Instant, Vec<u8>)> {
+        let far = nix::net::if_::if_nametoindex("far0").unwrap();
+        let end = Instant::now() + patience;
+        let mut frame = [0; 2_048];
+        while Instant::now() < end {
+            let Ok((length, from)) = recvfrom::<LinkAddr>(self.socket.as_raw_fd(), &mut frame)
+            else {
+                continue;
+            };
+            let from_far_side = from.is_some_and(|from| from.ifindex() == far as usize);
+            if from_far_side && is_announcement(&frame[..length]) {
+                return Some((Instant::now(), frame[..length].to_vec()));
+            }
+        }
+        None
+    }
+
+    /// All announcements until none came for a while.
+    fn hear_all(&self, pause: Duration) -> Vec<(Instant, Vec<u8>)> {
+        std::iter::from_fn(|| self.hear(pause)).collect()
+    }
+}
+
+/// ARP, or a neighbour advertisement to all; the kernel's own chatter is not.
+fn is_announcement(frame: &[u8]) -> bool {
+    let arp = frame[12..14] == [0x08, 0x06];
+    let advert = frame.len() == 86 && frame[12..14] == [0x86, 0xdd] && frame[54] == 136;
+    arp || advert
+}
+
+fn mac(interface: &str) -> Vec<u8> {
+    let links = support::links();
+    let link = links.iter().find(|link| link["ifname"] == interface).unwrap();
+    let text = link["address"].as_str().unwrap();
+    text.split(':').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
+}
+
+#[test]
+fn both_forms_of_arp_and_an_advertisement_arrive_three_times_far_enough_apart() {
+    in_namespace(|_| {
+        let ear = Ear::new();
+        let announcer = Announcer::start().unwrap();
+        let both = group(&["eth0 10.9.0.50/24", "eth0 fd00:9::50/64"]);
+        let ordered = Instant::now();
+        announcer.notify(&both);
+        let heard = ear.hear_all(Duration::from_millis(1_500));
+        assert_eq!(heard.len(), 9);
+        println!("first frame {:?} after the order", heard[0].0 - ordered);
+        assert!(heard[2].0 - ordered < Duration::from_millis(500));
+        for round in heard.chunks(3) {
+            let mac = mac("eth0");
+            let request = &round[0].1;
+            assert_eq!(request[..6], [0xff; 6]);
+            assert_eq!(request[6..12], mac);
+            assert_eq!(request[20..22], [0, 1]);
+            assert_eq!(request[22..28], mac);
+            assert_eq!(
+                (&request[28..32], &request[38..42]),
+                (&[10, 9, 0, 50][..], &[10, 9, 0, 50][..])
+            );
+            let advert = &round[1].1;
+            assert_eq!(advert[..6], [0x33, 0x33, 0, 0, 0, 1]);
+            assert_eq!(advert[21], 255, "hop limit");
+            assert_eq!(advert[58], 0x20, "override, not solicited, no router");
+            assert_eq!(advert[80..86], mac);
+            let ip: Ipv6Addr = "fd00:9::50".parse().unwrap();
+            let icmp = Icmpv6Packet::new(&advert[54..]).unwrap();
+            let right = checksum(&icmp, &ip, &"ff02::1".parse().unwrap());
+            assert_eq!(icmp.get_checksum(), right);
+            assert_eq!(round[2].1[20..22], [0, 2], "the reply form comes last");
+        }
+        for pair in heard.chunks(3).collect::<Vec<_>>().windows(2) {
+            assert!(pair[1][0].0 - pair[0][2].0 > Duration::from_millis(1_100));
+        }
+    });
+}
+
+#[test]
+fn neighbours_who_know_the_old_owner_learn_the_new_one() {
+    in_namespace(|_| {
+        ip("address add 10.9.0.9/24 dev far0");
+        ip("address add fd00:9::9/64 dev far0 nodad");
+        ip("neighbour add 10.9.0.50 lladdr 02:00:00:00:00:01 nud stale dev far0");
+        ip("neighbour add fd00:9::50 lladdr 02:00:00:00:00:01 nud stale dev far0");
+        let announcer = Announcer::start().unwrap();
+        announcer.notify(&group(&["eth0 10.9.0.50/24", "eth0 fd00:9::50/64"]));
+        let links = support::links();
+        let link = links.iter().find(|link| link["ifname"] == "eth0").unwrap();
+        let mac = link["address"].as_str().unwrap();
+        eventually("both entries changed", || {
+            ip("neighbour show dev far0").matches(mac).count() >= 2
+        });
+    });
+}
+
+#[test]
+fn a_silenced_group_is_not_announced_again() {
+    in_namespace(|_| {
+        let ear = Ear::new();
+        let announcer = Announcer::start().unwrap();
+        let one = group(&["eth0 10.9.0.50/24"]);
+        announcer.notify(&one);
+        assert!(ear.hear(support::PATIENCE).is_some());
+        assert!(ear.hear(support::PATIENCE).is_some());
+        announcer.silence(&one.id);
+        assert!(ear.hear(Duration::from_millis(1_500)).is_none());
+    });
+}
+
+#[test]
+fn a_recreated_interface_speaks_with_its_new_address() {
+    in_namespace(|lan| {
+        let announcer = Announcer::start().unwrap();
+        let one = group(&["eth0 10.9.0.50/24"]);
+        let ear = Ear::new();
+        announcer.notify(&one);
+        assert!(ear.hear(support::PATIENCE).is_some());
+        let old = mac("eth0");
+        ip("link del eth0");
+        lan.wire();
+        assert_ne!(mac("eth0"), old);
+        announcer.notify(&one);
+        let (_, frame) = ear.hear(support::PATIENCE).unwrap();
+        assert_eq!(frame[6..12], mac("eth0"));
+        ip("link set eth0 address 02:00:00:00:00:99");
+        announcer.notify(&one);
+        eventually("the changed address is used", || {
+            ear.hear(support::PATIENCE).unwrap().1[22..28] == [2, 0, 0, 0, 0, 0x99]
+        });
+    });
+}
+
+#[test]
+fn a_router_announces_itself_as_one() {
+    in_namespace(|_| {
+        std::fs::write("/proc/sys/net/ipv6/conf/eth0/forwarding", "1").unwrap();
+        let ear = Ear::new();
+        let announcer = Announcer::start().unwrap();
+        announcer.notify(&group(&["eth0 fd00:9::50/64"]));
+        eventually("an advertisement with the router flag", || {
+            ear.hear(support::PATIENCE).unwrap().1.get(58) == Some(&0xa0)
+        });
+    });
+}
+
+#[test]
+fn an_absent_interface_costs_the_others_nothing() {
+    in_namespace(|_| {
+        let ear = Ear::new();
+        let announcer = Announcer::start().unwrap();
+        announcer.notify(&group(&["absent0 10.9.0.49/24", "eth0 10.9.0.50/24"]));
+        assert!(ear.hear(support::PATIENCE).is_some());
+        eventually("the failure is counted", || announcer.counts().failures >= 1);
+    });
+}
+
+#[test]
+fn without_the_capability_the_error_says_which_and_what_to_do() {
+    const CHILD: &str = "VIPPY_TEST_WITHOUT_CAPABILITY";
+    if std::env::var_os(CHILD).is_some() {
+        let error = Announcer::start().unwrap_err();
+        assert!(matches!(error, AnnounceError::Capability), "{error}");
+        assert!(error.to_string().contains("lacks CAP_NET_RAW"));
+        return;
+    }
+    let myself = "without_the_capability_the_error_says_which_and_what_to_do";
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", myself])
+        .env(CHILD, "1")
+        .uid(65534)
+        .gid(65534)
+        .status()
+        .expect("this test gives up its rights: it needs root");
+    assert!(status.success());
+}
+
+/// Prints how long 1,000 addresses take from the first frame to the last.
+#[test]
+fn a_thousand_addresses_are_announced_in_milliseconds() {
+    in_namespace(|_| {
+        let ear = Ear::new();
+        let announcer = Announcer::start().unwrap();
+        let groups: Vec<_> = (0..1_000)
+            .map(|n| group(&[&format!("eth0 10.9.{}.{}/16", n / 250, n % 250 + 1)]))
+            .collect();
+        let ordered = Instant::now();
+        groups.iter().map(Arc::as_ref).for_each(|group| announcer.notify(group));
+        let heard = ear.hear_all(Duration::from_millis(300));
+        let requests: Vec<_> = heard.iter().filter(|(_, frame)| frame[20..22] == [0, 1]).collect();
+        assert_eq!((heard.len(), requests.len()), (2_000, 1_000));
+        let first = requests[0].0;
+        println!(
+            "order to first frame {:?}; first to last: request form {:?}, both forms {:?}",
+            first - ordered,
+            requests[999].0 - first,
+            heard[1_999].0 - first
+        );
+    });
+}
