@@ -167,10 +167,14 @@ impl Membership {
         process.freshened(now);
         process.source = source.or(process.source);
         let echoed = process.echoed;
-        let first = process.facts.is_none();
-        let facts = process.facts.get_or_insert_with(|| Facts::new(announcement));
-        let mut changes = facts.apply(announcement, echoed);
-        changes.standing |= first;
+        let seq = process.highest;
+        let changes = match &mut process.facts {
+            Some(facts) => facts.apply(announcement, seq, echoed),
+            none => {
+                let facts = none.insert(Facts::new(announcement, seq));
+                Changes { standing: true, ..facts.apply(announcement, seq, echoed) }
+            }
+        };
         let goodbye =
             announcement.state == NodeState::Leaving && announcement.reason == NodeReason::Goodbye;
         if goodbye {
