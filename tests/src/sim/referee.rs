@@ -126,13 +126,12 @@ impl Referee {
                 self.stopping.remove(&station);
                 self.disturb(world);
             }
-            Change::State { station, before, after, .. } => {
+            Change::State { before, after, .. } => {
                 if before == NodeState::Booting && after != NodeState::Booting {
                     self.changed = world.now();
                     self.rest = false;
-                    self.loosen(false);
+                    self.loosen();
                 }
-                let _ = station;
             }
             Change::Fenced { station, group, epoch } => {
                 let owner = *self.fences.entry((group, epoch)).or_insert(station);
@@ -204,7 +203,7 @@ impl Referee {
                 self.allow(of(station), true);
             }
             Action::Drain(station) => self.allow(of(station), true),
-            Action::Undrain(_) | Action::Configure(..) => self.loosen(true),
+            Action::Undrain(_) | Action::Configure(..) => self.loosen(),
             Action::Unavailable(_, group)
             | Action::Available(_, group)
             | Action::BreakPlumbing(_, group)
@@ -232,10 +231,9 @@ impl Referee {
         }
     }
 
-    fn loosen(&mut self, planned: bool) {
+    fn loosen(&mut self) {
         if let Some(window) = &mut self.window {
             window.strict = false;
-            let _ = planned;
         }
     }
 
