@@ -46,10 +46,10 @@ inside() {
     overlay=$WORK/overlay
     mkdir "$overlay"
     mount -t tmpfs tmpfs "$overlay"
-    mkdir "$overlay/up" "$overlay/work" "$overlay/root"
+    mkdir "$overlay/upper" "$overlay/scratch" "$overlay/root"
     root=$overlay/root
     mount -t overlay overlay \
-        -o "lowerdir=/,upperdir=$overlay/up,workdir=$overlay/work" "$root"
+        -o "lowerdir=/,upperdir=$overlay/upper,workdir=$overlay/scratch" "$root"
     mount -t proc proc "$root/proc"
     mount -t sysfs sysfs "$root/sys"
     mount --rbind /sys/fs/cgroup "$root/sys/fs/cgroup"

@@ -18,12 +18,12 @@ use crate::error::{Context, LabError};
 use crate::lan::Port;
 use crate::machine::Machine;
 use crate::report::{Answer, ProbeReport, Question as Asked, Series};
-use crate::responder::{ANSWER_SIZE, Question, UDP_PORT, decode_answer};
+use crate::responder::{ANSWER_SIZE, Question, UDP_PORT, decode_answer, enlarge_buffers};
 
 /// What to probe, how often and how long.
 #[derive(Clone, Debug)]
 pub struct ProbeOptions {
-    /// The addresses; each is asked once every `period`.
+    /// The addresses, at most 256; each is asked once every `period`.
     pub targets: Vec<IpAddr>,
     /// Time between two questions to the same address.
     pub period: Duration,
@@ -34,15 +34,15 @@ pub struct ProbeOptions {
 }
 
 impl ProbeOptions {
-    /// The given addresses a thousand times a second until finished, with a
-    /// quarter of a second of patience (a busy machine holds an answer back for
-    /// tens of milliseconds).
+    /// The given addresses a thousand times a second until finished, with half
+    /// a second of patience (a busy machine holds an answer back for tens of
+    /// milliseconds, sometimes for more).
     pub fn new(targets: impl IntoIterator<Item = IpAddr>) -> ProbeOptions {
         ProbeOptions {
             targets: targets.into_iter().collect(),
             period: Duration::from_millis(1),
             duration: None,
-            patience: Duration::from_millis(250),
+            patience: Duration::from_millis(500),
         }
     }
 
@@ -88,18 +88,21 @@ struct Received {
     at: Instant,
 }
 
-struct Sockets {
-    v4: UdpSocket,
-    v6: UdpSocket,
-}
+/// A socket a target: each then has room for what arrives while the machine is
+/// busy elsewhere.
+type Sockets = Vec<UdpSocket>;
+
+/// Most targets of one probe.
+const MOST_TARGETS: usize = 256;
 
 static NEXT_PROBE: AtomicU32 = AtomicU32::new(1);
 
 impl Probe {
     pub(crate) fn start(machine: &Machine, options: ProbeOptions) -> Result<Probe, LabError> {
         check(&options)?;
+        let targets = options.targets.clone();
         let sockets = machine
-            .run(open)?
+            .run(move || targets.into_iter().map(open).collect::<std::io::Result<Sockets>>())?
             .context(|| format!("open the probe's sockets on {}", machine.name()))?;
         let sockets = Arc::new(sockets);
         let shared = Arc::new(Shared::default());
@@ -161,8 +164,8 @@ fn check(options: &ProbeOptions) -> Result<(), LabError> {
     let bad = |option, found: String, expected: &str| {
         Err(LabError::BadOption { option, found, expected: expected.into() })
     };
-    if options.targets.is_empty() || options.targets.len() > usize::from(u16::MAX) {
-        return bad("targets", options.targets.len().to_string(), "1 to 65535 addresses");
+    if options.targets.is_empty() || options.targets.len() > MOST_TARGETS {
+        return bad("targets", options.targets.len().to_string(), "1 to 256 addresses");
     }
     if options.period.is_zero() {
         return bad("period", "0".into(), "more than 0");
@@ -170,18 +173,15 @@ fn check(options: &ProbeOptions) -> Result<(), LabError> {
     Ok(())
 }
 
-fn open() -> std::io::Result<Sockets> {
-    let v4 = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-    let v6 = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?;
-    for socket in [&v4, &v6] {
-        // While an address is being resolved the kernel keeps datagrams, and a
-        // full buffer must not stop the pace.
-        socket.set_nonblocking(true)?;
-        let buffers = socket2::SockRef::from(socket);
-        buffers.set_recv_buffer_size(1 << 20)?;
-        buffers.set_send_buffer_size(1 << 20)?;
-    }
-    Ok(Sockets { v4, v6 })
+fn open(target: IpAddr) -> std::io::Result<UdpSocket> {
+    let any: IpAddr =
+        if target.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0))?;
+    // While an address is being resolved the kernel keeps datagrams, and a full
+    // buffer must not stop the pace.
+    socket.set_nonblocking(true)?;
+    enlarge_buffers(&socket)?;
+    Ok(socket)
 }
 
 /// Asks every target at the points start, start + period, …: whoever comes late
@@ -189,13 +189,13 @@ fn open() -> std::io::Result<Sockets> {
 /// never bursts.
 fn send(
     shared: &Shared,
-    sockets: &Sockets,
+    sockets: &[UdpSocket],
     probe: u32,
     options: &ProbeOptions,
     started: Instant,
 ) -> Sent {
-    let targets: Vec<(u16, SocketAddr)> =
-        (0..).zip(options.targets.iter().map(|ip| SocketAddr::new(*ip, UDP_PORT))).collect();
+    let addresses = options.targets.iter().map(|ip| SocketAddr::new(*ip, UDP_PORT));
+    let targets: Vec<(u16, (SocketAddr, &UdpSocket))> = (0..).zip(addresses.zip(sockets)).collect();
     let mut sent = Sent { times: vec![Vec::new(); targets.len()], ..Sent::default() };
     let mut point = started;
     while !shared.stop.load(Ordering::Acquire) {
@@ -204,10 +204,9 @@ fn send(
         }
         std::thread::sleep(point.saturating_duration_since(Instant::now()));
         sent.latest = sent.latest.max(point.elapsed());
-        for ((target, address), times) in targets.iter().zip(&mut sent.times) {
+        for ((target, (address, socket)), times) in targets.iter().zip(&mut sent.times) {
             let number = u64::try_from(times.len()).unwrap_or(u64::MAX);
             let question = Question { probe, target: *target, number };
-            let socket = if address.is_ipv4() { &sockets.v4 } else { &sockets.v6 };
             times.push(Instant::now());
             // What cannot be sent is not answered.
             let _ = socket.send_to(&question.encode(), address);
@@ -224,17 +223,20 @@ fn send(
 
 /// Collects answers until all are there or patience is over after the last
 /// question.
-fn receive(shared: &Shared, sockets: &Sockets, probe: u32, patience: Duration) -> Vec<Received> {
+fn receive(
+    shared: &Shared,
+    sockets: &[UdpSocket],
+    probe: u32,
+    patience: Duration,
+) -> Vec<Received> {
     let mut received = Vec::new();
     let mut last_sent = None;
     loop {
-        let mut both =
-            [&sockets.v4, &sockets.v6].map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN));
+        let mut all: Vec<PollFd<'_>> =
+            sockets.iter().map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)).collect();
         // Nobody wakes the poll when the last question has left.
-        let _ = poll(&mut both, PollTimeout::from(10_u8));
-        for socket in [&sockets.v4, &sockets.v6] {
-            drain(socket, probe, &mut received);
-        }
+        let _ = poll(&mut all, PollTimeout::from(10_u8));
+        sockets.iter().for_each(|socket| drain(socket, probe, &mut received));
         if !shared.all_sent.load(Ordering::Acquire) {
             continue;
         }

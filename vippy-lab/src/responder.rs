@@ -27,6 +27,9 @@ use crate::machine::Machine;
 /// The UDP port on which every machine answers.
 pub(crate) const UDP_PORT: u16 = 7077;
 
+/// Bytes of a socket's buffers.
+const BUFFER: usize = 4 << 20;
+
 /// Answers taken from one socket before the next has its turn.
 const A_TURN: usize = 64;
 
@@ -141,9 +144,23 @@ fn open(domain: Domain) -> std::io::Result<UdpSocket> {
         setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
         socket.bind(&(Ipv4Addr::UNSPECIFIED, UDP_PORT).into_socket())?;
     }
-    socket.set_recv_buffer_size(1 << 20)?;
     socket.set_nonblocking(true)?;
-    Ok(socket.into())
+    let socket = socket.into();
+    enlarge_buffers(&socket)?;
+    Ok(socket)
+}
+
+/// Room for a second of datagrams, should nobody get to read them: as much as
+/// root may have, or as an ordinary user may.
+pub(crate) fn enlarge_buffers(socket: &UdpSocket) -> std::io::Result<()> {
+    let forced = setsockopt(socket, sockopt::RcvBufForce, &BUFFER)
+        .and_then(|()| setsockopt(socket, sockopt::SndBufForce, &BUFFER));
+    if forced.is_ok() {
+        return Ok(());
+    }
+    let allowed = socket2::SockRef::from(socket);
+    allowed.set_recv_buffer_size(BUFFER)?;
+    allowed.set_send_buffer_size(BUFFER)
 }
 
 trait IntoSocket {

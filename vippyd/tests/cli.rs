@@ -3,6 +3,9 @@
 //! The tests that run the daemon need root: they make a network namespace, and
 //! fail where they may not.
 
+// The helpers of a test may unwrap as the test itself does.
+#![allow(clippy::unwrap_used)]
+
 use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
@@ -436,11 +439,21 @@ fn hangup_with_a_good_file_takes_it_and_names_what_needs_a_restart() {
         daemon.signal(Signal::SIGHUP);
         daemon.hear("RELOADING=1");
         daemon.hear("holds 1 group");
-        assert!(lo_has("10.99.0.1") && !lo_has("10.99.0.2"));
+        eventually("the group is off", || !lo_has("10.99.0.2"));
+        assert!(lo_has("10.99.0.1"));
         daemon.signal(Signal::SIGTERM);
         let output = daemon.finish();
         assert_exit(&output, 0, "changed but read only at a start: cluster");
     });
+}
+
+/// Waits for what the daemon has ordered and somebody else carries out.
+fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Whether the calling thread's loopback carries an address: only then can it

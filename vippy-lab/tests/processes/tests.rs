@@ -71,6 +71,9 @@ fn daemons_are_killed_stopped_paused_and_started() {
     let cluster = Cluster::start(options()).unwrap();
     cluster.kill(1).unwrap();
     assert_eq!(cluster.life(1).unwrap(), Life::Killed);
+    // The others still say that it holds everything.
+    let why = cluster.settled().unwrap_err();
+    assert_eq!(why, "node2 says that group0 belongs to node1, which does not run");
     let error = cluster.kill(1).unwrap_err();
     assert_eq!(error.to_string(), "node1: its daemon is not running");
 
