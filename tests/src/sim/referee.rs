@@ -172,6 +172,11 @@ impl Referee {
         if !self.intact(world) {
             self.torn = world.now();
         }
+        // Whoever goes may have been the relay that kept two others together.
+        let staying = |s: &usize| process(world, *s).is_some_and(|p| !p.stopping);
+        if !world.fabric.whole(world.awake().iter().filter(staying).collect()) {
+            self.unplanned();
+        }
     }
 
     fn acted_upon(&mut self, world: &World, action: Action) {
