@@ -284,20 +284,13 @@ impl Engine {
         }
     }
 
-    /// W2: forwards a new frame to those who may not have heard it.
-    fn forward(&mut self, now: Instant, speaker: BootId, bytes: &[u8]) {
-        let shared = &self.config.shared;
-        let order = |name: &NodeName| shared.node_index(name).map_or(usize::MAX, NodeIndex::get);
-        let listeners = relay::listeners(now, &self.members, &self.name, speaker, order);
-        for boot in listeners {
-            let address = self.members.process(boot).and_then(|process| process.source);
-            if let Some(address) = address
-                && self.relay.spend(now)
-            {
-                let to = Destination::Unicast(address);
-                let frame = frame::mark_relayed(bytes).into();
-                self.outputs.push_back(Output::Send(Transmit { to, seq: None, frame }));
-            }
+    /// W2: forwards what others may not have heard.
+    fn forward(&mut self, now: Instant, boot: BootId, bytes: &[u8]) {
+        let duty = relay::Duty { own_name: &self.name, shared: &self.config.shared };
+        for forward in self.relay.heard(now, (boot, bytes), &self.members, &duty) {
+            let to = Destination::Unicast(forward.to);
+            let frame = frame::mark_relayed(&forward.frame).into();
+            self.outputs.push_back(Output::Send(Transmit { to, seq: None, frame }));
         }
     }
 

@@ -39,9 +39,10 @@ impl Unicast {
         let rare = self.announcements.is_multiple_of(RARELY);
         let stale = members.timers().stale;
         let patience = PATIENCE * stale;
-        // Somebody of that name speaks: it must not wait for an answer.
+        // Without multicast nothing else tells a returning peer that it is heard.
         let heard_lately = |name: &NodeName| {
-            members.processes().any(|p| p.name == *name && now.since(p.last_heard) <= stale)
+            config.local.chat.is_none()
+                && members.processes().any(|p| p.name == *name && now.since(p.last_heard) <= stale)
         };
         let mut targets = Vec::new();
         for peer in members.live_processes() {
@@ -55,7 +56,7 @@ impl Unicast {
         }
         for (name, (at, address)) in &self.last_alive {
             let absent = members.live(name).is_none() && !config.local.peers.contains_key(name);
-            if absent && (rare || now.since(*at) <= patience || heard_lately(name)) {
+            if absent && (rare || now.since(*at) <= patience) {
                 targets.push(*address);
             }
         }

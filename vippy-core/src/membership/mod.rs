@@ -380,11 +380,13 @@ impl Membership {
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let timers = self.timers;
         let ends = self.processes.values().flat_map(|process| {
-            let counts = self.counts(process.boot);
-            let elder = self.claims.holder(&process.name).filter(|_| !counts);
+            let end = process.alive_until(timers.stale, timers.interval);
+            let newcomer =
+                end.is_some_and(|end| end > self.refreshed) && !self.counts(process.boot);
+            let elder = self.claims.holder(&process.name).filter(|_| newcomer);
             let elder = elder.and_then(|elder| self.processes.get(&elder));
             let silent = elder.map(|elder| elder.last_credible + 2 * elder.header.interval);
-            [process.alive_until(timers.stale, timers.interval), silent]
+            [end, silent]
         });
         let all = ends.flatten().chain(self.mute_until());
         all.filter(|at| *at > self.refreshed).min()
