@@ -327,9 +327,9 @@ impl Engine {
         self.keys = Keyring::new(&config.local.secrets, &config.local.cluster);
         self.standing.set_idle(self.me.is_none());
         self.timing.configure(Timers { interval: new.interval, stale: new.stale });
-        self.fence.configure(now, config.local.lifetime, new.stale);
+        let retermed = self.fence.configure(now, config.local.lifetime, new.stale);
         let (holdings, mut hands) = self.holdings_and_hands();
-        holdings.configure(now, &old.shared, new, &mut hands);
+        holdings.configure(now, (&old.shared, new), retermed, &mut hands);
         self.ranking.forget();
         self.unsettled = true;
         self.speaker.touch();

@@ -1,0 +1,64 @@
+//! What a new configuration does to a running engine (O5, F1).
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod lan;
+
+use lan::{INTERVAL, Lan, Plan, group};
+use vippy_core::config::Lifetime;
+use vippy_core::input::Command;
+use vippy_core::output::Output;
+
+#[test]
+fn a_group_that_is_being_let_go_stays_off_when_its_definition_changes() {
+    let mut plan = Plan::new(2, 4);
+    let mut lan = Lan::settled(&plan);
+    let had = lan.machines[&0].kernel.clone();
+    assert!(!had.is_empty());
+    lan.machines.get_mut(&0).unwrap().answering = false;
+    lan.command(0, Command::Drain);
+    lan.run(2 * INTERVAL);
+    let letting_go = |order: &Output| matches!(order, Output::Unplumb { .. });
+    assert!(lan.machines[&0].orders.iter().any(letting_go));
+    let before = lan.machines[&0].orders.len();
+    plan.groups.iter_mut().for_each(|group| group.addresses[0].interface = "eth1".into());
+    lan.configure(0, &plan);
+    let plumbed = |order: &Output| matches!(order, Output::Plumb { .. });
+    assert!(!lan.machines[&0].orders[before..].iter().any(plumbed));
+}
+
+#[test]
+fn turning_the_lifetime_on_gives_one_to_what_is_held() {
+    let mut plan = Plan { lifetime: Lifetime::Off, ..Plan::new(1, 2) };
+    let mut lan = Lan::settled(&plan);
+    assert!(lan.machines[&0].kernel.values().all(Option::is_none));
+    plan.lifetime = Lifetime::Auto;
+    lan.configure(0, &plan);
+    lan.run(INTERVAL);
+    assert!(lan.machines[&0].kernel.values().all(Option::is_some));
+}
+
+#[test]
+fn turning_the_lifetime_off_keeps_what_is_held_for_ever() {
+    let mut plan = Plan::new(1, 2);
+    let mut lan = Lan::settled(&plan);
+    plan.lifetime = Lifetime::Off;
+    lan.configure(0, &plan);
+    lan.run(INTERVAL);
+    assert!(lan.machines[&0].kernel.values().all(Option::is_none));
+}
+
+#[test]
+fn new_addresses_of_a_held_group_are_told_to_the_neighbours() {
+    let mut plan = Plan::new(1, 1);
+    let mut lan = Lan::settled(&plan);
+    let before = lan.machines[&0].orders.len();
+    plan.groups[0] = group("g0", 77);
+    lan.configure(0, &plan);
+    lan.run(INTERVAL);
+    let orders = &lan.machines[&0].orders[before..];
+    let position = |what: fn(&Output) -> bool| orders.iter().position(what);
+    let plumbed = position(|order| matches!(order, Output::Plumb { .. }));
+    let told = position(|order| matches!(order, Output::Notify { .. }));
+    assert!(plumbed.is_some() && plumbed < told, "{orders:?}");
+}
