@@ -4,7 +4,7 @@
 
 mod lan;
 
-use lan::{INTERVAL, Lan, Plan, group};
+use lan::{INTERVAL, Lan, Plan, STALE, group};
 use vippy_core::config::Lifetime;
 use vippy_core::input::Command;
 use vippy_core::output::Output;
@@ -61,4 +61,16 @@ fn new_addresses_of_a_held_group_are_told_to_the_neighbours() {
     let plumbed = position(|order| matches!(order, Output::Plumb { .. }));
     let told = position(|order| matches!(order, Output::Notify { .. }));
     assert!(plumbed.is_some() && plumbed < told, "{orders:?}");
+}
+
+#[test]
+fn a_node_without_a_part_in_its_own_higher_configuration_takes_nothing_from_anybody() {
+    let plan = Plan::new(3, 6);
+    let mut lan = Lan::settled(&plan);
+    let without = Plan { version: 2, nodes: vec![0, 1], ..plan };
+    lan.configure(2, &without);
+    lan.run(4 * STALE);
+    for g in ["g0", "g1", "g2", "g3", "g4", "g5"] {
+        assert_eq!(lan.holders(g).len(), 1, "{g} is on {:?}", lan.holders(g));
+    }
 }
