@@ -4,6 +4,8 @@
 
 mod lan;
 
+use std::time::Duration;
+
 use lan::{INTERVAL, Lan, Plan, STALE, group};
 use vippy_core::config::Lifetime;
 use vippy_core::input::Command;
@@ -73,4 +75,17 @@ fn a_node_without_a_part_in_its_own_higher_configuration_takes_nothing_from_anyb
     for g in ["g0", "g1", "g2", "g3", "g4", "g5"] {
         assert_eq!(lan.holders(g).len(), 1, "{g} is on {:?}", lan.holders(g));
     }
+}
+
+#[test]
+fn a_long_lifetime_is_never_announced_as_a_short_fence() {
+    use vippy_core::wire::{auth::Keyring, frame};
+    let day = Duration::from_secs(86_400);
+    let plan = Plan { lifetime: Lifetime::Fixed(day), ..Plan::new(1, 1) };
+    let lan = Lan::settled(&plan);
+    let config = plan.config();
+    let keys = Keyring::new(&config.local.secrets, "");
+    let (_, bytes) = lan.frames.last().unwrap();
+    let fence = frame::open(bytes, &keys).unwrap().header.fence;
+    assert!(fence.is_none_or(|fence| fence >= day), "{fence:?}");
 }
