@@ -66,8 +66,8 @@ fn needs(now: Instant, speaker: &Process, listener: &Process) -> bool {
     })
 }
 
-/// This node is one of the first two that hear both, those that hear both
-/// directly before the others.
+/// This node is one of the first two that hear the listener directly and the
+/// speaker somehow, those that hear both directly before the others.
 fn on_duty(
     now: Instant,
     members: &Membership,
@@ -76,14 +76,14 @@ fn on_duty(
     order: &impl Fn(&NodeName) -> usize,
 ) -> bool {
     let (speaker, listener) = pair;
-    let both_direct = speaker.paths(now).direct() && listener.paths(now).direct();
-    let mine = (!both_direct, order(own_name));
+    let mine = (!speaker.paths(now).direct(), order(own_name));
     let before_me = members
         .live_processes()
         .filter(|other| other.boot != speaker.boot && other.boot != listener.boot)
         .filter_map(|other| {
             let (a, b) = (other.hears(speaker.boot)?, other.hears(listener.boot)?);
-            Some((!(a.paths.direct() && b.paths.direct()), order(&other.name)))
+            // Who hears the listener through others only forwards nothing to it.
+            b.paths.direct().then(|| (!a.paths.direct(), order(&other.name)))
         })
         .filter(|theirs| *theirs < mine);
     before_me.count() < FORWARDERS
