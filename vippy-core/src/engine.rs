@@ -261,8 +261,13 @@ impl Engine {
                 self.holdings.contact(changes.holding);
                 self.forward(now, boot, &datagram.bytes);
             }
-            Reception::Goodbye { name } => {
-                self.tell(Event::PeerLeft { node: name });
+            Reception::Goodbye { boot } => {
+                self.epochs.heard(frame.header.epoch);
+                self.forward(now, boot, &datagram.bytes);
+                match self.members.take_leave(now, boot) {
+                    Some(node) => self.tell(Event::PeerLeft { node }),
+                    None => self.reject(now, RejectReason::Burnt, source, Some(&frame.header.name)),
+                }
                 self.unsettled = true;
             }
         }
