@@ -264,8 +264,13 @@ impl Engine {
                 self.holdings.contact(changes.holding);
                 self.forward(now, boot, &datagram.bytes);
             }
-            Reception::Goodbye { name } => {
-                self.tell(Event::PeerLeft { node: name });
+            Reception::Goodbye { boot } => {
+                self.epochs.heard(frame.header.epoch);
+                self.forward(now, boot, &datagram.bytes);
+                match self.members.take_leave(now, boot) {
+                    Some(node) => self.tell(Event::PeerLeft { node }),
+                    None => self.reject(now, RejectReason::Burnt, source, Some(&frame.header.name)),
+                }
                 self.unsettled = true;
             }
         }
@@ -323,9 +328,9 @@ impl Engine {
         self.keys = Keyring::new(&config.local.secrets, &config.local.cluster);
         self.standing.set_idle(self.me.is_none());
         self.timing.configure(Timers { interval: new.interval, stale: new.stale });
-        self.fence.configure(now, config.local.lifetime, new.stale);
+        let retermed = self.fence.configure(now, config.local.lifetime, new.stale);
         let (holdings, mut hands) = self.holdings_and_hands();
-        holdings.configure(now, &old.shared, new, &mut hands);
+        holdings.configure(now, (&old.shared, new), retermed, &mut hands);
         self.ranking.forget();
         self.unsettled = true;
         self.speaker.touch();

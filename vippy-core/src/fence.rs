@@ -23,11 +23,13 @@ impl Fence {
         Fence { lifetime, stale, renew_at: None, last_left: now }
     }
 
-    /// Takes over new settings; the next renewal comes at once.
-    pub(crate) fn configure(&mut self, now: Instant, lifetime: Lifetime, stale: Duration) {
-        self.lifetime = lifetime.valid_for(stale);
+    /// Takes over new settings; the next renewal comes at once. True when
+    /// addresses come to have a lifetime or lose it: no renewal does that.
+    pub(crate) fn configure(&mut self, now: Instant, lifetime: Lifetime, stale: Duration) -> bool {
+        let former = std::mem::replace(&mut self.lifetime, lifetime.valid_for(stale));
         self.stale = stale;
         self.renew_at = self.renew_at.map(|_| now);
+        former.is_some() != self.lifetime.is_some()
     }
 
     /// The kernel's valid_lft; `None` is for ever.

@@ -6,6 +6,7 @@
 //! | `Taking`    | resources up              | `Held`      | notify neighbours |
 //! | `Taking`    | resources failed          | `Idle`      | (retried later)   |
 //! | `Held`      | resources failed          | `Idle`      | (retried later)   |
+//! | `Held`      | up with other addresses   | `Held`      | notify neighbours |
 //! | `Held`      | [`Verdict::LetGo`]        | `LettingGo` | unplumb           |
 //! | `Taking`    | [`Verdict::LetGo`]        | `LettingGo` | unplumb           |
 //! | `LettingGo` | resources down            | `Idle`      |                   |
@@ -45,6 +46,9 @@ pub(crate) struct Slot {
     pub(crate) unavailable: Option<String>,
     /// Why the last attempt failed, and when the next may be made.
     pub(crate) failed: Option<Failure>,
+    /// Other addresses were ordered while it was on: the neighbours are told
+    /// when they are there.
+    pub(crate) readdressed: bool,
 }
 
 /// A failed attempt.
@@ -84,7 +88,21 @@ pub(crate) struct Situation {
 
 impl Slot {
     pub(crate) fn new() -> Slot {
-        Slot { phase: Phase::Idle, changed: UNANNOUNCED, unavailable: None, failed: None }
+        Slot {
+            phase: Phase::Idle,
+            changed: UNANNOUNCED,
+            unavailable: None,
+            failed: None,
+            readdressed: false,
+        }
+    }
+
+    /// Its addresses are ordered on: they are there, or soon will be.
+    pub(crate) fn is_on(&self) -> bool {
+        match self.phase {
+            Phase::Taking | Phase::Held { .. } => true,
+            Phase::Idle | Phase::LettingGo => false,
+        }
     }
 
     /// Whether this node announces the group as held. An ordinary group is no

@@ -115,11 +115,12 @@ impl Holdings {
     }
 
     /// Takes over another configuration: groups of the same identity go on.
+    /// `retermed`: addresses came to have a lifetime, or lost it (F1).
     pub(crate) fn configure(
         &mut self,
         now: Instant,
-        old: &SharedPart,
-        new: &SharedPart,
+        (old, new): (&SharedPart, &SharedPart),
+        retermed: bool,
         hands: &mut Hands<'_>,
     ) {
         let mut former: BTreeMap<&GroupId, (&Arc<Group>, Slot)> =
@@ -133,7 +134,9 @@ impl Holdings {
                 None => (None, Slot::new()),
             };
             slot.changed = UNANNOUNCED;
-            if before.is_some_and(|before| before != config) && slot.phase != Phase::Idle {
+            let readdressed = before.is_some_and(|before| before.addresses != config.addresses);
+            if slot.is_on() && (readdressed || retermed) {
+                slot.readdressed |= readdressed;
                 self.plumb(now, config, hands);
             }
             next.seen.set(group.0, seen.contains(&config.id));
@@ -195,7 +198,12 @@ impl Holdings {
                     hands.tell(Event::Available { group: id() });
                 }
             }
-            (ResourceReport::Up, Phase::Idle | Phase::Held { .. } | Phase::LettingGo)
+            (ResourceReport::Up, Phase::Held { .. }) => {
+                if std::mem::take(&mut slot.readdressed) {
+                    hands.outputs.push_back(Output::Notify { group: id() });
+                }
+            }
+            (ResourceReport::Up, Phase::Idle | Phase::LettingGo)
             | (ResourceReport::Down, Phase::Idle | Phase::Taking | Phase::Held { .. })
             | (ResourceReport::Failed(_), Phase::Idle | Phase::LettingGo) => {}
         }
@@ -290,7 +298,9 @@ impl Holdings {
         hands: &mut Hands<'_>,
     ) {
         let config = &around.shared.groups[group.get()];
-        self.slots[group.get()].phase = Phase::Taking;
+        let slot = &mut self.slots[group.get()];
+        slot.phase = Phase::Taking;
+        slot.readdressed = false;
         let from = self.last_holder(around, group);
         self.plumb(now, config, hands);
         hands.tell(Event::Taking { group: config.id.clone(), from });
@@ -535,7 +545,7 @@ impl Holdings {
 
     /// Something that a lifetime must be renewed for.
     pub(crate) fn any_plumbed(&self) -> bool {
-        self.slots.iter().any(|slot| matches!(slot.phase, Phase::Held { .. } | Phase::Taking))
+        self.slots.iter().any(Slot::is_on)
     }
 
     /// Every fresh frame may change a verdict.

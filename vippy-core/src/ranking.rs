@@ -4,15 +4,17 @@
 //! holders announce about groups. It drains, says why, and lets go one interval
 //! after an active peer with a higher configuration has echoed that.
 
+use std::collections::BTreeMap;
+
 use crate::config::{Digest, SharedPart};
 use crate::event::Event;
 use crate::group::UNANNOUNCED;
 use crate::identity::{NodeName, Seq};
 use crate::membership::Membership;
+use crate::membership::facts::Facts;
 use crate::membership::process::Process;
-use crate::status::NodeState;
+use crate::status::{NodeReason, NodeState};
 use crate::time::Instant;
-use std::collections::BTreeMap;
 
 /// How this node's configuration compares with those of its live peers.
 #[derive(Clone, Debug, Default)]
@@ -84,11 +86,8 @@ impl Ranking {
     pub(crate) fn settle(&mut self, now: Instant, members: &Membership, said: Seq) -> Overruled {
         let own = self.own;
         let judges = |peer: &&Process| {
-            let active = peer.facts.as_ref().is_some_and(|facts| match facts.state {
-                NodeState::Active | NodeState::Standby | NodeState::Draining => true,
-                NodeState::Booting | NodeState::Leaving => false,
-            });
-            active && peer.rank().is_some_and(|rank| rank > own)
+            peer.facts.as_ref().is_some_and(takes_part)
+                && peer.rank().is_some_and(|rank| rank > own)
         };
         let highest = members.live_processes().filter(judges).max_by_key(|peer| peer.rank());
         let Some(judge) = highest.filter(|_| self.outranked.is_some()) else {
@@ -110,6 +109,16 @@ impl Ranking {
             Retreat::At(at) => Some(at),
             Retreat::None | Retreat::Done => None,
         }
+    }
+}
+
+/// Whether a process holds what falls to it under its configuration.
+fn takes_part(facts: &Facts) -> bool {
+    match facts.state {
+        NodeState::Active | NodeState::Standby => true,
+        // A node that its own configuration does not name owns nothing.
+        NodeState::Draining => facts.reason != NodeReason::Idle,
+        NodeState::Booting | NodeState::Leaving => false,
     }
 }
 

@@ -124,22 +124,22 @@ fn needs(now: Instant, speaker: &Process, listener: &Process) -> bool {
     })
 }
 
-/// This node is one of the first two that hear both, those that hear both
-/// directly before the others.
+/// This node is one of the first two that hear the listener directly and the
+/// speaker somehow, those that hear both directly before the others.
 fn on_duty(
     now: Instant,
     members: &Membership,
     duty: &Duty<'_>,
     (speaker, listener): (&Process, &Process),
 ) -> bool {
-    let both_direct = speaker.paths(now).direct() && listener.paths(now).direct();
-    let mine = (!both_direct, duty.place(duty.own_name));
+    let mine = (!speaker.paths(now).direct(), duty.place(duty.own_name));
     let others = members.live_processes();
     let before_me = others
         .filter(|other| other.boot != speaker.boot && other.boot != listener.boot)
         .filter_map(|other| {
             let (a, b) = (other.hears(speaker.boot)?, other.hears(listener.boot)?);
-            Some((!(a.paths.direct() && b.paths.direct()), duty.place(&other.name)))
+            // Who hears the listener through others only forwards nothing to it.
+            b.paths.direct().then(|| (!a.paths.direct(), duty.place(&other.name)))
         })
         .filter(|theirs| *theirs < mine);
     before_me.count() < FORWARDERS

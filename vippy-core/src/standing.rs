@@ -32,7 +32,8 @@ pub(crate) struct Standing {
 #[derive(Clone, Debug)]
 struct Booting {
     until: Instant,
-    /// Peers alive before; booting ends early when all are two-way again.
+    /// Peers alive before: booting ends early when all are two-way again.
+    /// `None` at the first boot, which ends with its time alone.
     awaited: Option<BTreeSet<NodeName>>,
     reason: NodeReason,
 }
@@ -80,24 +81,25 @@ impl Standing {
         patience: (Duration, Duration),
     ) {
         let (interval, mature) = patience;
-        let pause = if peers.is_empty() { mature.min(2 * interval) } else { mature };
-        let until = now + pause;
-        let awaited = (!peers.is_empty()).then_some(peers);
-        let again = match self.booting.take() {
+        let running = self.booting.take();
+        let until = running.as_ref().map_or(now, |running| running.until);
+        let mut alone = peers.is_empty();
+        let awaited = match running {
             // A first boot goes on to its end, whoever is back.
-            Some(running) => {
-                let awaited = running.awaited.and(awaited);
-                Booting { until: until.max(running.until), awaited, reason }
-            }
-            None => Booting { until, awaited, reason },
+            Some(Booting { awaited: None, .. }) => None,
+            Some(Booting { awaited: Some(already), .. }) => Some(&already | &peers),
+            None => Some(peers),
         };
-        self.booting = Some(again);
+        alone &= awaited.as_ref().is_none_or(BTreeSet::is_empty);
+        let pause = if alone { mature.min(2 * interval) } else { mature };
+        self.booting = Some(Booting { until: until.max(now + pause), awaited, reason });
     }
 
     /// Ends booting when its time has come. `alive` tells whether a peer is two-way.
     pub(crate) fn mature(&mut self, now: Instant, alive: impl Fn(&NodeName) -> bool) {
         let Some(booting) = &self.booting else { return };
-        let all_back = booting.awaited.as_ref().is_some_and(|names| names.iter().all(alive));
+        let awaited = booting.awaited.as_ref().filter(|names| !names.is_empty());
+        let all_back = awaited.is_some_and(|names| names.iter().all(alive));
         if now >= booting.until || all_back {
             self.booting = None;
             self.booted_at = Some(now);

@@ -66,8 +66,9 @@ pub(crate) enum Reception {
     /// An authentic frame with a new number. `fresh` tells what a fresh one
     /// changed; `None` means it was merely echoed.
     New { boot: BootId, fresh: Option<Changes> },
-    /// A fresh goodbye of a process that counted.
-    Goodbye { name: NodeName },
+    /// A fresh goodbye: the process is there until [`Membership::take_leave`],
+    /// so that its last words can be forwarded.
+    Goodbye { boot: BootId },
 }
 
 /// A peer that came or went.
@@ -180,19 +181,18 @@ impl Membership {
         let goodbye =
             announcement.state == NodeState::Leaving && announcement.reason == NodeReason::Goodbye;
         if goodbye {
-            return self.take_leave(now, boot);
+            return Reception::Goodbye { boot };
         }
         Reception::New { boot, fresh: Some(changes) }
     }
 
-    fn take_leave(&mut self, now: Instant, boot: BootId) -> Reception {
+    /// Removes a process that said goodbye; it never returns. Its name, if it
+    /// counted.
+    pub(crate) fn take_leave(&mut self, now: Instant, boot: BootId) -> Option<NodeName> {
         let counted = self.counts(boot);
         self.alive.remove(&boot);
         self.claims.burn(boot, now + 2 * self.timers.stale);
-        match self.processes.remove(&boot) {
-            Some(process) if counted => Reception::Goodbye { name: process.name },
-            Some(_) | None => Reception::Rejected(RejectReason::Burnt),
-        }
+        self.processes.remove(&boot).filter(|_| counted).map(|process| process.name)
     }
 
     /// Lets go of what time has made meaningless, and tells who came and went.

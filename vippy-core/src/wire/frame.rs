@@ -81,7 +81,7 @@ pub fn seal(header: &Header, body: &Body, keys: &Keyring) -> Vec<u8> {
     out.extend_from_slice(&micros(header.uptime).to_be_bytes());
     out.extend_from_slice(&short(header.interval).to_be_bytes());
     out.extend_from_slice(&short(header.stale).to_be_bytes());
-    out.extend_from_slice(&header.fence.map_or(FENCE_NEVER, short).to_be_bytes());
+    out.extend_from_slice(&header.fence.map_or(FENCE_NEVER, fence).to_be_bytes());
     put_text(&mut out, header.name.as_str(), NodeName::MAX);
     match body {
         Body::Announcement(announcement) => announcement.encode(&mut out),
@@ -195,7 +195,13 @@ impl Body {
     }
 }
 
-/// Microseconds in 32 bits (71 minutes), saturating below [`FENCE_NEVER`].
+/// Microseconds in 32 bits (71 minutes), saturating.
 fn short(span: Duration) -> u32 {
-    u32::try_from(micros(span)).unwrap_or(FENCE_NEVER).min(FENCE_NEVER - 1)
+    u32::try_from(micros(span)).unwrap_or(u32::MAX)
+}
+
+/// A fence time that does not fit never runs out: said too short, somebody
+/// would take an exclusive group too early.
+fn fence(span: Duration) -> u32 {
+    u32::try_from(micros(span)).unwrap_or(FENCE_NEVER)
 }
