@@ -12,7 +12,8 @@ use crate::support::{
     program, virtual_addresses,
 };
 
-fn vippyctl(cluster: &Cluster, node: usize, command: &str) {
+/// Runs `vippyctl` on a node; it must succeed.
+pub(crate) fn vippyctl(cluster: &Cluster, node: usize, command: &str) {
     let mut process = Command::new(program("vippyctl"));
     let output = process.arg("-s").arg(cluster.management(node)).arg(command).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
