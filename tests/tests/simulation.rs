@@ -609,3 +609,52 @@ fn nodes_with_an_older_configuration_drain() {
     lan.settle();
     assert!(!lan.held_by(2).is_empty());
 }
+
+// ---- the referee itself -----------------------------------------------------
+
+/// What the referee says when told of a change that did not happen.
+fn verdict(lan: &mut Lan, change: Change) -> Result<(), Violation> {
+    let Simulation { world, referee, .. } = &mut lan.simulation;
+    referee.observe(world, vec![change])
+}
+
+#[test]
+fn the_referee_notices_a_group_that_moves_without_a_cause() {
+    let mut lan = Lan::settled(three_nodes_six_groups(21));
+    let thief = (lan.holders(0)[0] + 1) % 3;
+    let outcome = verdict(&mut lan, Change::Gained { station: thief, group: 0 });
+    assert!(outcome.unwrap_err().rule.starts_with("invariant 4"));
+}
+
+#[test]
+fn the_referee_notices_two_holders_and_excuses_those_who_cannot_hear_each_other() {
+    for (cut, noticed) in [(false, true), (true, false)] {
+        let mut lan = Lan::settled(Setup::new(22, 2, 2));
+        let thief = 1 - lan.holders(0)[0];
+        let rule = if cut { Effect::Cut } else { Effect::Double(1, 1) };
+        lan.simulation.world.act(Action::Fault(Rule::between(0, 1, rule)));
+        let changes = lan.simulation.world.changes();
+        lan.simulation.referee.observe(&lan.simulation.world, changes).unwrap();
+        // A move that is excused as such: something was done to the group.
+        let done = Change::Acted(Action::Available(thief, 0));
+        assert_eq!(verdict(&mut lan, done), Ok(()));
+        assert_eq!(verdict(&mut lan, Change::Gained { station: thief, group: 0 }), Ok(()));
+        let until = lan.now() + micros(lan.timing().stale) * 2;
+        let mut outcome = Ok(true);
+        while outcome == Ok(true) {
+            outcome = lan.simulation.step(until);
+        }
+        let seen = outcome.is_err_and(|violation| violation.rule.starts_with("invariant 3"));
+        assert_eq!(seen, noticed, "cut: {cut}");
+    }
+}
+
+#[test]
+fn the_referee_notices_a_gap_in_a_planned_move() {
+    let mut lan = Lan::settled(three_nodes_six_groups(23));
+    let holder = lan.holders(0)[0];
+    lan.act(Action::Drain(holder));
+    let left = vippy_tests::sim::change::Left::Unplumbed;
+    let outcome = verdict(&mut lan, Change::Lost { station: holder, group: 0, left });
+    assert!(outcome.unwrap_err().rule.starts_with("invariant 2"));
+}

@@ -9,7 +9,7 @@ use crate::identity::{BootId, GroupIndex, NodeIndex, NodeName};
 use crate::membership::process::Process;
 use crate::status::{
     ConfigStatus, GroupStatus, HeardBy, Holding, NetStats, NodeState, NodeStatus, PeerStatus,
-    StateStatus, Stats, Status, VipEntry, original_form,
+    RejectReason, StateStatus, Stats, Status, VipEntry, original_form,
 };
 use crate::time::Instant;
 use crate::wire::announcement::Paths;
@@ -31,11 +31,13 @@ pub(crate) fn status(engine: &Engine, now: Instant) -> Status {
 
 fn stats(engine: &Engine) -> Stats {
     let rejects = engine.rejects.counts().clone();
+    // The original counted its own echoes as received, and so do scripts.
+    let echoes = rejects.get(&RejectReason::Own).copied().unwrap_or_default();
     Stats {
         net: NetStats {
-            ignore: rejects.values().sum(),
+            ignore: rejects.values().sum::<u64>() - echoes,
             send_announce: engine.traffic.sent,
-            recv_announce: engine.traffic.received,
+            recv_announce: engine.traffic.received + echoes,
         },
         state_changes: engine.holdings.changes,
         rejects,

@@ -126,13 +126,12 @@ impl Referee {
                 self.stopping.remove(&station);
                 self.disturb(world);
             }
-            Change::State { station, before, after, .. } => {
+            Change::State { before, after, .. } => {
                 if before == NodeState::Booting && after != NodeState::Booting {
                     self.changed = world.now();
                     self.rest = false;
-                    self.loosen(false);
+                    self.loosen();
                 }
-                let _ = station;
             }
             Change::Fenced { station, group, epoch } => {
                 let owner = *self.fences.entry((group, epoch)).or_insert(station);
@@ -173,6 +172,11 @@ impl Referee {
         if !self.intact(world) {
             self.torn = world.now();
         }
+        // Whoever goes may have been the relay that kept two others together.
+        let staying = |s: &usize| process(world, *s).is_some_and(|p| !p.stopping);
+        if !world.fabric.whole(world.awake().iter().filter(staying).collect()) {
+            self.unplanned();
+        }
     }
 
     fn acted_upon(&mut self, world: &World, action: Action) {
@@ -204,7 +208,7 @@ impl Referee {
                 self.allow(of(station), true);
             }
             Action::Drain(station) => self.allow(of(station), true),
-            Action::Undrain(_) | Action::Configure(..) => self.loosen(true),
+            Action::Undrain(_) | Action::Configure(..) => self.loosen(),
             Action::Unavailable(_, group)
             | Action::Available(_, group)
             | Action::BreakPlumbing(_, group)
@@ -232,10 +236,9 @@ impl Referee {
         }
     }
 
-    fn loosen(&mut self, planned: bool) {
+    fn loosen(&mut self) {
         if let Some(window) = &mut self.window {
             window.strict = false;
-            let _ = planned;
         }
     }
 

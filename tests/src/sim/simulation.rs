@@ -77,7 +77,7 @@ impl Simulation {
     pub fn patience(&self) -> Micros {
         let timing = self.world.setup.timing;
         let lifetime = self.world.setup.valid_lifetime().unwrap_or(0) + 300_000;
-        2 * self.referee.settling(&self.world) + 2 * timing.mature() + lifetime
+        3 * self.referee.settling(&self.world) + 2 * timing.mature() + lifetime
     }
 
     /// Runs until the cluster is at rest.

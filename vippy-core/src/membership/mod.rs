@@ -164,13 +164,17 @@ impl Membership {
         if process.proof.is_none_or(|proof| now.since(proof) > stale) {
             return Reception::New { boot, fresh: None };
         }
-        process.last_fresh = Some(now);
+        process.freshened(now);
         process.source = source.or(process.source);
         let echoed = process.echoed;
-        let first = process.facts.is_none();
-        let facts = process.facts.get_or_insert_with(|| Facts::new(announcement));
-        let mut changes = facts.apply(announcement, echoed);
-        changes.standing |= first;
+        let seq = process.highest;
+        let changes = match &mut process.facts {
+            Some(facts) => facts.apply(announcement, seq, echoed),
+            none => {
+                let facts = none.insert(Facts::new(announcement, seq));
+                Changes { standing: true, ..facts.apply(announcement, seq, echoed) }
+            }
+        };
         let goodbye =
             announcement.state == NodeState::Leaving && announcement.reason == NodeReason::Goodbye;
         if goodbye {
@@ -362,12 +366,9 @@ impl Membership {
 
     /// Nobody is alive to this node, but it goes on hearing somebody who was (O6).
     pub(crate) fn is_mute(&self, now: Instant) -> bool {
-        let unanswered = |p: &Process| {
-            p.last_fresh.is_some_and(|fresh| p.last_heard > fresh)
-                && now.since(p.last_heard) <= self.timers.stale
-        };
+        let stale = self.timers.stale;
         self.alive.is_empty()
-            && self.processes.values().any(|p| p.name != self.name && unanswered(p))
+            && self.processes.values().any(|p| p.name != self.name && p.speaks_past(now, stale))
     }
 
     /// When the next peer stops being alive, or stops making this node mute.

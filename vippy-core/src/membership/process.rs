@@ -33,6 +33,8 @@ pub(crate) struct Process {
     /// That number.
     pub(crate) echoed: Seq,
     pub(crate) last_fresh: Option<Instant>,
+    /// Its uptime in its last fresh frame.
+    fresh_uptime: Duration,
     /// Source of its newest fresh frame that nobody forwarded (W2).
     pub(crate) source: Option<SocketAddr>,
     /// What its fresh announcements said.
@@ -58,6 +60,7 @@ impl Process {
             proof: None,
             echoed: Seq(0),
             last_fresh: None,
+            fresh_uptime: Duration::ZERO,
             source: None,
             facts: None,
             last_echoed: None,
@@ -84,6 +87,24 @@ impl Process {
             (false, false) => &mut self.by_unicast,
         };
         *path = Some(now);
+    }
+
+    /// Notes that the frame that just arrived is fresh.
+    pub(crate) fn freshened(&mut self, now: Instant) {
+        self.last_fresh = Some(now);
+        self.fresh_uptime = self.header.uptime;
+    }
+
+    /// Whether it was alive once and still speaks, but no longer in answer to
+    /// this node (O6). Its uptime tells when the newest frame was made: a frame
+    /// that was lost once and is delivered late by somebody else shows nothing.
+    pub(crate) fn speaks_past(&self, now: Instant, stale: Duration) -> bool {
+        let Some(fresh) = self.last_fresh.filter(|fresh| self.last_heard > *fresh) else {
+            return false;
+        };
+        let expected = self.fresh_uptime + self.last_heard.since(fresh);
+        let made_lately = self.header.uptime + stale >= expected;
+        made_lately && now.since(self.last_heard) <= stale
     }
 
     /// How it was heard during one and a half of its intervals.

@@ -1,7 +1,7 @@
 //! Prints the table of `docs/PROTOCOL.md` section 7: evenness and moves of
 //! succession lists beside plain rendezvous hashing.
 //!
-//! `cargo run --release -p vippy-core --example placement_table`
+//! `cargo run --release -p vippy-tests --bin placement_table`
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
