@@ -7,8 +7,8 @@ use vippy_lab::options::vip4;
 use vippy_lab::{Cluster, Port};
 
 use crate::support::{
-    PATIENCE, addresses, ask, await_status, calm_cluster, eventually, holder, holders,
-    owners, virtual_addresses, watch,
+    PATIENCE, addresses, ask, await_status, calm_cluster, eventually, holder, holders, owners,
+    virtual_addresses, watch,
 };
 
 /// `stale` + `interval` of [`calm`], and as much again for a busy machine.

@@ -9,8 +9,8 @@ use vippy_lab::{Options, Port};
 
 use crate::operators::vippyctl;
 use crate::support::{
-    PATIENCE, ask, await_status, calm, calm_cluster, eventually, holder, holders, ip,
-    owners, settled, watch,
+    PATIENCE, ask, await_status, calm, calm_cluster, eventually, holder, holders, ip, owners,
+    settled, watch,
 };
 
 #[test]
@@ -77,9 +77,7 @@ fn a_group_moves_when_its_interface_vanishes_and_returns_with_it() {
 
 #[test]
 fn an_exclusive_group_is_never_on_two_nodes() {
-    let exclusive = |number: u8| {
-        json!({ "name": format!("x{number}"), "exclusive": true, "vips": [vip(vip4(number))] })
-    };
+    let exclusive = |number: u8| json!({ "name": format!("x{number}"), "exclusive": true, "vips": [vip(vip4(number))] });
     let groups: Vec<_> = (1..=4).map(exclusive).collect();
     let cluster = settled(Options { groups: groups.into(), ..calm() });
     let node = holder(&cluster, vip4(1));

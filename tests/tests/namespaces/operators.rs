@@ -32,7 +32,10 @@ fn draining_and_resuming_a_node_loses_no_packet() {
         left => Err(format!("{left:?} left")),
     });
     let status = cluster.status(node).unwrap();
-    assert_eq!((status.node.state, status.node.reason), (NodeState::Draining, NodeReason::Operator));
+    assert_eq!(
+        (status.node.state, status.node.reason),
+        (NodeState::Draining, NodeReason::Operator)
+    );
     vippyctl(&cluster, node, "resume");
     eventually("everything is back", || match owners(&cluster, node) {
         now if now == before => cluster.settled(),
@@ -124,7 +127,8 @@ fn a_higher_version_judges_and_the_others_drain_until_they_have_it() {
         });
         assert_eq!(status.node.state, NodeState::Draining);
         assert!(status.node.detail.contains("node1"), "{:?}", status.node.detail);
-        let told = |log: &String| log.contains("outranked") && log.contains("another configuration");
+        let told =
+            |log: &String| log.contains("outranked") && log.contains("another configuration");
         assert!(told(&cluster.log(node).unwrap()), "{}", cluster.log(node).unwrap());
     }
     eventually("node1 has everything of the new version", || {

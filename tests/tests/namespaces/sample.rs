@@ -11,15 +11,15 @@ use vippy_lab::{Lan, LanOptions, Machine};
 
 use crate::support::{Daemon, PATIENCE, eventually, get, has_address, ip};
 
-const SAMPLE: &str =
-    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../config/sample.conf"));
+const SAMPLE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../config/sample.conf"));
 
 fn owned_somewhere(daemon: &Daemon, groups: usize) {
     daemon.await_status("every group has one holder", |status| {
         status.groups.len() == groups
-            && status.groups.iter().all(|group| {
-                group.owner.is_some() && group.holders.iter().eq(group.owner.iter())
-            })
+            && status
+                .groups
+                .iter()
+                .all(|group| group.owner.is_some() && group.holders.iter().eq(group.owner.iter()))
     });
 }
 
@@ -61,7 +61,8 @@ fn three_daemons_of_the_sample_serve_curl_and_scripts_of_the_original() {
 
     old_script_tells_what_the_daemon_tells(&daemons[0]);
     let status = daemons[2].status().unwrap();
-    for (group, address) in status.groups.iter().flat_map(|g| g.addresses.iter().map(move |a| (g, a)))
+    for (group, address) in
+        status.groups.iter().flat_map(|g| g.addresses.iter().map(move |a| (g, a)))
     {
         let owner = group.owner.as_ref().unwrap().to_string();
         for node in 1..=3 {

@@ -9,9 +9,7 @@ use crate::support::{calm, eventually, settled, virtual_addresses};
 
 /// A thousand groups of an address, half of the default test's size each.
 fn thousand() -> Value {
-    let group = |n: u32| {
-        json!([{ "interface": "eth0", "ip": format!("10.79.{}.{}/20", n / 250, n % 250 + 1) }])
-    };
+    let group = |n: u32| json!([{ "interface": "eth0", "ip": format!("10.79.{}.{}/20", n / 250, n % 250 + 1) }]);
     (0..1000).map(group).collect()
 }
 

@@ -33,8 +33,11 @@ pub(crate) fn program(name: &str) -> PathBuf {
 /// tests can keep.
 pub(crate) fn calm() -> Options {
     let ms = Duration::from_millis;
-    Options { patience: PATIENCE, ..Options::new(program("vippyd")) }
-        .with_times(ms(100), ms(1000), ms(600))
+    Options { patience: PATIENCE, ..Options::new(program("vippyd")) }.with_times(
+        ms(100),
+        ms(1000),
+        ms(600),
+    )
 }
 
 /// A cluster in which everything is where it belongs.
