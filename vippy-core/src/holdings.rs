@@ -476,7 +476,7 @@ impl Holdings {
             if free {
                 continue;
             }
-            let fenced_at = peer.header.fence.map(|fence| peer.last_heard + fence);
+            let fenced_at = peer.header.fence.map(|fence| peer.last_credible + fence);
             if alive || fenced_at.is_none_or(|at| now < at) {
                 clear = false;
                 self.recheck_at = earliest(self.recheck_at, fenced_at.filter(|at| now < *at));

@@ -40,6 +40,7 @@ pub(crate) struct Membership {
     claims: Claims,
     alive: BTreeSet<BootId>,
     timers: Timers,
+    refreshed: Instant,
 }
 
 /// The timers by which peers are judged: the largest that any live node has (W5).
@@ -86,6 +87,7 @@ impl Membership {
             claims: Claims::default(),
             alive: BTreeSet::new(),
             timers,
+            refreshed: Instant::ZERO,
         }
     }
 
@@ -121,7 +123,7 @@ impl Membership {
             let reason = if copy { RejectReason::Duplicate } else { RejectReason::Replayed };
             return Reception::Rejected(reason);
         }
-        process.arrived(now, frame, multicast);
+        process.arrived(now, frame, multicast, self.timers.stale);
         let announcement = match &frame.body {
             Body::Announcement(announcement) => announcement,
             Body::DocumentRequest(_) | Body::DocumentChunk(_) => {
@@ -196,6 +198,7 @@ impl Membership {
     /// Lets go of what time has made meaningless, and tells who came and went.
     /// `own` are this node's own timers.
     pub(crate) fn refresh(&mut self, now: Instant, own: Timers) -> Vec<Passage> {
+        self.refreshed = now;
         let mut passages = self.settle_claims(now);
         self.timers = self.live_processes().fold(own, |timers, process| {
             let header = &process.header;
@@ -249,8 +252,8 @@ impl Membership {
 
     /// Whether `elder` makes room for the fresh `newcomer` of its name (W6).
     fn gives_way(&self, now: Instant, elder: &Process, newcomer: BootId) -> bool {
-        let quiet = now.since(elder.last_heard) >= 2 * elder.header.interval
-            && self.processes.get(&newcomer).is_some_and(|n| elder.last_heard <= n.first_heard);
+        let quiet = now.since(elder.last_credible) >= 2 * elder.header.interval
+            && self.processes.get(&newcomer).is_some_and(|n| elder.last_credible <= n.first_heard);
         quiet || !self.lives(now, elder.boot)
     }
 
@@ -364,20 +367,27 @@ impl Membership {
             || self.live_processes().any(|p| p.hears(own).is_some_and(|heard| heard.counts))
     }
 
-    /// Nobody is alive to this node, but it goes on hearing somebody who was (O6).
-    pub(crate) fn is_mute(&self, now: Instant) -> bool {
-        let stale = self.timers.stale;
-        self.alive.is_empty()
-            && self.processes.values().any(|p| p.name != self.name && p.speaks_past(now, stale))
+    /// Until when nobody hears this node, as far as it can tell: nobody is alive
+    /// to it, but it goes on hearing somebody who was (O6).
+    pub(crate) fn mute_until(&self) -> Option<Instant> {
+        let others = self.processes.values().filter(|process| process.name != self.name);
+        let until = others.filter_map(|process| process.speaks_past_until(self.timers.stale)).max();
+        until.filter(|_| self.alive.is_empty())
     }
 
-    /// When the next peer stops being alive, or stops making this node mute.
+    /// When time alone changes something: a peer or a twin stops being alive, a
+    /// newcomer takes its elder's place, this node stops being mute.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let timers = self.timers;
-        let ends = self.alive.iter().filter_map(|boot| {
-            self.processes.get(boot)?.alive_until(timers.stale, timers.interval)
+        let ends = self.processes.values().flat_map(|process| {
+            let counts = self.counts(process.boot);
+            let elder = self.claims.holder(&process.name).filter(|_| !counts);
+            let elder = elder.and_then(|elder| self.processes.get(&elder));
+            let silent = elder.map(|elder| elder.last_credible + 2 * elder.header.interval);
+            [process.alive_until(timers.stale, timers.interval), silent]
         });
-        ends.min()
+        let all = ends.flatten().chain(self.mute_until());
+        all.filter(|at| *at > self.refreshed).min()
     }
 
     /// Notes a frame of this node as sent; what is older than any proof may be

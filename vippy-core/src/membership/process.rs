@@ -35,6 +35,10 @@ pub(crate) struct Process {
     pub(crate) last_fresh: Option<Instant>,
     /// Its uptime in its last fresh frame.
     fresh_uptime: Duration,
+    /// When a frame came that cannot have been made long before, judged by its
+    /// uptime: one that was lost once and is delivered late by somebody else
+    /// shows nothing about the present.
+    pub(crate) last_credible: Instant,
     /// Source of its newest fresh frame that nobody forwarded (W2).
     pub(crate) source: Option<SocketAddr>,
     /// What its fresh announcements said.
@@ -61,6 +65,7 @@ impl Process {
             echoed: Seq(0),
             last_fresh: None,
             fresh_uptime: Duration::ZERO,
+            last_credible: now,
             source: None,
             facts: None,
             last_echoed: None,
@@ -72,8 +77,18 @@ impl Process {
     }
 
     /// Notes the arrival of a frame with a new number.
-    pub(crate) fn arrived(&mut self, now: Instant, frame: &Frame, multicast: bool) {
+    pub(crate) fn arrived(
+        &mut self,
+        now: Instant,
+        frame: &Frame,
+        multicast: bool,
+        stale: Duration,
+    ) {
         self.last_heard = now;
+        let expected = self.last_fresh.map(|fresh| self.fresh_uptime + now.since(fresh));
+        if expected.is_none_or(|expected| frame.header.uptime + stale >= expected) {
+            self.last_credible = now;
+        }
         self.highest = frame.header.seq;
         self.header = frame.header.clone();
         self.key = frame.key;
@@ -95,16 +110,11 @@ impl Process {
         self.fresh_uptime = self.header.uptime;
     }
 
-    /// Whether it was alive once and still speaks, but no longer in answer to
-    /// this node (O6). Its uptime tells when the newest frame was made: a frame
-    /// that was lost once and is delivered late by somebody else shows nothing.
-    pub(crate) fn speaks_past(&self, now: Instant, stale: Duration) -> bool {
-        let Some(fresh) = self.last_fresh.filter(|fresh| self.last_heard > *fresh) else {
-            return false;
-        };
-        let expected = self.fresh_uptime + self.last_heard.since(fresh);
-        let made_lately = self.header.uptime + stale >= expected;
-        made_lately && now.since(self.last_heard) <= stale
+    /// Until when it counts as speaking past this node: it was alive once, and
+    /// still speaks, but no longer in answer to this node (O6).
+    pub(crate) fn speaks_past_until(&self, stale: Duration) -> Option<Instant> {
+        let unanswered = self.last_fresh.is_some_and(|fresh| self.last_credible > fresh);
+        unanswered.then(|| self.last_credible + stale)
     }
 
     /// How it was heard during one and a half of its intervals.
