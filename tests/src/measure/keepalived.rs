@@ -57,6 +57,12 @@ impl Keepalived {
             move |source| LabError::System { what, source }
         };
         let path = |kind: &str| self.directory.path().join(format!("{node}.{kind}"));
+        // A killed daemon's would name a process of the machine's next life.
+        for left in [path("pid"), path("vrrp")] {
+            if left.exists() {
+                fs::remove_file(left).map_err(system("remove keepalived's pid file"))?;
+            }
+        }
         fs::write(path("conf"), self.config(node)).map_err(system("write keepalived's file"))?;
         let log = File::create(path("log")).map_err(system("make keepalived's log"))?;
         let errors = log.try_clone().map_err(system("make keepalived's log"))?;
