@@ -370,7 +370,7 @@ impl Engine {
                         .filter(|facts| facts.speaks(self.config.shared.digest))
                         .map(|facts| facts.holding.iter().map(GroupIndex).collect())
                         .unwrap_or_default();
-                    self.holdings.contact(held);
+                    self.holdings.meet(held);
                     self.tell(Event::PeerUp { node: name });
                 }
                 Passage::Lost { name, silent } => {

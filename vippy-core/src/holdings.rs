@@ -215,6 +215,20 @@ impl Holdings {
         self.contacts.extend(groups);
     }
 
+    /// Notes that a peer which holds these groups became alive. A rival of it lets
+    /// go only when it has echoed a frame that tells it so (O9): by then it has
+    /// re-announced the group, and clients go to it.
+    pub(crate) fn meet(&mut self, groups: impl IntoIterator<Item = GroupIndex>) {
+        for group in groups {
+            let slot = self.slots.get_mut(group.get());
+            if let Some(slot) = slot.filter(|slot| matches!(slot.phase, Phase::Held { .. })) {
+                slot.changed = UNANNOUNCED;
+                self.news = true;
+            }
+            self.contacts.insert(group);
+        }
+    }
+
     /// Decides about every group and orders what follows.
     pub(crate) fn settle(
         &mut self,
