@@ -164,15 +164,18 @@ impl Engine {
     /// Earlier does no harm.
     pub fn next_deadline(&self) -> Option<Instant> {
         let speak = self.may_speak().then(|| self.speaker.due(self.timing.acting().interval));
-        // Booting cannot end while no frame leaves: nothing is due at its end.
-        let held_up = self.asleep || self.burnt;
+        // Booting cannot end while nobody hears: nothing is due at its end.
+        let held_up = self.asleep || self.burnt || self.mute;
         let standing = self.standing.next_deadline().filter(|_| !held_up);
+        let silent = self.fence.silent_at(self.timing.acting().stale);
+        let silent = Some(silent).filter(|_| !self.asleep && !self.burnt);
         let deadlines = [
             speak,
             self.members.next_deadline(),
             standing,
             self.holdings.next_deadline(),
-            self.fence.next_deadline(),
+            self.fence.next_renewal(),
+            silent,
             self.ranking.next_deadline(),
         ];
         deadlines.into_iter().fold(None, earliest)
@@ -286,20 +289,13 @@ impl Engine {
         }
     }
 
-    /// W2: forwards a new frame to those who may not have heard it.
-    fn forward(&mut self, now: Instant, speaker: BootId, bytes: &[u8]) {
-        let shared = &self.config.shared;
-        let order = |name: &NodeName| shared.node_index(name).map_or(usize::MAX, NodeIndex::get);
-        let listeners = relay::listeners(now, &self.members, &self.name, speaker, order);
-        for boot in listeners {
-            let address = self.members.process(boot).and_then(|process| process.source);
-            if let Some(address) = address
-                && self.relay.spend(now)
-            {
-                let to = Destination::Unicast(address);
-                let frame = frame::mark_relayed(bytes).into();
-                self.outputs.push_back(Output::Send(Transmit { to, seq: None, frame }));
-            }
+    /// W2: forwards what others may not have heard.
+    fn forward(&mut self, now: Instant, boot: BootId, bytes: &[u8]) {
+        let duty = relay::Duty { own_name: &self.name, shared: &self.config.shared };
+        for forward in self.relay.heard(now, (boot, bytes), &self.members, &duty) {
+            let to = Destination::Unicast(forward.to);
+            let frame = frame::mark_relayed(&forward.frame).into();
+            self.outputs.push_back(Output::Send(Transmit { to, seq: None, frame }));
         }
     }
 
@@ -392,7 +388,7 @@ impl Engine {
     fn settle_standing(&mut self, now: Instant) {
         self.settle_mute(now);
         let members = &self.members;
-        if !self.asleep && !self.burnt {
+        if !self.asleep && !self.burnt && !self.mute {
             self.standing.mature(now, |name| members.live(name).is_some());
         }
         let shared = &self.config.shared;
@@ -411,21 +407,18 @@ impl Engine {
         }
     }
 
-    /// O6: a node that nobody hears holds nothing.
+    /// O6: a node that nobody hears holds nothing, and boots again after it.
     fn settle_mute(&mut self, now: Instant) {
-        let mute = self.members.is_mute(now);
-        if mute {
-            if !self.mute {
-                self.drop_all("nobody hears this node");
-            }
-            self.boot_again_quietly(now);
+        let mute = self.members.mute_until().is_some_and(|until| now < until);
+        if mute == std::mem::replace(&mut self.mute, mute) {
+            return;
         }
-        self.mute = mute;
-    }
-
-    fn boot_again_quietly(&mut self, now: Instant) {
-        let patience = (self.timing.acting().interval, self.config.shared.mature);
-        self.standing.reboot(now, NodeReason::Mute, BTreeSet::new(), patience);
+        self.standing.set_mute(mute);
+        if mute {
+            self.drop_all("nobody hears this node");
+        } else {
+            self.boot_again(now, NodeReason::Mute, BTreeSet::new());
+        }
     }
 
     fn settle_groups(&mut self, now: Instant) {
@@ -486,7 +479,7 @@ impl Engine {
     }
 
     fn renew(&mut self, now: Instant) {
-        if self.fence.next_deadline().is_some_and(|at| now >= at) {
+        if self.fence.next_renewal().is_some_and(|at| now >= at) {
             let held = self.holdings.any_plumbed();
             if let Some(lifetime) = self.fence.renewal(now, held) {
                 self.outputs.push_back(Output::Renew { lifetime });
@@ -564,8 +557,13 @@ impl Engine {
         };
         let frame: Arc<[u8]> = frame::seal(&header, body, &self.keys).into();
         self.members.sent(now, seq, frame::fingerprint(&frame));
+        let multicast = self.config.local.chat.map(|_| Destination::Multicast);
         let unicast = targets.iter().map(|address| Destination::Unicast(*address));
-        for to in std::iter::once(Destination::Multicast).chain(unicast) {
+        if multicast.is_none() && targets.is_empty() {
+            // A cluster of one: nobody to reach is no failure to reach anybody.
+            self.fence.left(now);
+        }
+        for to in multicast.into_iter().chain(unicast) {
             let frame = frame.clone();
             self.outputs.push_back(Output::Send(Transmit { to, seq: Some(seq), frame }));
         }

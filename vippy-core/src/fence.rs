@@ -74,8 +74,14 @@ impl Fence {
         now.since(self.last_left) > stale
     }
 
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+    /// When the next renewal is due.
+    pub(crate) fn next_renewal(&self) -> Option<Instant> {
         self.renew_at
+    }
+
+    /// When silence will have been too long.
+    pub(crate) fn silent_at(&self, stale: Duration) -> Instant {
+        self.last_left + stale + Duration::from_micros(1)
     }
 }
 
@@ -94,7 +100,7 @@ mod tests {
         fence.plumbed(at(0));
         assert_eq!(fence.renewal(at(2_499), true), None);
         assert_eq!(fence.renewal(at(2_500), true), Some(Duration::from_secs(10)));
-        assert_eq!(fence.next_deadline(), Some(at(5_000)));
+        assert_eq!(fence.next_renewal(), Some(at(5_000)));
     }
 
     #[test]
@@ -102,7 +108,7 @@ mod tests {
         let mut fence = Fence::new(at(0), Lifetime::Auto, Duration::from_secs(1));
         fence.plumbed(at(0));
         assert_eq!(fence.renewal(at(9_000), false), None);
-        assert_eq!(fence.next_deadline(), None);
+        assert_eq!(fence.next_renewal(), None);
     }
 
     #[test]

@@ -75,7 +75,9 @@ pub(crate) struct Situation {
     pub(crate) mine: bool,
     /// Another node is the owner.
     pub(crate) theirs: bool,
-    /// That other node has shown it held, knowing all this node said of it.
+    /// The other node can be relied on: of an ordinary group it has shown it
+    /// held, knowing all this node said of it; of an exclusive one everybody
+    /// knows that it is the one who takes it next.
     pub(crate) relieved: bool,
     /// This node may take what it does not hold.
     pub(crate) may_take: bool,
@@ -105,13 +107,14 @@ impl Slot {
 
     /// Whether this node announces the group as held. An ordinary group is no
     /// longer promised from the moment of the decision to let go, so that two
-    /// nodes can never each rely on the other; an exclusive one is announced
-    /// until its addresses are gone.
+    /// nodes can never each rely on the other. An exclusive one is announced from
+    /// the moment of the decision to take it until its addresses are gone, so
+    /// that two nodes can never each believe it free.
     pub(crate) fn announced(&self, exclusive: bool) -> bool {
         match self.phase {
             Phase::Held { .. } => true,
-            Phase::LettingGo => exclusive,
-            Phase::Idle | Phase::Taking => false,
+            Phase::Taking | Phase::LettingGo => exclusive,
+            Phase::Idle => false,
         }
     }
 
@@ -147,10 +150,10 @@ impl Slot {
     fn judge_held(&self, situation: Situation) -> Verdict {
         if self.cannot().is_some() {
             Verdict::LetGo { why: "it cannot be held here" }
-        } else if situation.theirs && situation.exclusive {
-            Verdict::LetGo { why: "exclusive: break before make" }
         } else if situation.theirs && situation.relieved {
-            Verdict::LetGo { why: "the owner holds it" }
+            let why =
+                if situation.exclusive { "the owner awaits it" } else { "the owner holds it" };
+            Verdict::LetGo { why }
         } else {
             Verdict::Keep
         }
@@ -201,8 +204,9 @@ mod tests {
     }
 
     #[test]
-    fn an_exclusive_group_is_let_go_before_the_owner_takes_it() {
-        assert!(lets_go(&held(), Situation { theirs: true, exclusive: true, ..CALM }));
+    fn an_exclusive_group_is_not_taken_while_somebody_may_hold_it() {
+        let situation = Situation { mine: true, clear: false, exclusive: true, ..CALM };
+        assert_eq!(Slot::new().judge(situation), Verdict::Keep);
     }
 
     #[test]
@@ -211,10 +215,12 @@ mod tests {
     }
 
     #[test]
-    fn an_ordinary_group_is_not_promised_while_it_is_being_let_go() {
-        let slot = Slot { phase: Phase::LettingGo, ..Slot::new() };
-        assert!(!slot.announced(false));
-        assert!(slot.announced(true));
+    fn an_exclusive_group_in_motion_is_announced_and_an_ordinary_one_is_not() {
+        for phase in [Phase::Taking, Phase::LettingGo] {
+            let slot = Slot { phase, ..Slot::new() };
+            assert!(!slot.announced(false));
+            assert!(slot.announced(true));
+        }
     }
 
     #[test]

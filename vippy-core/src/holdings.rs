@@ -251,7 +251,14 @@ impl Holdings {
         if idle && !mine {
             return;
         }
-        let relieved = !idle && owner.is_some_and(|owner| self.relieved(around, group, owner));
+        let relieved = !idle
+            && owner.is_some_and(|owner| {
+                if config.exclusive {
+                    everybody_knows(around, owner)
+                } else {
+                    self.relieved(around, group, owner)
+                }
+            });
         let may_take = idle && around.leave.take && self.seniors_are_up(now, group, around);
         let clear = !config.exclusive || (idle && self.clear(now, group, around));
         let situation = Situation {
@@ -430,8 +437,8 @@ impl Holdings {
         let facts = around.members.live(name).and_then(|process| process.facts.as_ref());
         facts
             .filter(|facts| facts.speaks(around.shared.digest))
-            .and_then(|facts| facts.shows_held(group))
-            .is_some_and(|echoed| echoed >= needed)
+            .and_then(|facts| facts.shown(group))
+            .is_some_and(|(held, echoed)| held && echoed >= needed)
     }
 
     /// A group never seen held is left to a booting senior for a while (O6).
@@ -462,22 +469,24 @@ impl Holdings {
         !wait
     }
 
-    /// Nobody else may still hold an exclusive group: no live node announces it,
-    /// and the fence time of every silent one that did has run out (O8).
+    /// Nobody else may hold an exclusive group, or be about to (O8): every live
+    /// node has shown it not held, knowing that this node is up to take it, and
+    /// the fence time of every silent one that held it has run out.
     fn clear(&mut self, now: Instant, group: GroupIndex, around: &Surroundings<'_>) -> bool {
+        let needed = self.slots[group.get()].changed.max(around.standing_changed);
         let mut clear = true;
         for peer in around.members.processes().filter(|p| around.members.counts(p.boot)) {
             let Some(facts) = &peer.facts else { continue };
-            let may_hold = if facts.speaks(around.shared.digest) {
-                facts.holding.contains(group.0)
-            } else {
-                !facts.holding.is_empty()
+            let alive = around.members.live(&peer.name).is_some();
+            let same = facts.speaks(around.shared.digest);
+            let free = match facts.shown(group).filter(|_| same) {
+                Some((held, echoed)) => !held && (!alive || echoed >= needed),
+                None => facts.holding.is_empty() && !(same && alive),
             };
-            if !may_hold {
+            if free {
                 continue;
             }
-            let fenced_at = peer.header.fence.map(|fence| peer.last_heard + fence);
-            let alive = around.members.live(&peer.name).is_some();
+            let fenced_at = peer.header.fence.map(|fence| peer.last_credible + fence);
             if alive || fenced_at.is_none_or(|at| now < at) {
                 clear = false;
                 self.recheck_at = earliest(self.recheck_at, fenced_at.filter(|at| now < *at));
@@ -567,6 +576,16 @@ impl Holdings {
     pub(crate) fn rather_not(&self) -> &Bits {
         &self.rather_not
     }
+}
+
+/// Every live node has heard that `owner` is what makes it the owner. Then nobody
+/// else takes an exclusive group when it becomes free (O8).
+fn everybody_knows(around: &Surroundings<'_>, owner: NodeIndex) -> bool {
+    let name = &around.shared.nodes[owner.get()].name;
+    let Some(owner) = around.members.live(name) else { return false };
+    let Some(facts) = &owner.facts else { return false };
+    let others = around.members.live_processes().filter(|peer| peer.boot != owner.boot);
+    others.filter_map(|peer| peer.hears(owner.boot)).all(|heard| heard.seq >= facts.standing_since)
 }
 
 fn drop_group(id: &GroupId, hands: &mut Hands<'_>) {

@@ -1,8 +1,12 @@
 //! Forwarding between nodes that do not hear each other (W2).
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::identity::{BootId, NodeName};
+use crate::config::SharedPart;
+use crate::identity::{BootId, NodeIndex, NodeName, Seq};
 use crate::membership::Membership;
 use crate::membership::process::Process;
 use crate::time::Instant;
@@ -17,16 +21,79 @@ const FORWARDERS: usize = 2;
 pub(crate) struct Relay {
     window: Instant,
     spent: u32,
+    /// The newest frame of every live peer.
+    latest: BTreeMap<BootId, (Seq, Arc<[u8]>)>,
+    /// What was last forwarded, by (listener, speaker).
+    forwarded: BTreeMap<(BootId, BootId), Seq>,
+    /// Frames forwarded since start.
     pub(crate) total: u64,
+}
+
+/// A frame to forward.
+#[derive(Clone, Debug)]
+pub(crate) struct Forward {
+    pub(crate) to: SocketAddr,
+    /// The frame as it was received.
+    pub(crate) frame: Arc<[u8]>,
 }
 
 impl Relay {
     pub(crate) fn new() -> Relay {
-        Relay { window: Instant::ZERO, spent: 0, total: 0 }
+        Relay {
+            window: Instant::ZERO,
+            spent: 0,
+            latest: BTreeMap::new(),
+            forwarded: BTreeMap::new(),
+            total: 0,
+        }
+    }
+
+    /// What follows from a new fresh frame of `boot`: it goes on to those who
+    /// may not have heard it, and its sender gets what it shows to be missing.
+    /// `order` gives a node's place in the configuration.
+    pub(crate) fn heard(
+        &mut self,
+        now: Instant,
+        (boot, frame): (BootId, &[u8]),
+        members: &Membership,
+        duty: &Duty<'_>,
+    ) -> Vec<Forward> {
+        let Some(peer) = members.live_processes().find(|process| process.boot == boot) else {
+            return Vec::new();
+        };
+        self.latest.retain(|boot, _| members.process(*boot).is_some());
+        self.forwarded
+            .retain(|(to, of), _| members.process(*to).is_some() && members.process(*of).is_some());
+        self.latest.insert(boot, (peer.highest, frame.into()));
+        let others = members.live_processes().filter(|other| other.boot != boot);
+        let pairs = others.flat_map(|other| [(peer, other), (other, peer)]);
+        pairs.filter_map(|pair| self.forward(now, members, pair, duty)).collect()
+    }
+
+    /// The newest frame of a speaker for a listener that needs it.
+    fn forward(
+        &mut self,
+        now: Instant,
+        members: &Membership,
+        (speaker, listener): (&Process, &Process),
+        duty: &Duty<'_>,
+    ) -> Option<Forward> {
+        if !listener.paths(now).direct() || !needs(now, speaker, listener) {
+            return None;
+        }
+        let to = listener.source?;
+        let (seq, frame) = self.latest.get(&speaker.boot)?.clone();
+        let last = self.forwarded.get(&(listener.boot, speaker.boot)).copied();
+        let new = last.is_none_or(|last| last < seq);
+        if !new || !on_duty(now, members, duty, (speaker, listener)) || !self.spend(now) {
+            return None;
+        }
+        self.forwarded.insert((listener.boot, speaker.boot), seq);
+        Some(Forward { to, frame })
     }
 
     /// Whether one more frame may be forwarded now.
-    pub(crate) fn spend(&mut self, now: Instant) -> bool {
+    fn spend(&mut self, now: Instant) -> bool {
         if now.since(self.window) >= Duration::from_secs(1) {
             self.window = now;
             self.spent = 0;
@@ -38,25 +105,16 @@ impl Relay {
     }
 }
 
-/// The boots of live peers to whom this node should forward a new frame of
-/// `speaker`. `order` gives a node's place in the configuration.
-pub(crate) fn listeners(
-    now: Instant,
-    members: &Membership,
-    own_name: &NodeName,
-    speaker: BootId,
-    order: impl Fn(&NodeName) -> usize,
-) -> Vec<BootId> {
-    let Some(speaker) = members.live_processes().find(|process| process.boot == speaker) else {
-        return Vec::new();
-    };
-    members
-        .live_processes()
-        .filter(|listener| listener.boot != speaker.boot && listener.paths(now).direct())
-        .filter(|listener| needs(now, speaker, listener))
-        .filter(|listener| on_duty(now, members, own_name, (speaker, listener), &order))
-        .map(|listener| listener.boot)
-        .collect()
+/// Who forwards: this node's name, and every node's place in the configuration.
+pub(crate) struct Duty<'a> {
+    pub(crate) own_name: &'a NodeName,
+    pub(crate) shared: &'a SharedPart,
+}
+
+impl Duty<'_> {
+    fn place(&self, name: &NodeName) -> usize {
+        self.shared.node_index(name).map_or(usize::MAX, NodeIndex::get)
+    }
 }
 
 /// The listener does not hear the speaker directly, or misses frames of it.
@@ -71,19 +129,17 @@ fn needs(now: Instant, speaker: &Process, listener: &Process) -> bool {
 fn on_duty(
     now: Instant,
     members: &Membership,
-    own_name: &NodeName,
-    pair: (&Process, &Process),
-    order: &impl Fn(&NodeName) -> usize,
+    duty: &Duty<'_>,
+    (speaker, listener): (&Process, &Process),
 ) -> bool {
-    let (speaker, listener) = pair;
-    let mine = (!speaker.paths(now).direct(), order(own_name));
-    let before_me = members
-        .live_processes()
+    let mine = (!speaker.paths(now).direct(), duty.place(duty.own_name));
+    let others = members.live_processes();
+    let before_me = others
         .filter(|other| other.boot != speaker.boot && other.boot != listener.boot)
         .filter_map(|other| {
             let (a, b) = (other.hears(speaker.boot)?, other.hears(listener.boot)?);
             // Who hears the listener through others only forwards nothing to it.
-            b.paths.direct().then(|| (!a.paths.direct(), order(&other.name)))
+            b.paths.direct().then(|| (!a.paths.direct(), duty.place(&other.name)))
         })
         .filter(|theirs| *theirs < mine);
     before_me.count() < FORWARDERS

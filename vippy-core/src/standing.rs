@@ -22,6 +22,7 @@ pub(crate) struct Standing {
     /// Name of a peer with a higher configuration, and both ranks (O5).
     outranked: Option<String>,
     idle: bool,
+    mute: bool,
     announced: (NodeState, NodeReason, String),
     /// The frame that first carried what is announced.
     changed: Seq,
@@ -63,6 +64,7 @@ impl Standing {
             leaving: None,
             outranked: None,
             idle,
+            mute: false,
             announced: (NodeState::Booting, NodeReason::None, String::new()),
             changed: UNANNOUNCED,
         };
@@ -131,6 +133,10 @@ impl Standing {
             let text = "another process uses this name and was there first".into();
             return (NodeState::Booting, NodeReason::Twin, text);
         }
+        if self.mute {
+            let reason = NodeReason::Mute;
+            return (NodeState::Booting, reason, boot_text(reason).into());
+        }
         if let Some(booting) = &self.booting {
             return (NodeState::Booting, booting.reason, boot_text(booting.reason).into());
         }
@@ -153,6 +159,10 @@ impl Standing {
 
     pub(crate) fn set_outranked(&mut self, text: Option<String>) {
         self.outranked = text;
+    }
+
+    pub(crate) fn set_mute(&mut self, mute: bool) {
+        self.mute = mute;
     }
 
     pub(crate) fn set_idle(&mut self, idle: bool) {

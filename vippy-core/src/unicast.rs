@@ -37,7 +37,13 @@ impl Unicast {
     ) -> Vec<SocketAddr> {
         self.announcements += 1;
         let rare = self.announcements.is_multiple_of(RARELY);
-        let patience = PATIENCE * members.timers().stale;
+        let stale = members.timers().stale;
+        let patience = PATIENCE * stale;
+        // Without multicast nothing else tells a returning peer that it is heard.
+        let heard_lately = |name: &NodeName| {
+            config.local.chat.is_none()
+                && members.processes().any(|p| p.name == *name && now.since(p.last_heard) <= stale)
+        };
         let mut targets = Vec::new();
         for peer in members.live_processes() {
             if let Some(address) = peer.source {
@@ -48,7 +54,6 @@ impl Unicast {
                 targets.extend(peer.source.or(configured));
             }
         }
-        self.last_alive.retain(|_, (at, _)| now.since(*at) <= 2 * patience);
         for (name, (at, address)) in &self.last_alive {
             let absent = members.live(name).is_none() && !config.local.peers.contains_key(name);
             if absent && (rare || now.since(*at) <= patience) {
@@ -57,7 +62,8 @@ impl Unicast {
         }
         for (name, address) in config.local.peers.iter().filter(|(name, _)| *name != own_name) {
             let since = self.last_alive.get(name).map_or(self.started, |(at, _)| *at);
-            if members.live(name).is_none() && (rare || now.since(since) <= patience) {
+            let often = now.since(since) <= patience || heard_lately(name);
+            if members.live(name).is_none() && (rare || often) {
                 targets.push(*address);
             }
         }

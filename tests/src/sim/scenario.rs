@@ -121,6 +121,9 @@ pub fn compare(seed: u64) -> Result<Report, Failure> {
     // true of life, but not what this compares.
     plan.setup.lateness = (0, 0);
     plan.setup.timer_first = true;
+    // Without multicast a node answers whoever speaks under a known name at the
+    // address it knows: an echo (W1), but a datagram more.
+    plan.setup.multicast = true;
     let doings = |attacked: bool| {
         let notes = Notes { doings: true, timeline: 100_000, ..Notes::default() };
         let mut simulation = Simulation::new(plan.setup.clone(), notes);

@@ -149,9 +149,17 @@ pub struct Station {
     pub unpluggable: BTreeSet<usize>,
     /// Chance for everything on this machine.
     pub dice: Random,
+    /// Seed of what must not depend on how often chance was asked before.
+    pub seed: u64,
 }
 
 impl Station {
+    /// A span for one thing that happens at `now`, whatever else was drawn
+    /// before: what a stranger causes must not shift it.
+    pub fn lasting(&self, now: Micros, which: u64, span: (Micros, Micros)) -> Micros {
+        Random::labelled(self.seed, &[now, which]).span(span)
+    }
+
     /// What this machine's clock shows.
     pub fn instant(&self, now: Micros) -> Instant {
         Instant::from_micros(self.clock + now)

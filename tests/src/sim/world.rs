@@ -439,7 +439,7 @@ impl World {
         if process.wake_at.is_some_and(|at| at >= due + least && at <= due + most) {
             return;
         }
-        let at = due + machine.dice.between(least, most);
+        let at = due + machine.lasting(due, u64::MAX, (least, most));
         process.wake_at = Some(at);
         let life = process.life;
         self.schedule(at, Happening::Deadline { station, life });
@@ -470,6 +470,7 @@ fn new_station(setup: &Setup, station: usize) -> Station {
         uplink: true,
         unavailable: std::collections::BTreeSet::new(),
         unpluggable: std::collections::BTreeSet::new(),
+        seed: dice.bits(),
         dice,
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Facts {
     pub(crate) holding: Bits,
     pub(crate) cannot: Bits,
     pub(crate) rather_not: Bits,
+    /// The frame that first carried the present state and refusals.
+    pub(crate) standing_since: Seq,
     /// Slices of *holding* as last shown, by first group: (last group, highest
     /// number of mine echoed at that moment). Rule O8 needs both of one moment.
     shown: BTreeMap<u32, (u32, Seq)>,
@@ -42,7 +44,7 @@ impl Changes {
 }
 
 impl Facts {
-    pub(crate) fn new(announcement: &Announcement) -> Facts {
+    pub(crate) fn new(announcement: &Announcement, seq: Seq) -> Facts {
         Facts {
             state: announcement.state,
             reason: announcement.reason,
@@ -53,6 +55,7 @@ impl Facts {
             holding: Bits::new(),
             cannot: Bits::new(),
             rather_not: Bits::new(),
+            standing_since: seq,
             shown: BTreeMap::new(),
         }
     }
@@ -62,9 +65,9 @@ impl Facts {
         self.digest == digest
     }
 
-    /// Applies a part. `echoed` is the highest number of mine that the process
-    /// has echoed, this part included.
-    pub(crate) fn apply(&mut self, part: &Announcement, echoed: Seq) -> Changes {
+    /// Applies a part, which came in frame `seq`. `echoed` is the highest number
+    /// of mine that the process has echoed, this part included.
+    pub(crate) fn apply(&mut self, part: &Announcement, seq: Seq, echoed: Seq) -> Changes {
         let mut changes = Changes::default();
         if self.digest != part.digest {
             self.forget_groups();
@@ -78,6 +81,9 @@ impl Facts {
         self.digest = part.digest;
         for section in &part.sections {
             self.apply_section(section, echoed, &mut changes);
+        }
+        if changes.standing {
+            self.standing_since = seq;
         }
         changes
     }
@@ -103,11 +109,11 @@ impl Facts {
         }
     }
 
-    /// The highest number of mine that the process had echoed when it last
-    /// showed this group held; `None` when it shows it not held.
-    pub(crate) fn shows_held(&self, group: GroupIndex) -> Option<Seq> {
+    /// Whether the process last showed this group held, and the highest number
+    /// of mine that it had echoed by then; `None` when it showed neither.
+    pub(crate) fn shown(&self, group: GroupIndex) -> Option<(bool, Seq)> {
         let (_, (last, echoed)) = self.shown.range(..=group.0).next_back()?;
-        (group.0 <= *last && self.holding.contains(group.0)).then_some(*echoed)
+        (group.0 <= *last).then(|| (self.holding.contains(group.0), *echoed))
     }
 
     /// Another configuration's positions mean nothing.

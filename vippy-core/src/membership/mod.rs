@@ -40,6 +40,7 @@ pub(crate) struct Membership {
     claims: Claims,
     alive: BTreeSet<BootId>,
     timers: Timers,
+    refreshed: Instant,
 }
 
 /// The timers by which peers are judged: the largest that any live node has (W5).
@@ -87,6 +88,7 @@ impl Membership {
             claims: Claims::default(),
             alive: BTreeSet::new(),
             timers,
+            refreshed: Instant::ZERO,
         }
     }
 
@@ -122,7 +124,7 @@ impl Membership {
             let reason = if copy { RejectReason::Duplicate } else { RejectReason::Replayed };
             return Reception::Rejected(reason);
         }
-        process.arrived(now, frame, multicast);
+        process.arrived(now, frame, multicast, self.timers.stale);
         let announcement = match &frame.body {
             Body::Announcement(announcement) => announcement,
             Body::DocumentRequest(_) | Body::DocumentChunk(_) => {
@@ -165,13 +167,17 @@ impl Membership {
         if process.proof.is_none_or(|proof| now.since(proof) > stale) {
             return Reception::New { boot, fresh: None };
         }
-        process.last_fresh = Some(now);
+        process.freshened(now);
         process.source = source.or(process.source);
         let echoed = process.echoed;
-        let first = process.facts.is_none();
-        let facts = process.facts.get_or_insert_with(|| Facts::new(announcement));
-        let mut changes = facts.apply(announcement, echoed);
-        changes.standing |= first;
+        let seq = process.highest;
+        let changes = match &mut process.facts {
+            Some(facts) => facts.apply(announcement, seq, echoed),
+            none => {
+                let facts = none.insert(Facts::new(announcement, seq));
+                Changes { standing: true, ..facts.apply(announcement, seq, echoed) }
+            }
+        };
         let goodbye =
             announcement.state == NodeState::Leaving && announcement.reason == NodeReason::Goodbye;
         if goodbye {
@@ -192,6 +198,7 @@ impl Membership {
     /// Lets go of what time has made meaningless, and tells who came and went.
     /// `own` are this node's own timers.
     pub(crate) fn refresh(&mut self, now: Instant, own: Timers) -> Vec<Passage> {
+        self.refreshed = now;
         let mut passages = self.settle_claims(now);
         self.timers = self.live_processes().fold(own, |timers, process| {
             let header = &process.header;
@@ -245,8 +252,8 @@ impl Membership {
 
     /// Whether `elder` makes room for the fresh `newcomer` of its name (W6).
     fn gives_way(&self, now: Instant, elder: &Process, newcomer: BootId) -> bool {
-        let quiet = now.since(elder.last_heard) >= 2 * elder.header.interval
-            && self.processes.get(&newcomer).is_some_and(|n| elder.last_heard <= n.first_heard);
+        let quiet = now.since(elder.last_credible) >= 2 * elder.header.interval
+            && self.processes.get(&newcomer).is_some_and(|n| elder.last_credible <= n.first_heard);
         quiet || !self.lives(now, elder.boot)
     }
 
@@ -360,23 +367,29 @@ impl Membership {
             || self.live_processes().any(|p| p.hears(own).is_some_and(|heard| heard.counts))
     }
 
-    /// Nobody is alive to this node, but it goes on hearing somebody who was (O6).
-    pub(crate) fn is_mute(&self, now: Instant) -> bool {
-        let unanswered = |p: &Process| {
-            p.last_fresh.is_some_and(|fresh| p.last_heard > fresh)
-                && now.since(p.last_heard) <= self.timers.stale
-        };
-        self.alive.is_empty()
-            && self.processes.values().any(|p| p.name != self.name && unanswered(p))
+    /// Until when nobody hears this node, as far as it can tell: nobody is alive
+    /// to it, but it goes on hearing somebody who was (O6).
+    pub(crate) fn mute_until(&self) -> Option<Instant> {
+        let others = self.processes.values().filter(|process| process.name != self.name);
+        let until = others.filter_map(|process| process.speaks_past_until(self.timers.stale)).max();
+        until.filter(|_| self.alive.is_empty())
     }
 
-    /// When the next peer stops being alive, or stops making this node mute.
+    /// When time alone changes something: a peer or a twin stops being alive, a
+    /// newcomer takes its elder's place, this node stops being mute.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let timers = self.timers;
-        let ends = self.alive.iter().filter_map(|boot| {
-            self.processes.get(boot)?.alive_until(timers.stale, timers.interval)
+        let ends = self.processes.values().flat_map(|process| {
+            let end = process.alive_until(timers.stale, timers.interval);
+            let newcomer =
+                end.is_some_and(|end| end > self.refreshed) && !self.counts(process.boot);
+            let elder = self.claims.holder(&process.name).filter(|_| newcomer);
+            let elder = elder.and_then(|elder| self.processes.get(&elder));
+            let silent = elder.map(|elder| elder.last_credible + 2 * elder.header.interval);
+            [end, silent]
         });
-        ends.min()
+        let all = ends.flatten().chain(self.mute_until());
+        all.filter(|at| *at > self.refreshed).min()
     }
 
     /// Notes a frame of this node as sent; what is older than any proof may be

@@ -33,6 +33,12 @@ pub(crate) struct Process {
     /// That number.
     pub(crate) echoed: Seq,
     pub(crate) last_fresh: Option<Instant>,
+    /// Its uptime in its last fresh frame.
+    fresh_uptime: Duration,
+    /// When a frame came that cannot have been made long before, judged by its
+    /// uptime: one that was lost once and is delivered late by somebody else
+    /// shows nothing about the present.
+    pub(crate) last_credible: Instant,
     /// Source of its newest fresh frame that nobody forwarded (W2).
     pub(crate) source: Option<SocketAddr>,
     /// What its fresh announcements said.
@@ -58,6 +64,8 @@ impl Process {
             proof: None,
             echoed: Seq(0),
             last_fresh: None,
+            fresh_uptime: Duration::ZERO,
+            last_credible: now,
             source: None,
             facts: None,
             last_echoed: None,
@@ -69,8 +77,18 @@ impl Process {
     }
 
     /// Notes the arrival of a frame with a new number.
-    pub(crate) fn arrived(&mut self, now: Instant, frame: &Frame, multicast: bool) {
+    pub(crate) fn arrived(
+        &mut self,
+        now: Instant,
+        frame: &Frame,
+        multicast: bool,
+        stale: Duration,
+    ) {
         self.last_heard = now;
+        let expected = self.last_fresh.map(|fresh| self.fresh_uptime + now.since(fresh));
+        if expected.is_none_or(|expected| frame.header.uptime + stale >= expected) {
+            self.last_credible = now;
+        }
         self.highest = frame.header.seq;
         self.header = frame.header.clone();
         self.key = frame.key;
@@ -84,6 +102,19 @@ impl Process {
             (false, false) => &mut self.by_unicast,
         };
         *path = Some(now);
+    }
+
+    /// Notes that the frame that just arrived is fresh.
+    pub(crate) fn freshened(&mut self, now: Instant) {
+        self.last_fresh = Some(now);
+        self.fresh_uptime = self.header.uptime;
+    }
+
+    /// Until when it counts as speaking past this node: it was alive once, and
+    /// still speaks, but no longer in answer to this node (O6).
+    pub(crate) fn speaks_past_until(&self, stale: Duration) -> Option<Instant> {
+        let unanswered = self.last_fresh.is_some_and(|fresh| self.last_credible > fresh);
+        unanswered.then(|| self.last_credible + stale)
     }
 
     /// How it was heard during one and a half of its intervals.

@@ -1,12 +1,18 @@
 //! A daemon that holds nothing: answers status, says goodbye, has a child.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use signal_hook::consts::{SIGHUP, SIGTERM};
 use signal_hook::iterator::Signals;
+use vippy_client::status::{
+    ConfigStatus, GroupStatus, Holding, NodeReason, NodeState, NodeStatus, StateStatus, Stats,
+    Status,
+};
+use vippy_core::identity::Epoch;
 
 pub(crate) fn run(arguments: &[String]) {
     let value = |flag: &str| {
@@ -25,7 +31,7 @@ pub(crate) fn run(arguments: &[String]) {
     let _ = std::fs::remove_file(&socket);
     let listener = UnixListener::bind(&socket).unwrap();
     println!("{name} listens, state in {}", value("--state"));
-    let status = status(&name, &config);
+    let status = serde_json::to_string(&status(&name, &config)).unwrap();
     std::thread::spawn(move || {
         listener.incoming().for_each(|stream| answer(stream.unwrap(), &status));
     });
@@ -40,10 +46,9 @@ pub(crate) fn run(arguments: &[String]) {
     child.wait().unwrap();
 }
 
-fn answer(mut stream: UnixStream, status: &Value) {
+fn answer(mut stream: UnixStream, body: &str) {
     let mut request = [0; 4096];
     let _ = stream.read(&mut request);
-    let body = status.to_string();
     let _ = write!(
         stream,
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
@@ -51,35 +56,55 @@ fn answer(mut stream: UnixStream, status: &Value) {
     );
 }
 
-/// Every group belongs to the first node, who holds it.
-fn status(name: &str, config: &Value) -> Value {
-    let first = name == "node1";
+/// Every group belongs to the first node, who holds it. In the real types, so
+/// that the compiler tells when they change.
+fn status(name: &str, config: &Value) -> Status {
     let group = |(number, vips): (usize, &Value)| {
-        let addresses = vips.as_array().unwrap().iter();
-        let addresses: Vec<&Value> = addresses.filter_map(|vip| vip.get("ip")).collect();
-        json!({
-            "id": format!("group{number}"), "name": null, "prefer": null, "exclusive": false,
-            "addresses": addresses, "owner": "node1", "holders": ["node1"],
-            "succession": ["node1"], "here": if first { "held" } else { "no" },
-            "cannot": null, "epoch": null,
-        })
+        let addresses = vips.as_array().unwrap().iter().filter_map(|vip| vip["ip"].as_str());
+        GroupStatus {
+            id: format!("group{number}").as_str().into(),
+            name: None,
+            prefer: None,
+            exclusive: false,
+            addresses: addresses.map(|address| address.parse().unwrap()).collect(),
+            owner: Some("node1".into()),
+            holders: vec!["node1".into()],
+            succession: vec!["node1".into()],
+            here: if name == "node1" { Holding::Held } else { Holding::No },
+            cannot: None,
+            epoch: None,
+        }
     };
-    let groups: Vec<Value> =
-        config["vips"].as_array().unwrap().iter().enumerate().map(group).collect();
-    json!({
-        "identity": name,
-        "stats": {
-            "net": { "ignore": 0, "send-announce": 0, "recv-announce": 0 },
-            "state-changes": 0, "rejects": {}, "relayed": 0,
+    Status {
+        identity: name.into(),
+        stats: Stats::default(),
+        config: ConfigStatus {
+            version: 1,
+            vips: Vec::new(),
+            nodes: Vec::new(),
+            digest: String::new(),
         },
-        "config": { "version": 1, "vips": [], "nodes": config["nodes"], "digest": "00" },
-        "state": { "mature": true, "active": true, "inactive_reason": null, "ownership": {} },
-        "node": {
-            "state": "active", "reason": "none", "detail": "", "uptime_ms": 1, "boot": "00",
-            "epoch": 1, "program": "0", "lifetime_s": 2, "interval_ms": 100.0,
-            "stale_ms": 300.0, "warnings": [],
+        state: StateStatus {
+            mature: true,
+            active: true,
+            inactive_reason: None,
+            ownership: BTreeMap::new(),
         },
-        "groups": groups,
-        "peers": [],
-    })
+        node: NodeStatus {
+            state: NodeState::Active,
+            reason: NodeReason::None,
+            detail: String::new(),
+            uptime_ms: 1,
+            boot: String::new(),
+            epoch: Epoch(1),
+            program: String::new(),
+            lifetime_s: 2,
+            interval_ms: 100.0,
+            stale_ms: 300.0,
+            key: String::new(),
+            warnings: Vec::new(),
+        },
+        groups: config["vips"].as_array().unwrap().iter().enumerate().map(group).collect(),
+        peers: Vec::new(),
+    }
 }

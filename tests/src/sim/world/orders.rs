@@ -96,7 +96,9 @@ impl World {
     }
 
     fn end_of_life(&mut self, station: usize, lifetime: Micros) -> Micros {
-        self.now + lifetime + self.stations[station].dice.between(0, KERNEL_LATE)
+        self.now
+            + lifetime
+            + self.stations[station].lasting(self.now, u64::MAX - 1, (0, KERNEL_LATE))
     }
 
     /// Gives a job to the workers: jobs of one group end in the order given.
@@ -106,7 +108,8 @@ impl World {
             Work::Store(_) => (usize::MAX, self.setup.storing),
         };
         let earliest = process.busy_until.get(&queue).copied().unwrap_or(0);
-        let end = (self.now + self.stations[station].dice.span(span)).max(earliest);
+        let took = self.stations[station].lasting(self.now, queue as u64, span);
+        let end = (self.now + took).max(earliest);
         process.busy_until.insert(queue, end);
         let life = process.life;
         self.schedule(end, Happening::Finish { station, life, work });
