@@ -301,6 +301,7 @@ impl Holdings {
         let slot = &mut self.slots[group.get()];
         slot.phase = Phase::Taking;
         slot.readdressed = false;
+        self.publish(group, config.exclusive);
         let from = self.last_holder(around, group);
         self.plumb(now, config, hands);
         hands.tell(Event::Taking { group: config.id.clone(), from });
