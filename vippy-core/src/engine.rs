@@ -16,6 +16,7 @@ use crate::fence::Fence;
 use crate::holdings::{Hands, Holdings, Leave, Surroundings};
 use crate::identity::{BootId, Epoch, GroupId, GroupIndex, NodeIndex, NodeName};
 use crate::input::{Command, Datagram, Input};
+use crate::membership::facts::Changes;
 use crate::membership::{Membership, Passage, Reception, Timers};
 use crate::output::{Destination, Output, Transmit};
 use crate::placement::Placement;
@@ -96,7 +97,7 @@ impl Engine {
             placement: Placement::new(shared),
             members: Membership::new(node.clone(), boot, timers),
             standing: Standing::new(now, shared.mature, me.is_none()),
-            holdings: Holdings::new(shared.groups.len()),
+            holdings: Holdings::new(shared),
             timing: Timing::new(timers),
             fence: Fence::new(now, config.local.lifetime, shared.stale),
             epochs: Epochs::new(epoch_floor),
@@ -139,11 +140,10 @@ impl Engine {
             Input::Configured(config) => self.configure(now, config),
             Input::Boot(boot) => self.reboot(now, boot),
             Input::Resource { group, report } => {
-                if let Some(index) = self.config.shared.group_index(&group) {
+                if let Some(index) = self.holdings.position(&group) {
                     let (config, me) = (self.config.clone(), self.me);
                     let (holdings, mut hands) = self.holdings_and_hands();
                     holdings.report(now, (&config.shared, index), me, report, &mut hands);
-                    self.unsettled = true;
                 }
             }
             Input::EpochStored(epoch) => {
@@ -260,8 +260,7 @@ impl Engine {
             Reception::New { boot, fresh: Some(changes) } => {
                 self.traffic.received += 1;
                 self.epochs.heard(frame.header.epoch);
-                self.unsettled |= changes.any() || self.holdings.waits_for_frames();
-                self.holdings.contact(changes.holding);
+                self.take_note(boot, changes);
                 self.forward(now, boot, &datagram.bytes);
             }
             Reception::Goodbye { boot } => {
@@ -273,6 +272,19 @@ impl Engine {
                 }
                 self.unsettled = true;
             }
+        }
+    }
+
+    /// What a fresh frame of a peer means for groups.
+    fn take_note(&mut self, boot: BootId, changes: Changes) {
+        let digest = self.config.shared.digest;
+        let facts = self.members.process(boot).and_then(|process| process.facts.as_ref());
+        self.unsettled |= changes.standing;
+        self.holdings.frame_came();
+        // Positions in another configuration are not positions in this one (O5).
+        if facts.is_some_and(|facts| facts.speaks(digest)) {
+            self.holdings.touch(changes.holding.iter().copied());
+            self.holdings.contact(changes.holding);
         }
     }
 
@@ -427,10 +439,10 @@ impl Engine {
         if overruled.let_go {
             self.drop_all("a peer with a higher configuration has taken over");
         }
-        if !(self.unsettled || recheck) {
+        let all = std::mem::take(&mut self.unsettled) || recheck;
+        if !(all || self.holdings.is_touched()) {
             return;
         }
-        self.unsettled = false;
         let config = self.config.clone();
         let leave = Leave {
             take: !self.asleep
@@ -453,7 +465,11 @@ impl Engine {
         };
         let mut hands =
             Hands { outputs: &mut self.outputs, epochs: &mut self.epochs, fence: &mut self.fence };
-        self.holdings.settle(now, &around, &mut hands);
+        if all {
+            self.holdings.settle(now, &around, &mut hands);
+        } else {
+            self.holdings.settle_touched(now, &around, &mut hands);
+        }
         if self.holdings.has_news() {
             self.speaker.touch();
         }

@@ -37,12 +37,6 @@ pub(crate) struct Changes {
     pub(crate) holding: Vec<GroupIndex>,
 }
 
-impl Changes {
-    pub(crate) fn any(&self) -> bool {
-        self.standing || !self.holding.is_empty()
-    }
-}
-
 impl Facts {
     pub(crate) fn new(announcement: &Announcement, seq: Seq) -> Facts {
         Facts {
