@@ -1,9 +1,8 @@
 # Everything that is built, shown and tested. `make help` lists it.
 
 CARGO ?= cargo
-PREFIX ?= /usr/local
 
-.PHONY: help build demo test check unit simulate namespaces bench install clean
+.PHONY: help build demo test check unit simulate namespaces measure install clean
 
 help:                   ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -30,8 +29,12 @@ simulate:               ## the simulated LAN, many seeds: make simulate SEEDS=10
 namespaces:             ## real daemons in network namespaces
 	./scripts/test namespaces
 
-install: build          ## programs, units and an example below PREFIX and /etc
-	./scripts/install $(PREFIX)
+measure:                ## outages, floods, restarts in figures: docs/MEASUREMENTS.md
+	$(CARGO) build --release --locked -p vippyd -p vippyctl -p vippy-tests --bin vippyd --bin vippyctl --bin measure
+	./target/release/measure all
+
+install:                ## what `make build` made, see docs/OPERATIONS.md
+	./scripts/install
 
 clean:                  ## remove what was built
 	$(CARGO) clean

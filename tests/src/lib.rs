@@ -1,4 +1,5 @@
 //! Tests that need more than one crate: the simulated LAN, and what namespace
-//! tests and benchmarks share.
+//! tests and the measuring tool share.
 
+pub mod measure;
 pub mod sim;

@@ -453,6 +453,27 @@ fn a_partition_gives_each_side_every_group_and_healing_leaves_one_holder() {
     assert_eq!(lan.assignment(), before);
 }
 
+/// Both sides hear the other's first frame before theirs is answered; that makes
+/// neither of them mute.
+#[test]
+fn no_group_is_without_a_holder_while_a_partition_heals() {
+    for nodes in [2, 3] {
+        for seed in 0..20 {
+            let mut lan = Lan::settled(Setup::new(seed, nodes, 6));
+            lan.act(Action::Fault(Rule::partition(Stations::one(0))));
+            lan.run(3 * lan.timing().stale + Duration::from_millis(7 * seed));
+            lan.act(Action::Heal);
+            let until = lan.now() + 2 * lan.timing().stale();
+            while lan.step(until) {
+                for group in lan.groups() {
+                    assert!(!lan.holders(group).is_empty(), "g{group}, seed {seed}, {nodes} nodes");
+                }
+            }
+            lan.settle();
+        }
+    }
+}
+
 #[test]
 fn a_tenth_of_all_frames_lost_moves_nothing() {
     let timing = Timing::millis(100, 1000, 1000);

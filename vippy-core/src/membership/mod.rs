@@ -378,7 +378,8 @@ impl Membership {
     /// to it, but it goes on hearing somebody who was (O6).
     pub(crate) fn mute_until(&self) -> Option<Instant> {
         let others = self.processes.values().filter(|process| process.name != self.name);
-        let until = others.filter_map(|process| process.speaks_past_until(self.timers.stale)).max();
+        let Timers { stale, interval } = self.timers;
+        let until = others.filter_map(|process| process.speaks_past_until(stale, interval)).max();
         until.filter(|_| self.alive.is_empty())
     }
 

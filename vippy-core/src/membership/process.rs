@@ -39,6 +39,8 @@ pub(crate) struct Process {
     /// uptime: one that was lost once and is delivered late by somebody else
     /// shows nothing about the present.
     pub(crate) last_credible: Instant,
+    /// When the first of them came, without a silence of more than `stale` since.
+    speaking_since: Instant,
     /// Source of its newest fresh frame that nobody forwarded (W2).
     pub(crate) source: Option<SocketAddr>,
     /// What its fresh announcements said.
@@ -66,6 +68,7 @@ impl Process {
             last_fresh: None,
             fresh_uptime: Duration::ZERO,
             last_credible: now,
+            speaking_since: now,
             source: None,
             facts: None,
             last_echoed: None,
@@ -87,6 +90,9 @@ impl Process {
         self.last_heard = now;
         let expected = self.last_fresh.map(|fresh| self.fresh_uptime + now.since(fresh));
         if expected.is_none_or(|expected| frame.header.uptime + stale >= expected) {
+            if now.since(self.last_credible) > stale {
+                self.speaking_since = now;
+            }
             self.last_credible = now;
         }
         self.highest = frame.header.seq;
@@ -111,10 +117,13 @@ impl Process {
     }
 
     /// Until when it counts as speaking past this node: it was alive once, and
-    /// still speaks, but no longer in answer to this node (O6).
-    pub(crate) fn speaks_past_until(&self, stale: Duration) -> Option<Instant> {
+    /// still speaks, but no longer in answer to this node (O6). Who is heard again
+    /// after a silence is given the time that an answer takes: an interval of this
+    /// node until it is asked, an interval of its own until it says so.
+    pub(crate) fn speaks_past_until(&self, stale: Duration, interval: Duration) -> Option<Instant> {
         let unanswered = self.last_fresh.is_some_and(|fresh| self.last_credible > fresh);
-        unanswered.then(|| self.last_credible + stale)
+        let goes_on = self.last_credible > self.speaking_since + 2 * interval;
+        (unanswered && goes_on).then(|| self.last_credible + stale)
     }
 
     /// How it was heard during one and a half of its intervals.

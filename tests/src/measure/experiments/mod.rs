@@ -1,0 +1,83 @@
+//! The measurements, each a function that prints a small table.
+
+mod flood;
+mod idle;
+mod outage;
+mod restart;
+mod stop;
+
+use std::error::Error;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use vippy_lab::options::{vip, vip4};
+use vippy_lab::{Cluster, Options};
+
+pub use flood::flood;
+pub use idle::idle;
+pub use outage::outage;
+pub use restart::restart;
+pub use stop::stop;
+
+/// What goes wrong ends the measurement with its words.
+pub type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What all measurements need.
+#[derive(Clone, Debug)]
+pub struct Bench {
+    /// The daemon.
+    pub vippyd: PathBuf,
+    /// How often what happens once is repeated.
+    pub runs: usize,
+    /// How long what goes on is watched.
+    pub watch: Duration,
+}
+
+impl Bench {
+    /// Three nodes and as many clients, other times, groups of one address.
+    fn options(&self, interval: f64, stale: f64, groups: Value, clients: usize) -> Options {
+        let seconds = Duration::from_secs_f64;
+        let mature = (interval * 5.0).clamp(0.5, 2.0);
+        Options { groups, clients, patience: PATIENCE, ..Options::new(&self.vippyd) }.with_times(
+            seconds(interval),
+            seconds(stale),
+            seconds(mature),
+        )
+    }
+}
+
+/// `count` groups of one address each; the first prefers node1.
+fn groups(count: usize) -> Value {
+    let address = |number: usize| format!("10.79.{}.{}/16", number / 250, number % 250 + 1);
+    let group = |number: usize| match number {
+        0 => json!(["node1", vip(vip4(1))]),
+        1..6 => json!([vip(vip4(u8::try_from(number + 1).unwrap_or(u8::MAX)))]),
+        _ => json!([{ "interface": "eth0", "ip": address(number) }]),
+    };
+    (0..count).map(group).collect()
+}
+
+/// The first six groups' addresses.
+fn addresses() -> Vec<IpAddr> {
+    (1..=6).map(vip4).collect()
+}
+
+fn settled(options: Options) -> Outcome<Cluster> {
+    let cluster = Cluster::start(options)?;
+    cluster.wait_settled(PATIENCE)?;
+    Ok(cluster)
+}
+
+/// How often each node's set of groups has changed, all together.
+fn changes(cluster: &Cluster) -> Outcome<u64> {
+    let mut changes = 0;
+    for node in cluster.running()? {
+        changes += cluster.status(node)?.stats.state_changes;
+    }
+    Ok(changes)
+}

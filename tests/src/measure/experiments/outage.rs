@@ -1,0 +1,127 @@
+//! What a client notices when a node dies, and what moves when nothing happens;
+//! beside keepalived on the same LAN.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use vippy_lab::options::vip4;
+use vippy_lab::{Cluster, Port, ProbeOptions, ProbeReport};
+
+use super::super::keepalived::ADDRESS;
+use super::super::{Keepalived, Spread, ms};
+use super::{Bench, Outcome, PATIENCE, changes, groups, settled};
+
+/// Interval and `stale` in seconds.
+const SETTINGS: [(f64, f64); 3] = [(0.5, 5.0), (0.1, 0.3), (0.02, 0.06)];
+
+/// Quiet before the deaths.
+const QUIET: Duration = Duration::from_secs(20);
+
+/// The node that dies: both programs prefer it.
+const VICTIM: usize = 1;
+
+/// Prints a line for each setting and program.
+///
+/// # Errors
+/// A cluster does not start or does not settle.
+pub fn outage(bench: &Bench) -> Outcome<()> {
+    println!("outage: process killed and port cut at the same moment, {} runs", bench.runs);
+    println!("  ms least / median / most, as a multiple of what is allowed (vippy: stale +");
+    println!(
+        "  interval; keepalived: interval), and needless moves in {} s before",
+        QUIET.as_secs()
+    );
+    match Keepalived::version() {
+        Some(version) => println!("  compared with {version}"),
+        None => println!("  keepalived: not installed"),
+    }
+    for (interval, stale) in SETTINGS {
+        one(bench, interval, stale)?;
+    }
+    Ok(())
+}
+
+fn one(bench: &Bench, interval: f64, stale: f64) -> Outcome<()> {
+    let cluster = settled(bench.options(interval, stale, groups(6), 1))?;
+    let keepalived = Keepalived::new(Duration::from_secs_f64(interval))?;
+    if let Some(keepalived) = &keepalived {
+        for node in 1..=3 {
+            keepalived.start(cluster.lan().machine(node)?, node)?;
+        }
+        wait_for_master(&cluster)?;
+    }
+    let (vippy, other) = (vip4(1), IpAddr::V4(ADDRESS));
+    let before = changes(&cluster)?;
+    let quiet = probe(&cluster, QUIET)?;
+    let moved = changes(&cluster)? - before;
+    let unasked = quiet.series.get(&other).map(|series| series.reigns().len().saturating_sub(1));
+    let mut lasted = (Vec::new(), Vec::new());
+    for run in 0..bench.runs {
+        let report = die(&cluster, interval, run)?;
+        let outage = |ip: &IpAddr| report.series.get(ip).map(|series| ms(series.outage()));
+        lasted.0.extend(outage(&vippy));
+        lasted.1.extend(outage(&other));
+        cluster.start_node(VICTIM)?;
+        if let Some(keepalived) = &keepalived {
+            keepalived.start(cluster.lan().machine(VICTIM)?, VICTIM)?;
+            wait_for_master(&cluster)?;
+        }
+        cluster.wait_until("everything back home", PATIENCE, |cluster| {
+            let status = cluster.status(VICTIM).map_err(|error| error.to_string())?;
+            let owner = status.groups[0].owner.as_ref().map(ToString::to_string);
+            if owner.as_deref() == Some("node1") {
+                cluster.settled()
+            } else {
+                Err(format!("{owner:?}"))
+            }
+        })?;
+    }
+    let allowed = (stale + interval) * 1e3;
+    line("vippy", (interval, stale), &lasted.0, allowed, moved);
+    if keepalived.is_some() {
+        let unasked = u64::try_from(unasked.unwrap_or_default())?;
+        line("keepalived", (interval, f64::NAN), &lasted.1, interval * 1e3, unasked);
+    }
+    Ok(())
+}
+
+fn line(program: &str, (interval, stale): (f64, f64), lasted: &[f64], allowed: f64, moved: u64) {
+    let spread = Spread::new(lasted.iter().copied());
+    let ratio = Spread::new(lasted.iter().map(|lasted| lasted / allowed));
+    let stale = if stale.is_nan() { "-".to_owned() } else { stale.to_string() };
+    println!(
+        "  {program:<10} {interval:>5} / {stale:<5} {:>28}   x {:>20}   {moved} moved",
+        format!("{spread:.0}"),
+        format!("{ratio:.2}"),
+    );
+}
+
+fn die(cluster: &Cluster, interval: f64, run: usize) -> Outcome<ProbeReport> {
+    let targets = [vip4(1), IpAddr::V4(ADDRESS)];
+    let probe = cluster.lan().probe(Port::Client(0), ProbeOptions::new(targets))?;
+    // Another moment between two announcements each time.
+    let phase = Duration::from_secs_f64(interval).mul_f64((run as f64 * 0.37).fract());
+    std::thread::sleep(Duration::from_millis(300) + phase);
+    cluster.crash_node(VICTIM)?;
+    cluster.wait_settled(PATIENCE)?;
+    std::thread::sleep(Duration::from_millis(300) + Duration::from_secs_f64(interval * 3.0));
+    Ok(probe.finish())
+}
+
+fn probe(cluster: &Cluster, time: Duration) -> Outcome<ProbeReport> {
+    let targets = [vip4(1), IpAddr::V4(ADDRESS)];
+    let options = ProbeOptions::new(targets).lasting(time);
+    Ok(cluster.lan().probe(Port::Client(0), options)?.wait())
+}
+
+fn wait_for_master(cluster: &Cluster) -> Outcome<()> {
+    Ok(cluster.wait_until("keepalived's address on node1 alone", PATIENCE, |cluster| {
+        let mut on = Vec::new();
+        for node in 1..=3 {
+            let machine = cluster.lan().machine(node).map_err(|error| error.to_string())?;
+            let addresses = machine.addresses().map_err(|error| error.to_string())?;
+            on.extend(addresses.iter().any(|(ip, _)| *ip == IpAddr::V4(ADDRESS)).then_some(node));
+        }
+        if on == [VICTIM] { Ok(()) } else { Err(format!("on {on:?}")) }
+    })?)
+}

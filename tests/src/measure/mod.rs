@@ -1,0 +1,25 @@
+//! What tests and the measuring tool need to watch and to disturb a LAN: frames
+//! as they pass, floods, what a process costs; and the measurements themselves.
+//!
+//! Nothing here asserts anything; the namespace tests do.
+
+mod capture;
+mod cost;
+pub mod experiments;
+mod flood;
+mod keepalived;
+mod numbers;
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+
+pub use capture::{Capture, Captured};
+pub use cost::Cost;
+pub use flood::{Flood, Sent, bit_flipped, garbage, truncated, wrong_key};
+pub use keepalived::Keepalived;
+pub use numbers::{Spread, ms};
+
+/// The multicast group of the lab's clusters.
+pub const GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(224, 1, 1, 1), 5007);
+
+/// The same as any address.
+pub const EVERYBODY: SocketAddr = SocketAddr::V4(GROUP);

@@ -1,0 +1,164 @@
+//! What operators do: drain and resume, reload a file, bring a new version.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+use vippy_client::status::{NodeReason, NodeState};
+use vippy_lab::options::{vip, vip4};
+use vippy_lab::{Cluster, Options, Port};
+
+use crate::support::{
+    PATIENCE, addresses, ask, await_status, calm, calm_cluster, eventually, holder, owners,
+    program, virtual_addresses,
+};
+
+/// Runs `vippyctl` on a node; it must succeed.
+pub(crate) fn vippyctl(cluster: &Cluster, node: usize, command: &str) {
+    let mut process = Command::new(program("vippyctl"));
+    let output = process.arg("-s").arg(cluster.management(node)).arg(command).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "vippyctl {command}: {errors}");
+}
+
+#[test]
+fn draining_and_resuming_a_node_loses_no_packet() {
+    let cluster = calm_cluster();
+    let node = holder(&cluster, vip4(1));
+    let before = owners(&cluster, node);
+    let probe = ask(&cluster, &addresses());
+    vippyctl(&cluster, node, "drain");
+    eventually("the drained node is empty", || match virtual_addresses(&cluster, node) {
+        left if left.is_empty() => Ok(()),
+        left => Err(format!("{left:?} left")),
+    });
+    let status = cluster.status(node).unwrap();
+    assert_eq!(
+        (status.node.state, status.node.reason),
+        (NodeState::Draining, NodeReason::Operator)
+    );
+    vippyctl(&cluster, node, "resume");
+    eventually("everything is back", || match owners(&cluster, node) {
+        now if now == before => cluster.settled(),
+        now => Err(format!("{now:?}")),
+    });
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let report = probe.finish();
+    for (ip, series) in &report.series {
+        assert_eq!(series.lost(), 0, "{ip}: {series}");
+    }
+    let others = report.series[&vip4(1)].reigns();
+    let by: Vec<Port> = others.iter().map(|reign| reign.by).collect();
+    assert!(by.len() >= 3 && by.contains(&Port::Node(node)), "{by:?}");
+}
+
+#[test]
+fn draining_the_last_node_keeps_its_groups_and_says_so() {
+    let cluster = calm_cluster();
+    cluster.stop(2).unwrap();
+    cluster.stop(3).unwrap();
+    cluster.wait_settled(PATIENCE).unwrap();
+    let held = virtual_addresses(&cluster, 1).len();
+    vippyctl(&cluster, 1, "drain");
+    let status = await_status(&cluster, 1, "it drains", |s| s.node.state == NodeState::Draining);
+    assert!(!status.state.active);
+    std::thread::sleep(cluster.options().stale);
+    assert_eq!(virtual_addresses(&cluster, 1).len(), held);
+    let status = cluster.status(1).unwrap();
+    assert!(status.groups.iter().all(|group| group.owner.as_ref() == Some(&status.identity)));
+}
+
+#[test]
+fn a_bad_file_at_hup_changes_nothing_and_every_problem_is_logged() {
+    let cluster = calm_cluster();
+    let before = cluster.status(1).unwrap();
+    let bad = cluster
+        .options()
+        .config_text()
+        .replace("\"node2\"", "\"nod2\"")
+        .replace("10.77.0.104/24", "10.77.0.103/24")
+        .replace("\"secret\"", "\"secrte\"");
+    cluster.rewrite_node_config(1, &bad).unwrap();
+    cluster.hup(1).unwrap();
+    let kept = "the running configuration stays";
+    eventually("it is refused", || match cluster.log(1).unwrap() {
+        log if log.contains(kept) => Ok(()),
+        log => Err(log),
+    });
+    let log = cluster.log(1).unwrap();
+    for problem in ["secrte", "10.77.0.103", "secret"] {
+        assert!(log.contains(problem), "{problem} in {log}");
+    }
+    let places = log.lines().filter(|line| line.contains("vippy.conf:")).count();
+    assert!(places >= 3, "{log}");
+    std::thread::sleep(cluster.options().interval * 3);
+    let after = cluster.status(1).unwrap();
+    assert_eq!(after.config.digest, before.config.digest);
+    assert_eq!(after.stats.state_changes, before.stats.state_changes);
+    assert_eq!(after.node.state, NodeState::Active);
+    cluster.settled().unwrap();
+}
+
+/// The demonstration's groups without the fourth, with a new one.
+fn next_version() -> Value {
+    let groups = calm().groups;
+    let mut groups = groups.as_array().unwrap().clone();
+    groups.remove(3);
+    groups.push(json!([vip(vip4(50))]));
+    groups.into()
+}
+
+fn with_version(options: &Options, version: u64, groups: Value) -> String {
+    let mut options = Options { groups, ..options.clone() };
+    options.more.insert("version".into(), json!(version));
+    options.config_text()
+}
+
+#[test]
+fn a_higher_version_judges_and_the_others_drain_until_they_have_it() {
+    let cluster = calm_cluster();
+    let both: Vec<_> = addresses().into_iter().filter(|ip| *ip != vip4(4)).collect();
+    let probe = ask(&cluster, &both);
+    let new = with_version(cluster.options(), 2, next_version());
+    cluster.rewrite_node_config(1, &new).unwrap();
+    cluster.hup(1).unwrap();
+    for node in [2, 3] {
+        let status = await_status(&cluster, node, "it drains and says why", |status| {
+            status.node.reason == NodeReason::Outranked
+        });
+        assert_eq!(status.node.state, NodeState::Draining);
+        assert!(status.node.detail.contains("node1"), "{:?}", status.node.detail);
+        let told =
+            |log: &String| log.contains("outranked") && log.contains("another configuration");
+        assert!(told(&cluster.log(node).unwrap()), "{}", cluster.log(node).unwrap());
+    }
+    eventually("node1 has everything of the new version", || {
+        let status = cluster.status(1).unwrap();
+        let held = |group: &vippy_client::status::GroupStatus| {
+            group.holders.len() == 1 && group.holders[0].as_str() == "node1"
+        };
+        let missing: Vec<String> =
+            status.groups.iter().filter(|g| !held(g)).map(|g| format!("{g:?}")).collect();
+        if missing.is_empty() { Ok(()) } else { Err(missing.join("\n")) }
+    });
+    assert_eq!(holder(&cluster, vip4(50)), 1);
+    for node in [2, 3] {
+        cluster.rewrite_node_config(node, &new).unwrap();
+        cluster.hup(node).unwrap();
+    }
+    eventually("everybody has version 2", || {
+        let versions: Vec<u64> =
+            (1..=3).map(|node| cluster.status(node).unwrap().config.version).collect();
+        if versions == [2, 2, 2] { cluster.settled() } else { Err(format!("{versions:?}")) }
+    });
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let report = probe.finish();
+    for (ip, series) in &report.series {
+        assert_eq!(series.lost(), 0, "{ip}: {series}");
+    }
+    eventually("the removed group's address is nowhere", || {
+        match crate::support::holders(&cluster, vip4(4)) {
+            nodes if nodes.is_empty() => Ok(()),
+            nodes => Err(format!("on {nodes:?}")),
+        }
+    });
+}
