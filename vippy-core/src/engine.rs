@@ -132,10 +132,16 @@ impl Engine {
 
     /// Takes one input. `now` must never run backwards. Drain [`Engine::poll`] after it.
     pub fn handle(&mut self, now: Instant, input: Input) {
-        self.notice_sleep(now);
+        let slept = self.notice_sleep(now);
         match input {
             Input::Tick => {}
-            Input::Datagram(datagram) => self.receive(now, &datagram),
+            Input::Datagram(datagram) => {
+                // What time alone changes waits for its deadline: a flood of
+                // datagrams without effect must not cost a look at everything (W3).
+                if !self.receive(now, &datagram) && !slept {
+                    return;
+                }
+            }
             Input::Sent { left, .. } => self.sent(now, left),
             Input::Configured(config) => self.configure(now, config),
             Input::Boot(boot) => self.reboot(now, boot),
@@ -219,16 +225,17 @@ impl Engine {
         self.members.live_processes().map(|process| process.name.clone()).collect()
     }
 
-    /// F2: before anything is read, everything held is dropped.
-    fn notice_sleep(&mut self, now: Instant) {
+    /// F2: before anything is read, everything held is dropped. True when it was.
+    fn notice_sleep(&mut self, now: Instant) -> bool {
         let stale = self.timing.acting().stale;
         if self.asleep || self.burnt || !self.fence.slept(now, stale) {
-            return;
+            return false;
         }
         self.asleep = true;
         let peers = self.live_names();
         self.drop_all("this node was silent for longer than stale");
         self.boot_again(now, NodeReason::Suspended, peers);
+        true
     }
 
     fn sent(&mut self, now: Instant, left: bool) {
@@ -242,16 +249,21 @@ impl Engine {
         }
     }
 
-    fn receive(&mut self, now: Instant, datagram: &Datagram) {
+    /// Takes a datagram; false when it changed nothing but a counter.
+    fn receive(&mut self, now: Instant, datagram: &Datagram) -> bool {
         let source = datagram.source;
         let frame = match frame::open(&datagram.bytes, &self.keys) {
             Ok(frame) => frame,
-            Err(reason) => return self.reject(now, reason, source, None),
+            Err(reason) => {
+                self.reject(now, reason, source, None);
+                return false;
+            }
         };
         let known = self.config.shared.node_index(&frame.header.name).is_some();
         match self.members.receive(now, &frame, (source, datagram.multicast), known) {
             Reception::Rejected(reason) => {
                 self.reject(now, reason, source, Some(&frame.header.name));
+                return false;
             }
             Reception::Cloned => self.burn(),
             Reception::New { fresh: None, .. } => {
@@ -273,6 +285,7 @@ impl Engine {
                 self.unsettled = true;
             }
         }
+        true
     }
 
     /// What a fresh frame of a peer means for groups.
