@@ -110,6 +110,11 @@ impl Facts {
         (group.0 <= *last).then(|| (self.holding.contains(group.0), *echoed))
     }
 
+    /// This node has a new boot: what was echoed to the old one counts no more.
+    pub(crate) fn forget_echoes(&mut self) {
+        self.shown.values_mut().for_each(|(_, echoed)| *echoed = Seq(0));
+    }
+
     /// Another configuration's positions mean nothing.
     fn forget_groups(&mut self) {
         self.holding = Bits::new();

@@ -414,6 +414,7 @@ impl Membership {
             process.proof = None;
             process.echoed = Seq(0);
             process.last_fresh = None;
+            process.facts.iter_mut().for_each(Facts::forget_echoes);
         }
     }
 }
@@ -433,7 +434,7 @@ fn echo_of(announcement: &Announcement, boot: BootId) -> Option<Seq> {
 mod tests {
     use super::*;
     use crate::config::Digest;
-    use crate::identity::Epoch;
+    use crate::identity::{Epoch, GroupIndex};
     use crate::wire::announcement::Paths;
     use crate::wire::auth::KeyId;
     use crate::wire::frame::Header;
@@ -470,6 +471,28 @@ mod tests {
         };
         let body = Body::Announcement(announcement);
         Frame { header, body, key: KeyId([0; 4]), fingerprint: [0; 8], relayed: false }
+    }
+
+    #[test]
+    fn what_was_echoed_to_an_earlier_boot_proves_nothing_to_the_next() {
+        let from = (SocketAddr::from(([10, 0, 0, 1], 4077)), true);
+        let stale = Duration::from_secs(1);
+        let own = Timers { interval: Duration::from_millis(100), stale };
+        let mut members = Membership::new("a".into(), OWN, own);
+        members.sent(at(0), Seq(500), [0; 8]);
+        let mut shows = frame(("b", 2), 1, 500, stale);
+        if let Body::Announcement(announcement) = &mut shows.body {
+            let held = [3].into_iter().collect();
+            announcement.sections.push(Section::Holding { first: 0, last: 7, held });
+        }
+        members.receive(at(10), &shows, from, true);
+        let shown = |members: &Membership| {
+            let facts = members.process(BootId(2)).and_then(|process| process.facts.as_ref());
+            facts.and_then(|facts| facts.shown(GroupIndex(3)))
+        };
+        assert_eq!(shown(&members), Some((true, Seq(500))));
+        members.reboot(BootId(7));
+        assert_eq!(shown(&members), Some((true, Seq(0))));
     }
 
     #[test]
