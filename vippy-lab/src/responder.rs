@@ -134,13 +134,19 @@ impl Drop for Responders {
 }
 
 /// A socket on every address of one family that says which one was asked.
+///
+/// It may answer for an address that has left since the question came: who was
+/// there to receive it is what a probe wants to know, not how soon this thread
+/// got to run.
 fn open(domain: Domain) -> std::io::Result<UdpSocket> {
     let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
     if domain == Domain::IPV6 {
         socket.set_only_v6(true)?;
+        socket.set_ip_transparent_v6(true)?;
         setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
         socket.bind(&(Ipv6Addr::UNSPECIFIED, UDP_PORT).into_socket())?;
     } else {
+        socket.set_ip_transparent_v4(true)?;
         setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
         socket.bind(&(Ipv4Addr::UNSPECIFIED, UDP_PORT).into_socket())?;
     }
@@ -220,8 +226,7 @@ fn answer_one(port: Port, socket: &UdpSocket) -> bool {
         Asked::V4(info) => ControlMessage::Ipv4PacketInfo(info),
         Asked::V6(info) => ControlMessage::Ipv6PacketInfo(info),
     };
-    // The address may have left between question and answer: then the question
-    // is lost, as it should be.
+    // What cannot be sent, as without a route, is not answered.
     let _ = sendmsg(fd, &answer, &[control], MsgFlags::MSG_DONTWAIT, Some(&asker));
     true
 }
