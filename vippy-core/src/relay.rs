@@ -124,23 +124,51 @@ fn needs(now: Instant, speaker: &Process, listener: &Process) -> bool {
     })
 }
 
-/// This node is one of the first two that hear the listener directly and the
-/// speaker somehow, those that hear both directly before the others.
+/// This node is one of the first two of those that hear the listener directly:
+/// whoever has the fewest steps from the speaker, then in configuration order.
 fn on_duty(
     now: Instant,
     members: &Membership,
     duty: &Duty<'_>,
     (speaker, listener): (&Process, &Process),
 ) -> bool {
-    let mine = (!speaker.paths(now).direct(), duty.place(duty.own_name));
+    let steps = steps_from(now, members, speaker.boot);
+    let rank = |boot: BootId, name: &NodeName| {
+        (steps.get(&boot).copied().unwrap_or(usize::MAX), duty.place(name))
+    };
+    let mine = rank(members.own.boot, duty.own_name);
     let others = members.live_processes();
     let before_me = others
         .filter(|other| other.boot != speaker.boot && other.boot != listener.boot)
-        .filter_map(|other| {
-            let (a, b) = (other.hears(speaker.boot)?, other.hears(listener.boot)?);
-            // Who hears the listener through others only forwards nothing to it.
-            b.paths.direct().then(|| (!a.paths.direct(), duty.place(&other.name)))
-        })
-        .filter(|theirs| *theirs < mine);
+        .filter(|other| other.hears(speaker.boot).is_some())
+        .filter(|other| other.hears(listener.boot).is_some_and(|heard| heard.paths.direct()))
+        .filter(|other| rank(other.boot, &other.name) < mine);
     before_me.count() < FORWARDERS
+}
+
+/// How many direct steps a frame of the speaker needs to each node, by the
+/// who-hears-whom matrix. Nodes of one far segment must not leave the forwarding
+/// to each other: they all wait for the node that connects them.
+fn steps_from(now: Instant, members: &Membership, speaker: BootId) -> BTreeMap<BootId, usize> {
+    let own = members.own.boot;
+    let hears = |listener: BootId, other: BootId| {
+        if listener == own {
+            return members.process(other).is_some_and(|peer| peer.paths(now).direct());
+        }
+        let heard = members.process(listener).and_then(|peer| peer.hears(other));
+        heard.is_some_and(|heard| heard.paths.direct())
+    };
+    let nodes: Vec<BootId> =
+        members.live_processes().map(|peer| peer.boot).chain(std::iter::once(own)).collect();
+    let mut steps = BTreeMap::from([(speaker, 0)]);
+    let mut edge = vec![speaker];
+    while !edge.is_empty() {
+        let reached = |node: &BootId| edge.iter().any(|from| hears(*node, *from));
+        let next: Vec<BootId> =
+            nodes.iter().copied().filter(|n| !steps.contains_key(n) && reached(n)).collect();
+        let distance = steps.values().max().map_or(1, |farthest| farthest + 1);
+        steps.extend(next.iter().map(|node| (*node, distance)));
+        edge = next;
+    }
+    steps
 }
