@@ -14,7 +14,7 @@ use crate::epoch::Epochs;
 use crate::event::Event;
 use crate::fence::Fence;
 use crate::holdings::{Hands, Holdings, Leave, Surroundings};
-use crate::identity::{BootId, Epoch, GroupId, GroupIndex, NodeIndex, NodeName};
+use crate::identity::{BootId, Epoch, GroupId, NodeIndex, NodeName};
 use crate::input::{Command, Datagram, Input};
 use crate::membership::{Membership, Passage, Reception, Timers};
 use crate::output::{Destination, Output, Transmit};
@@ -365,12 +365,7 @@ impl Engine {
             self.unsettled = true;
             match passage {
                 Passage::Up { name } => {
-                    let facts = self.members.live(&name).and_then(|p| p.facts.as_ref());
-                    let held: Vec<GroupIndex> = facts
-                        .filter(|facts| facts.speaks(self.config.shared.digest))
-                        .map(|facts| facts.holding.iter().map(GroupIndex).collect())
-                        .unwrap_or_default();
-                    self.holdings.contact(held);
+                    self.holdings.meet();
                     self.tell(Event::PeerUp { node: name });
                 }
                 Passage::Lost { name, silent } => {

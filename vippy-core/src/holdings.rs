@@ -215,6 +215,21 @@ impl Holdings {
         self.contacts.extend(groups);
     }
 
+    /// A peer came to life, or back. It may have held anything while it was not
+    /// heard, and have let go before its first fresh frame came: everything held
+    /// here counts as a contact. What is held against its rule is let go only
+    /// once an owner has answered from here on: only then has it met this node,
+    /// and told the neighbours (O9).
+    pub(crate) fn meet(&mut self) {
+        for (index, slot) in (0u32..).zip(&mut self.slots) {
+            if matches!(slot.phase, Phase::Held { .. }) {
+                slot.changed = UNANNOUNCED;
+                self.news = true;
+                self.contacts.insert(GroupIndex(index));
+            }
+        }
+    }
+
     /// Decides about every group and orders what follows.
     pub(crate) fn settle(
         &mut self,
