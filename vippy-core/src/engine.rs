@@ -14,8 +14,9 @@ use crate::epoch::Epochs;
 use crate::event::Event;
 use crate::fence::Fence;
 use crate::holdings::{Hands, Holdings, Leave, Surroundings};
-use crate::identity::{BootId, Epoch, GroupId, NodeIndex, NodeName};
+use crate::identity::{BootId, Epoch, GroupId, GroupIndex, NodeIndex, NodeName};
 use crate::input::{Command, Datagram, Input};
+use crate::membership::facts::Changes;
 use crate::membership::{Membership, Passage, Reception, Timers};
 use crate::output::{Destination, Output, Transmit};
 use crate::placement::Placement;
@@ -96,7 +97,7 @@ impl Engine {
             placement: Placement::new(shared),
             members: Membership::new(node.clone(), boot, timers),
             standing: Standing::new(now, shared.mature, me.is_none()),
-            holdings: Holdings::new(shared.groups.len()),
+            holdings: Holdings::new(shared),
             timing: Timing::new(timers),
             fence: Fence::new(now, config.local.lifetime, shared.stale),
             epochs: Epochs::new(epoch_floor),
@@ -131,19 +132,24 @@ impl Engine {
 
     /// Takes one input. `now` must never run backwards. Drain [`Engine::poll`] after it.
     pub fn handle(&mut self, now: Instant, input: Input) {
-        self.notice_sleep(now);
+        let slept = self.notice_sleep(now);
         match input {
             Input::Tick => {}
-            Input::Datagram(datagram) => self.receive(now, &datagram),
+            Input::Datagram(datagram) => {
+                // What time alone changes waits for its deadline: a flood of
+                // datagrams without effect must not cost a look at everything (W3).
+                if !self.receive(now, &datagram) && !slept {
+                    return;
+                }
+            }
             Input::Sent { left, .. } => self.sent(now, left),
             Input::Configured(config) => self.configure(now, config),
             Input::Boot(boot) => self.reboot(now, boot),
             Input::Resource { group, report } => {
-                if let Some(index) = self.config.shared.group_index(&group) {
+                if let Some(index) = self.holdings.position(&group) {
                     let (config, me) = (self.config.clone(), self.me);
                     let (holdings, mut hands) = self.holdings_and_hands();
                     holdings.report(now, (&config.shared, index), me, report, &mut hands);
-                    self.unsettled = true;
                 }
             }
             Input::EpochStored(epoch) => {
@@ -219,16 +225,17 @@ impl Engine {
         self.members.live_processes().map(|process| process.name.clone()).collect()
     }
 
-    /// F2: before anything is read, everything held is dropped.
-    fn notice_sleep(&mut self, now: Instant) {
+    /// F2: before anything is read, everything held is dropped. True when it was.
+    fn notice_sleep(&mut self, now: Instant) -> bool {
         let stale = self.timing.acting().stale;
         if self.asleep || self.burnt || !self.fence.slept(now, stale) {
-            return;
+            return false;
         }
         self.asleep = true;
         let peers = self.live_names();
         self.drop_all("this node was silent for longer than stale");
         self.boot_again(now, NodeReason::Suspended, peers);
+        true
     }
 
     fn sent(&mut self, now: Instant, left: bool) {
@@ -242,16 +249,21 @@ impl Engine {
         }
     }
 
-    fn receive(&mut self, now: Instant, datagram: &Datagram) {
+    /// Takes a datagram; false when it changed nothing but a counter.
+    fn receive(&mut self, now: Instant, datagram: &Datagram) -> bool {
         let source = datagram.source;
         let frame = match frame::open(&datagram.bytes, &self.keys) {
             Ok(frame) => frame,
-            Err(reason) => return self.reject(now, reason, source, None),
+            Err(reason) => {
+                self.reject(now, reason, source, None);
+                return false;
+            }
         };
         let known = self.config.shared.node_index(&frame.header.name).is_some();
         match self.members.receive(now, &frame, (source, datagram.multicast), known) {
             Reception::Rejected(reason) => {
                 self.reject(now, reason, source, Some(&frame.header.name));
+                return false;
             }
             Reception::Cloned => self.burn(),
             Reception::New { fresh: None, .. } => {
@@ -260,8 +272,7 @@ impl Engine {
             Reception::New { boot, fresh: Some(changes) } => {
                 self.traffic.received += 1;
                 self.epochs.heard(frame.header.epoch);
-                self.unsettled |= changes.any() || self.holdings.waits_for_frames();
-                self.holdings.contact(changes.holding);
+                self.take_note(boot, changes);
                 self.forward(now, boot, &datagram.bytes);
             }
             Reception::Goodbye { boot } => {
@@ -273,6 +284,20 @@ impl Engine {
                 }
                 self.unsettled = true;
             }
+        }
+        true
+    }
+
+    /// What a fresh frame of a peer means for groups.
+    fn take_note(&mut self, boot: BootId, changes: Changes) {
+        let digest = self.config.shared.digest;
+        let facts = self.members.process(boot).and_then(|process| process.facts.as_ref());
+        self.unsettled |= changes.standing;
+        self.holdings.frame_came();
+        // Positions in another configuration are not positions in this one (O5).
+        if facts.is_some_and(|facts| facts.speaks(digest)) {
+            self.holdings.touch(changes.holding.iter().copied());
+            self.holdings.contact(changes.holding);
         }
     }
 
@@ -365,7 +390,12 @@ impl Engine {
             self.unsettled = true;
             match passage {
                 Passage::Up { name } => {
-                    self.holdings.meet();
+                    let facts = self.members.live(&name).and_then(|p| p.facts.as_ref());
+                    let held: Vec<GroupIndex> = facts
+                        .filter(|facts| facts.speaks(self.config.shared.digest))
+                        .map(|facts| facts.holding.iter().map(GroupIndex).collect())
+                        .unwrap_or_default();
+                    self.holdings.meet(held);
                     self.tell(Event::PeerUp { node: name });
                 }
                 Passage::Lost { name, silent } => {
@@ -422,10 +452,10 @@ impl Engine {
         if overruled.let_go {
             self.drop_all("a peer with a higher configuration has taken over");
         }
-        if !(self.unsettled || recheck) {
+        let all = std::mem::take(&mut self.unsettled) || recheck;
+        if !(all || self.holdings.is_touched()) {
             return;
         }
-        self.unsettled = false;
         let config = self.config.clone();
         let leave = Leave {
             take: !self.asleep
@@ -448,7 +478,11 @@ impl Engine {
         };
         let mut hands =
             Hands { outputs: &mut self.outputs, epochs: &mut self.epochs, fence: &mut self.fence };
-        self.holdings.settle(now, &around, &mut hands);
+        if all {
+            self.holdings.settle(now, &around, &mut hands);
+        } else {
+            self.holdings.settle_touched(now, &around, &mut hands);
+        }
         if self.holdings.has_news() {
             self.speaker.touch();
         }

@@ -124,13 +124,15 @@ impl Slot {
         self.unavailable.as_deref().or(pausing.map(|failure| failure.error.as_str()))
     }
 
-    /// Notes a failed attempt.
-    pub(crate) fn fail(&mut self, now: Instant, error: String) {
+    /// Notes a failed attempt; says when the next may be made.
+    pub(crate) fn fail(&mut self, now: Instant, error: String) -> Instant {
         let pause = match &self.failed {
             Some(failure) => (2 * failure.pause).min(LONGEST_RETRY),
             None => FIRST_RETRY,
         };
-        self.failed = Some(Failure { error, retry_at: Some(now + pause), pause });
+        let retry_at = now + pause;
+        self.failed = Some(Failure { error, retry_at: Some(retry_at), pause });
+        retry_at
     }
 
     /// The verdict on this group.
@@ -227,12 +229,8 @@ mod tests {
     fn failures_are_retried_after_growing_pauses() {
         let mut slot = Slot::new();
         let now = Instant::ZERO;
-        let pauses: Vec<u64> = (0..8)
-            .map(|_| {
-                slot.fail(now, "netlink".into());
-                slot.failed.as_ref().unwrap().retry_at.unwrap().since(now).as_secs()
-            })
-            .collect();
+        let pauses: Vec<u64> =
+            (0..8).map(|_| slot.fail(now, "netlink".into()).since(now).as_secs()).collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
     }
 }

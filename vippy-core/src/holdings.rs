@@ -25,6 +25,7 @@ use crate::time::{Instant, earliest};
 /// All groups of the running configuration, by position.
 #[derive(Clone, Debug)]
 pub(crate) struct Holdings {
+    positions: BTreeMap<GroupId, GroupIndex>,
     slots: Vec<Slot>,
     owners: Vec<Option<NodeIndex>>,
     holding: Bits,
@@ -34,9 +35,12 @@ pub(crate) struct Holdings {
     seen: Bits,
     /// Groups of which a peer's holding changed, or with whom contact was made (O9).
     contacts: BTreeSet<GroupIndex>,
+    /// Groups to decide about because a fact about them alone changed.
+    touched: BTreeSet<GroupIndex>,
     news: bool,
-    /// A verdict may change with the next fresh frame although no fact does.
-    waiting: bool,
+    /// Groups whose verdict may change with the next fresh frame although no
+    /// fact does.
+    waiting: BTreeSet<GroupIndex>,
     recheck_at: Option<Instant>,
     /// How often the set of groups held changed.
     pub(crate) changes: u64,
@@ -80,17 +84,20 @@ impl Hands<'_> {
 }
 
 impl Holdings {
-    pub(crate) fn new(groups: usize) -> Holdings {
+    pub(crate) fn new(shared: &SharedPart) -> Holdings {
+        let ids = shared.groups.iter().map(|group| group.id.clone());
         Holdings {
-            slots: vec![Slot::new(); groups],
-            owners: vec![None; groups],
+            positions: ids.zip(shared.group_indexes()).collect(),
+            slots: vec![Slot::new(); shared.groups.len()],
+            owners: vec![None; shared.groups.len()],
             holding: Bits::new(),
             cannot: Bits::new(),
             rather_not: Bits::new(),
             seen: Bits::new(),
             contacts: BTreeSet::new(),
+            touched: BTreeSet::new(),
             news: true,
-            waiting: false,
+            waiting: BTreeSet::new(),
             recheck_at: None,
             changes: 0,
         }
@@ -127,7 +134,7 @@ impl Holdings {
             old.groups.iter().zip(self.slots.drain(..)).map(|(g, s)| (&g.id, (g, s))).collect();
         let seen: BTreeSet<&GroupId> =
             self.seen.iter().filter_map(|g| Some(&old.groups.get(g as usize)?.id)).collect();
-        let mut next = Holdings { changes: self.changes, ..Holdings::new(0) };
+        let mut next = Holdings { changes: self.changes, ..Holdings::new(new) };
         for (group, config) in new.group_indexes().zip(&new.groups) {
             let (before, mut slot) = match former.remove(&config.id) {
                 Some((before, slot)) => (Some(before), slot),
@@ -140,8 +147,7 @@ impl Holdings {
                 self.plumb(now, config, hands);
             }
             next.seen.set(group.0, seen.contains(&config.id));
-            next.slots.push(slot);
-            next.owners.push(None);
+            next.slots[group.get()] = slot;
             next.publish(group, config.exclusive);
         }
         *self = next;
@@ -181,7 +187,8 @@ impl Holdings {
             }
             (ResourceReport::Failed(error), Phase::Taking | Phase::Held { .. }) => {
                 slot.phase = Phase::Idle;
-                slot.fail(now, error.clone());
+                let retry_at = slot.fail(now, error.clone());
+                self.recheck_at = earliest(self.recheck_at, Some(retry_at));
                 hands.outputs.push_back(Output::Silence { group: id() });
                 hands.tell(Event::PlumbFailed { group: id(), error });
             }
@@ -208,6 +215,7 @@ impl Holdings {
             | (ResourceReport::Failed(_), Phase::Idle | Phase::LettingGo) => {}
         }
         self.publish(group, config.exclusive);
+        self.touched.insert(group);
     }
 
     /// Notes what a peer's announcement changed, or a contact with a peer.
@@ -215,19 +223,33 @@ impl Holdings {
         self.contacts.extend(groups);
     }
 
-    /// A peer came to life, or back. It may have held anything while it was not
-    /// heard, and have let go before its first fresh frame came: everything held
-    /// here counts as a contact. What is held against its rule is let go only
-    /// once an owner has answered from here on: only then has it met this node,
-    /// and told the neighbours (O9).
-    pub(crate) fn meet(&mut self) {
-        for (index, slot) in (0u32..).zip(&mut self.slots) {
-            if matches!(slot.phase, Phase::Held { .. }) {
+    /// Notes that a peer which holds these groups became alive. A rival of it lets
+    /// go only when it has echoed a frame that tells it so (O9): by then it has
+    /// re-announced the group, and clients go to it.
+    pub(crate) fn meet(&mut self, groups: impl IntoIterator<Item = GroupIndex>) {
+        for group in groups {
+            let slot = self.slots.get_mut(group.get());
+            if let Some(slot) = slot.filter(|slot| matches!(slot.phase, Phase::Held { .. })) {
                 slot.changed = UNANNOUNCED;
                 self.news = true;
-                self.contacts.insert(GroupIndex(index));
             }
+            self.contacts.insert(group);
         }
+    }
+
+    /// Notes that something changed which concerns these groups alone.
+    pub(crate) fn touch(&mut self, groups: impl IntoIterator<Item = GroupIndex>) {
+        self.touched.extend(groups);
+    }
+
+    /// A fresh frame came: it may be what some groups wait for.
+    pub(crate) fn frame_came(&mut self) {
+        self.touched.extend(&self.waiting);
+    }
+
+    /// Some group must be decided about.
+    pub(crate) fn is_touched(&self) -> bool {
+        !self.touched.is_empty()
     }
 
     /// Decides about every group and orders what follows.
@@ -237,34 +259,69 @@ impl Holdings {
         around: &Surroundings<'_>,
         hands: &mut Hands<'_>,
     ) {
-        self.waiting = false;
+        self.touched.clear();
         self.recheck_at = None;
         self.retry_failed(now, around.shared);
         self.note_seen(around);
-        let owners: Vec<Option<NodeIndex>> = {
-            let ownership = Ownership::new(around.placement, self.candidates(around));
-            around.shared.group_indexes().map(|group| ownership.owner(group)).collect()
-        };
-        self.owners = owners;
-        for group in around.shared.group_indexes() {
-            self.settle_group(now, group, around, hands);
-        }
+        self.decide(now, &around.shared.group_indexes().collect::<Vec<_>>(), around, hands);
         self.meet_rivals(around, hands);
     }
 
+    /// Decides about the groups touched: with many groups in motion, each report
+    /// and each frame must cost what it concerns, not all there are.
+    pub(crate) fn settle_touched(
+        &mut self,
+        now: Instant,
+        around: &Surroundings<'_>,
+        hands: &mut Hands<'_>,
+    ) {
+        let touched = std::mem::take(&mut self.touched);
+        let exist = touched.into_iter().filter(|group| group.get() < self.slots.len());
+        let groups: Vec<GroupIndex> = exist.collect();
+        for group in &groups {
+            let seen = self.seen.contains(group.0) || self.has_rival(around, *group);
+            self.seen.set(group.0, seen);
+        }
+        self.decide(now, &groups, around, hands);
+        self.meet_rivals(around, hands);
+    }
+
+    fn decide(
+        &mut self,
+        now: Instant,
+        groups: &[GroupIndex],
+        around: &Surroundings<'_>,
+        hands: &mut Hands<'_>,
+    ) {
+        let owners: Vec<Option<NodeIndex>> = {
+            let ownership = Ownership::new(around.placement, self.candidates(around));
+            groups.iter().map(|group| ownership.owner(*group)).collect()
+        };
+        for (group, owner) in groups.iter().zip(owners) {
+            self.owners[group.get()] = owner;
+            if self.settle_group(now, *group, around, hands) {
+                self.waiting.insert(*group);
+            } else {
+                self.waiting.remove(group);
+            }
+        }
+    }
+
+    /// Decides about one group. True when the next fresh frame may decide
+    /// otherwise.
     fn settle_group(
         &mut self,
         now: Instant,
         group: GroupIndex,
         around: &Surroundings<'_>,
         hands: &mut Hands<'_>,
-    ) {
+    ) -> bool {
         let config = &around.shared.groups[group.get()];
         let owner = self.owners[group.get()];
         let idle = self.slots[group.get()].phase == Phase::Idle;
         let mine = owner.is_some() && owner == around.me;
         if idle && !mine {
-            return;
+            return false;
         }
         let relieved = !idle
             && owner.is_some_and(|owner| {
@@ -293,7 +350,7 @@ impl Holdings {
             }
         };
         let undecided = if idle { mine } else { situation.theirs };
-        self.waiting |= undecided && verdict == Verdict::Keep;
+        let waits = undecided && verdict == Verdict::Keep;
         match verdict {
             Verdict::Keep => {}
             Verdict::Take => self.take(now, group, around, hands),
@@ -303,6 +360,7 @@ impl Holdings {
                 self.let_go(group, config, to, why, hands);
             }
         }
+        waits
     }
 
     fn take(
@@ -316,6 +374,7 @@ impl Holdings {
         let slot = &mut self.slots[group.get()];
         slot.phase = Phase::Taking;
         slot.readdressed = false;
+        self.publish(group, config.exclusive);
         let from = self.last_holder(around, group);
         self.plumb(now, config, hands);
         hands.tell(Event::Taking { group: config.id.clone(), from });
@@ -563,13 +622,13 @@ impl Holdings {
         self.slots.iter().any(Slot::is_on)
     }
 
-    /// Every fresh frame may change a verdict.
-    pub(crate) fn waits_for_frames(&self) -> bool {
-        self.waiting
-    }
-
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.recheck_at
+    }
+
+    /// Position of a group in the running configuration.
+    pub(crate) fn position(&self, id: &GroupId) -> Option<GroupIndex> {
+        self.positions.get(id).copied()
     }
 
     pub(crate) fn slot(&self, group: GroupIndex) -> &Slot {

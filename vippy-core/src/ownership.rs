@@ -55,18 +55,11 @@ enum Tier {
 pub(crate) struct Ownership<'a> {
     placement: &'a Placement,
     candidates: Vec<Candidate<'a>>,
-    /// Groups that a live node which is not booting holds.
-    held: Bits,
 }
 
 impl<'a> Ownership<'a> {
     pub(crate) fn new(placement: &'a Placement, candidates: Vec<Candidate<'a>>) -> Self {
-        let settled = candidates.iter().filter(|c| match c.candidacy {
-            Candidacy::Active | Candidacy::Standby | Candidacy::Draining => true,
-            Candidacy::Booting | Candidacy::Out => false,
-        });
-        let held = settled.flat_map(|c| c.holding.iter()).collect();
-        Ownership { placement, candidates, held }
+        Ownership { placement, candidates }
     }
 
     /// The first node of the succession in the best tier that anybody is in.
@@ -96,10 +89,20 @@ impl<'a> Ownership<'a> {
             Candidacy::Active if willing => Some(Tier::Active),
             Candidacy::Standby if willing => Some(Tier::Standby),
             Candidacy::Active | Candidacy::Standby | Candidacy::Draining => Some(reluctant),
-            Candidacy::Booting if holds && !self.held.contains(group.0) => {
+            Candidacy::Booting if holds && !self.is_held(group) => {
                 Some(if willing { Tier::Active } else { reluctant })
             }
             Candidacy::Booting | Candidacy::Out => None,
         }
+    }
+
+    /// A live node that is not booting holds it.
+    fn is_held(&self, group: GroupIndex) -> bool {
+        self.candidates.iter().any(|candidate| match candidate.candidacy {
+            Candidacy::Active | Candidacy::Standby | Candidacy::Draining => {
+                candidate.holding.contains(group.0)
+            }
+            Candidacy::Booting | Candidacy::Out => false,
+        })
     }
 }

@@ -42,7 +42,7 @@ enum Retreat {
 pub(crate) struct Overruled {
     /// A peer that judges is taking part: nothing may be taken here.
     pub(crate) by_an_active_peer: bool,
-    /// It knows, and has had an interval to take over.
+    /// It knows, and has just had an interval to take over.
     pub(crate) let_go: bool,
 }
 
@@ -95,12 +95,12 @@ impl Ranking {
             return Overruled::default();
         };
         let knows = said != UNANNOUNCED && judge.echoed >= said;
+        let let_go = matches!(self.retreat, Retreat::At(at) if now >= at);
         self.retreat = match self.retreat {
             Retreat::None if knows => Retreat::At(now + judge.header.interval),
-            Retreat::At(at) if now >= at => Retreat::Done,
+            Retreat::At(_) if let_go => Retreat::Done,
             unchanged @ (Retreat::None | Retreat::At(_) | Retreat::Done) => unchanged,
         };
-        let let_go = matches!(self.retreat, Retreat::Done);
         Overruled { by_an_active_peer: true, let_go }
     }
 

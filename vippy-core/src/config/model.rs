@@ -217,12 +217,6 @@ impl SharedPart {
         u16::try_from(position).ok().map(NodeIndex)
     }
 
-    /// Position of a group by identity.
-    pub fn group_index(&self, id: &GroupId) -> Option<GroupIndex> {
-        let position = self.groups.iter().position(|group| group.id == *id)?;
-        u32::try_from(position).ok().map(GroupIndex)
-    }
-
     /// All group positions in order.
     pub fn group_indexes(&self) -> impl Iterator<Item = GroupIndex> + use<> {
         (0..u32::try_from(self.groups.len()).unwrap_or(u32::MAX)).map(GroupIndex)

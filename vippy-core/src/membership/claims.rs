@@ -1,6 +1,7 @@
 //! Which process a name belongs to, and which boots never return (W6).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::identity::{BootId, NodeName};
 use crate::time::Instant;
@@ -9,6 +10,7 @@ use crate::time::Instant;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Claims {
     holders: BTreeMap<NodeName, BootId>,
+    /// Boots that are gone for good, and since when.
     burnt: BTreeMap<BootId, Instant>,
 }
 
@@ -31,17 +33,18 @@ impl Claims {
         self.holders.insert(name, boot);
     }
 
-    /// Remembers a boot as gone for good, at least until `until`.
-    pub(super) fn burn(&mut self, boot: BootId, until: Instant) {
+    /// Remembers a boot as gone for good.
+    pub(super) fn burn(&mut self, boot: BootId, now: Instant) {
         self.holders.retain(|_, holder| *holder != boot);
-        self.burnt.insert(boot, until);
+        self.burnt.insert(boot, now);
     }
 
     pub(super) fn is_burnt(&self, boot: BootId) -> bool {
         self.burnt.contains_key(&boot)
     }
 
-    pub(super) fn forget(&mut self, now: Instant) {
-        self.burnt.retain(|_, until| now < *until);
+    /// Forgets boots that have been gone for longer than `memory`.
+    pub(super) fn forget(&mut self, now: Instant, memory: Duration) {
+        self.burnt.retain(|_, since| now.since(*since) <= memory);
     }
 }

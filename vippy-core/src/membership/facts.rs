@@ -37,12 +37,6 @@ pub(crate) struct Changes {
     pub(crate) holding: Vec<GroupIndex>,
 }
 
-impl Changes {
-    pub(crate) fn any(&self) -> bool {
-        self.standing || !self.holding.is_empty()
-    }
-}
-
 impl Facts {
     pub(crate) fn new(announcement: &Announcement, seq: Seq) -> Facts {
         Facts {
@@ -114,6 +108,11 @@ impl Facts {
     pub(crate) fn shown(&self, group: GroupIndex) -> Option<(bool, Seq)> {
         let (_, (last, echoed)) = self.shown.range(..=group.0).next_back()?;
         (group.0 <= *last).then(|| (self.holding.contains(group.0), *echoed))
+    }
+
+    /// This node has a new boot: what was echoed to the old one counts no more.
+    pub(crate) fn forget_echoes(&mut self) {
+        self.shown.values_mut().for_each(|(_, echoed)| *echoed = Seq(0));
     }
 
     /// Another configuration's positions mean nothing.

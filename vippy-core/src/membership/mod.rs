@@ -54,6 +54,13 @@ impl Timers {
     fn max(self, other: Timers) -> Timers {
         Timers { interval: self.interval.max(other.interval), stale: self.stale.max(other.stale) }
     }
+
+    /// How long own frames and departed boots are remembered. One time for both:
+    /// whoever echoes a frame that is remembered and is gone is remembered too,
+    /// also after a patient node made `stale` longer (W6).
+    fn memory(self) -> Duration {
+        2 * (self.stale + self.interval)
+    }
 }
 
 /// What a frame meant.
@@ -191,7 +198,7 @@ impl Membership {
     pub(crate) fn take_leave(&mut self, now: Instant, boot: BootId) -> Option<NodeName> {
         let counted = self.counts(boot);
         self.alive.remove(&boot);
-        self.claims.burn(boot, now + 2 * self.timers.stale);
+        self.claims.burn(boot, now);
         self.processes.remove(&boot).filter(|_| counted).map(|process| process.name)
     }
 
@@ -240,7 +247,7 @@ impl Membership {
                 continue;
             }
             if let Some(elder) = elder.map(|elder| elder.boot) {
-                self.claims.burn(elder, now + 2 * self.timers.stale);
+                self.claims.burn(elder, now);
                 self.processes.remove(&elder);
                 self.alive.remove(&elder);
                 passages.push(Passage::Restarted { name: name.clone() });
@@ -270,7 +277,7 @@ impl Membership {
         self.processes.retain(|boot, process| {
             claims.counts(&process.name, *boot) || now.since(process.last_heard) <= stale
         });
-        self.claims.forget(now);
+        self.claims.forget(now, self.timers.memory());
     }
 
     /// Makes room for one more process of `name`; false when there is none.
@@ -396,8 +403,7 @@ impl Membership {
     /// Notes a frame of this node as sent; what is older than any proof may be
     /// is forgotten.
     pub(crate) fn sent(&mut self, now: Instant, seq: Seq, fingerprint: [u8; 8]) {
-        let memory = 2 * (self.timers.stale + self.timers.interval);
-        self.own.sent(now, seq, fingerprint, memory);
+        self.own.sent(now, seq, fingerprint, self.timers.memory());
     }
 
     /// A new life: nobody has echoed the new boot yet (W1, W6).
@@ -408,6 +414,7 @@ impl Membership {
             process.proof = None;
             process.echoed = Seq(0);
             process.last_fresh = None;
+            process.facts.iter_mut().for_each(Facts::forget_echoes);
         }
     }
 }
@@ -421,4 +428,98 @@ fn echo_of(announcement: &Announcement, boot: BootId) -> Option<Seq> {
         }
         Section::Holding { .. } | Section::Refusing { .. } | Section::Documents(_) => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Digest;
+    use crate::identity::{Epoch, GroupIndex};
+    use crate::wire::announcement::Paths;
+    use crate::wire::auth::KeyId;
+    use crate::wire::frame::Header;
+
+    const OWN: BootId = BootId(1);
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_micros(millis * 1000)
+    }
+
+    /// Frame `seq` of a process that hears this one up to `echo`.
+    fn frame((name, boot): (&str, u64), seq: u64, echo: u64, stale: Duration) -> Frame {
+        let paths = Paths { multicast: true, ..Paths::default() };
+        let entry = Heard { boot: OWN, seq: Seq(echo), paths, counts: true };
+        let (first, last) = (BootId(0), BootId(u64::MAX));
+        let heard = Section::Heard { first, last, entries: vec![entry] };
+        let announcement = Announcement {
+            state: NodeState::Active,
+            reason: NodeReason::None,
+            detail: String::new(),
+            version: 1,
+            digest: Digest::default(),
+            sections: vec![heard],
+        };
+        let header = Header {
+            name: name.into(),
+            boot: BootId(boot),
+            seq: Seq(seq),
+            epoch: Epoch(1),
+            uptime: Duration::from_millis(seq),
+            interval: Duration::from_millis(100),
+            stale,
+            fence: None,
+        };
+        let body = Body::Announcement(announcement);
+        Frame { header, body, key: KeyId([0; 4]), fingerprint: [0; 8], relayed: false }
+    }
+
+    #[test]
+    fn what_was_echoed_to_an_earlier_boot_proves_nothing_to_the_next() {
+        let from = (SocketAddr::from(([10, 0, 0, 1], 4077)), true);
+        let stale = Duration::from_secs(1);
+        let own = Timers { interval: Duration::from_millis(100), stale };
+        let mut members = Membership::new("a".into(), OWN, own);
+        members.sent(at(0), Seq(500), [0; 8]);
+        let mut shows = frame(("b", 2), 1, 500, stale);
+        if let Body::Announcement(announcement) = &mut shows.body {
+            let held = [3].into_iter().collect();
+            announcement.sections.push(Section::Holding { first: 0, last: 7, held });
+        }
+        members.receive(at(10), &shows, from, true);
+        let shown = |members: &Membership| {
+            let facts = members.process(BootId(2)).and_then(|process| process.facts.as_ref());
+            facts.and_then(|facts| facts.shown(GroupIndex(3)))
+        };
+        assert_eq!(shown(&members), Some((true, Seq(500))));
+        members.reboot(BootId(7));
+        assert_eq!(shown(&members), Some((true, Seq(0))));
+    }
+
+    #[test]
+    fn a_departed_boot_stays_away_when_a_patient_node_makes_stale_longer() {
+        let from = (SocketAddr::from(([10, 0, 0, 1], 4077)), true);
+        let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+        let own = Timers { interval: Duration::from_millis(100), stale: second };
+        let mut members = Membership::new("a".into(), OWN, own);
+        members.sent(at(0), Seq(1), [0; 8]);
+        let first = frame(("b", 2), 1, 1, second);
+        assert!(matches!(members.receive(at(10), &first, from, true), Reception::New { .. }));
+        members.refresh(at(10), own);
+        // Frame 2 is lost, and recorded by somebody.
+        let recorded = frame(("b", 2), 2, 1, second);
+        let mut goodbye = frame(("b", 2), 3, 1, second);
+        if let Body::Announcement(announcement) = &mut goodbye.body {
+            announcement.state = NodeState::Leaving;
+            announcement.reason = NodeReason::Goodbye;
+        }
+        let meant = members.receive(at(20), &goodbye, from, true);
+        assert!(matches!(meant, Reception::Goodbye { .. }));
+        assert_eq!(members.take_leave(at(20), BootId(2)), Some("b".into()));
+        members.sent(at(1_500), Seq(2), [0; 8]);
+        members.receive(at(1_510), &frame(("c", 3), 1, 2, minute), from, true);
+        members.refresh(at(1_510), own);
+        members.refresh(at(2_100), own);
+        let meant = members.receive(at(2_100), &recorded, from, true);
+        assert!(matches!(meant, Reception::Rejected(RejectReason::Burnt)), "{meant:?}");
+    }
 }
