@@ -44,6 +44,8 @@ enum What {
     All,
 }
 
+type Measurement = fn(&Bench) -> Outcome<()>;
+
 fn main() -> ExitCode {
     match measure(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,7 +66,7 @@ fn measure(cli: &Cli) -> Outcome<()> {
         );
     }
     let bench = Bench { vippyd, runs: cli.runs, watch: Duration::from_secs(cli.watch) };
-    let all: [(What, fn(&Bench) -> Outcome<()>); 5] = [
+    let all: [(What, Measurement); 5] = [
         (What::Outage, outage),
         (What::Flood, flood),
         (What::Restart, restart),

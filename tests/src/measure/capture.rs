@@ -94,9 +94,11 @@ fn collect(socket: &UdpSocket, stop: &AtomicBool) -> Vec<Captured> {
         let Ok(message) = received else { continue };
         let length = message.bytes;
         let stamp = message.cmsgs().ok().and_then(|mut all| {
-            all.find_map(|one| match one {
-                ControlMessageOwned::ScmTimestampns(time) => Some(Duration::from(time)),
-                _ => None,
+            all.find_map(|one| {
+                if let ControlMessageOwned::ScmTimestampns(time) = one {
+                    return Some(Duration::from(time));
+                }
+                None
             })
         });
         if let Some(at) = stamp {

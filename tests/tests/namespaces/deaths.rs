@@ -7,8 +7,8 @@ use vippy_lab::options::vip4;
 use vippy_lab::{Cluster, Port};
 
 use crate::support::{
-    PATIENCE, addresses, ask, await_status, calm_cluster, eventually, holder, holders, owners,
-    virtual_addresses, watch,
+    PATIENCE, addresses, ask, assert_unnoticed, await_status, calm_cluster, eventually, holder,
+    holders, owners, virtual_addresses, watch,
 };
 
 /// `stale` + `interval` of [`calm`], and as much again for a busy machine.
@@ -107,7 +107,7 @@ fn a_stopping_daemon_hands_over_without_a_lost_packet() {
     std::thread::sleep(Duration::from_millis(300));
     let report = probe.finish();
     for (ip, series) in &report.series {
-        assert_eq!(series.lost(), 0, "{ip}: {series}");
+        assert_unnoticed(ip, series);
         assert_ne!(series.reigns().last().unwrap().by, Port::Node(node), "{ip}");
     }
     assert!(!cluster.management(node).exists(), "its socket file is left");

@@ -8,8 +8,8 @@ use vippy_lab::options::{vip, vip4};
 use vippy_lab::{Cluster, Options, Port};
 
 use crate::support::{
-    PATIENCE, addresses, ask, await_status, calm, calm_cluster, eventually, holder, owners,
-    program, virtual_addresses,
+    PATIENCE, addresses, ask, assert_unnoticed, await_status, calm, calm_cluster, eventually,
+    holder, owners, program, virtual_addresses,
 };
 
 /// Runs `vippyctl` on a node; it must succeed.
@@ -44,7 +44,7 @@ fn draining_and_resuming_a_node_loses_no_packet() {
     std::thread::sleep(std::time::Duration::from_millis(300));
     let report = probe.finish();
     for (ip, series) in &report.series {
-        assert_eq!(series.lost(), 0, "{ip}: {series}");
+        assert_unnoticed(ip, series);
     }
     let others = report.series[&vip4(1)].reigns();
     let by: Vec<Port> = others.iter().map(|reign| reign.by).collect();
@@ -153,7 +153,7 @@ fn a_higher_version_judges_and_the_others_drain_until_they_have_it() {
     std::thread::sleep(std::time::Duration::from_millis(300));
     let report = probe.finish();
     for (ip, series) in &report.series {
-        assert_eq!(series.lost(), 0, "{ip}: {series}");
+        assert_unnoticed(ip, series);
     }
     eventually("the removed group's address is nowhere", || {
         match crate::support::holders(&cluster, vip4(4)) {
