@@ -2,11 +2,11 @@
 //!
 //! Asks [`ownership`](crate::ownership) who should hold, [`group`](crate::group)
 //! what that means for one group, and turns verdicts into orders. Whether this
-//! node may hold anything at all is decided elsewhere and arrives as [`Leave`].
+//! node may hold anything at all, and what others have shown, arrives as
+//! [`Surroundings`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::bits::Bits;
 use crate::config::{Group, SharedPart};
@@ -16,10 +16,9 @@ use crate::fence::Fence;
 use crate::group::{Phase, Situation, Slot, UNANNOUNCED, Verdict};
 use crate::identity::{Epoch, GroupId, GroupIndex, NodeIndex, NodeName, Seq};
 use crate::input::ResourceReport;
-use crate::membership::Membership;
 use crate::output::Output;
 use crate::ownership::{Candidacy, Candidate, Ownership};
-use crate::placement::Placement;
+use crate::surroundings::{Elsewhere, Surroundings};
 use crate::time::{Instant, earliest};
 
 /// All groups of the running configuration, by position.
@@ -44,30 +43,6 @@ pub(crate) struct Holdings {
     recheck_at: Option<Instant>,
     /// How often the set of groups held changed.
     pub(crate) changes: u64,
-}
-
-/// What the groups are decided from, beside the groups.
-pub(crate) struct Surroundings<'a> {
-    pub(crate) shared: &'a SharedPart,
-    pub(crate) placement: &'a Placement,
-    pub(crate) members: &'a Membership,
-    pub(crate) me: Option<NodeIndex>,
-    pub(crate) candidacy: Candidacy,
-    pub(crate) leave: Leave,
-    /// The frame that first carried this node's present state.
-    pub(crate) standing_changed: Seq,
-    /// When booting ended, and the time a node boots.
-    pub(crate) booted_at: Option<Instant>,
-    pub(crate) mature: Duration,
-}
-
-/// What this node may do as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Leave {
-    /// Take what it does not hold.
-    pub(crate) take: bool,
-    /// Keep what it holds.
-    pub(crate) keep: bool,
 }
 
 /// Where orders go and what they touch.
@@ -262,7 +237,9 @@ impl Holdings {
         self.touched.clear();
         self.recheck_at = None;
         self.retry_failed(now, around.shared);
-        self.note_seen(around);
+        for group in around.held_by_others() {
+            self.seen.set(group, true);
+        }
         self.decide(now, &around.shared.group_indexes().collect::<Vec<_>>(), around, hands);
         self.meet_rivals(around, hands);
     }
@@ -279,7 +256,7 @@ impl Holdings {
         let exist = touched.into_iter().filter(|group| group.get() < self.slots.len());
         let groups: Vec<GroupIndex> = exist.collect();
         for group in &groups {
-            let seen = self.seen.contains(group.0) || self.has_rival(around, *group);
+            let seen = self.seen.contains(group.0) || around.has_rival(*group);
             self.seen.set(group.0, seen);
         }
         self.decide(now, &groups, around, hands);
@@ -294,7 +271,8 @@ impl Holdings {
         hands: &mut Hands<'_>,
     ) {
         let owners: Vec<Option<NodeIndex>> = {
-            let ownership = Ownership::new(around.placement, self.candidates(around));
+            let candidates = around.candidates(self.candidate(around.candidacy));
+            let ownership = Ownership::new(around.placement, candidates);
             groups.iter().map(|group| ownership.owner(*group)).collect()
         };
         for (group, owner) in groups.iter().zip(owners) {
@@ -323,16 +301,14 @@ impl Holdings {
         if idle && !mine {
             return false;
         }
+        let needed = self.slots[group.get()].changed.max(around.standing_changed);
         let relieved = !idle
-            && owner.is_some_and(|owner| {
-                if config.exclusive {
-                    everybody_knows(around, owner)
-                } else {
-                    self.relieved(around, group, owner)
-                }
+            && owner.is_some_and(|owner| match config.exclusive {
+                true => around.everybody_knows(owner),
+                false => around.shows_held(owner, group, needed),
             });
-        let may_take = idle && around.leave.take && self.seniors_are_up(now, group, around);
-        let clear = !config.exclusive || (idle && self.clear(now, group, around));
+        let may_take = idle && around.leave.take && self.is_due(now, group, around);
+        let clear = !config.exclusive || (idle && self.is_free(now, group, needed, around));
         let situation = Situation {
             mine,
             theirs: owner.is_some() && !mine,
@@ -355,12 +331,36 @@ impl Holdings {
             Verdict::Keep => {}
             Verdict::Take => self.take(now, group, around, hands),
             Verdict::LetGo { why } => {
-                let to = owner.filter(|_| situation.theirs);
-                let to = to.map(|node| around.shared.nodes[node.get()].name.clone());
+                let to = owner.filter(|_| situation.theirs).map(|node| around.name(node).clone());
                 self.let_go(group, config, to, why, hands);
             }
         }
         waits
+    }
+
+    /// No booting senior is waited for (O6).
+    fn is_due(&mut self, now: Instant, group: GroupIndex, around: &Surroundings<'_>) -> bool {
+        let seen = self.seen.contains(group.0);
+        let until = if seen { None } else { around.left_to_seniors(now, group) };
+        self.recheck_at = earliest(self.recheck_at, until);
+        until.is_none()
+    }
+
+    /// Nobody else may hold an exclusive group (O8).
+    fn is_free(
+        &mut self,
+        now: Instant,
+        group: GroupIndex,
+        needed: Seq,
+        around: &Surroundings<'_>,
+    ) -> bool {
+        match around.elsewhere(now, group, needed) {
+            Elsewhere::Free => true,
+            Elsewhere::Perhaps { until } => {
+                self.recheck_at = earliest(self.recheck_at, until);
+                false
+            }
+        }
     }
 
     fn take(
@@ -375,7 +375,7 @@ impl Holdings {
         slot.phase = Phase::Taking;
         slot.readdressed = false;
         self.publish(group, config.exclusive);
-        let from = self.last_holder(around, group);
+        let from = around.last_holder(group);
         self.plumb(now, config, hands);
         hands.tell(Event::Taking { group: config.id.clone(), from });
     }
@@ -467,116 +467,14 @@ impl Holdings {
         }
     }
 
-    fn note_seen(&mut self, around: &Surroundings<'_>) {
-        for peer in around.members.live_processes() {
-            if let Some(facts) = peer.facts.as_ref().filter(|f| f.speaks(around.shared.digest)) {
-                for group in facts.holding.iter() {
-                    self.seen.set(group, true);
-                }
-            }
-        }
-    }
-
-    fn candidates<'a>(&'a self, around: &Surroundings<'a>) -> Vec<Candidate<'a>> {
-        let own = Candidate {
-            candidacy: around.candidacy,
+    /// This node as a candidate.
+    fn candidate(&self, candidacy: Candidacy) -> Candidate<'_> {
+        Candidate {
+            candidacy,
             holding: &self.holding,
             cannot: &self.cannot,
             rather_not: &self.rather_not,
-        };
-        let digest = around.shared.digest;
-        let peer = |name: &NodeName| {
-            let process = around.members.live(name);
-            let facts = process.and_then(|p| p.facts.as_ref()).filter(|f| f.speaks(digest));
-            facts.map_or(Candidate { candidacy: Candidacy::Out, ..own }, |facts| Candidate {
-                candidacy: facts.state.into(),
-                holding: &facts.holding,
-                cannot: &facts.cannot,
-                rather_not: &facts.rather_not,
-            })
-        };
-        let nodes = around.shared.nodes.iter().enumerate();
-        nodes
-            .map(|(index, node)| {
-                let is_me = around.me.is_some_and(|me| me.get() == index);
-                if is_me { own } else { peer(&node.name) }
-            })
-            .collect()
-    }
-
-    /// The owner has shown the group held, knowing this node's last change (O8).
-    fn relieved(&self, around: &Surroundings<'_>, group: GroupIndex, owner: NodeIndex) -> bool {
-        let needed = self.slots[group.get()].changed.max(around.standing_changed);
-        let name = &around.shared.nodes[owner.get()].name;
-        let facts = around.members.live(name).and_then(|process| process.facts.as_ref());
-        facts
-            .filter(|facts| facts.speaks(around.shared.digest))
-            .and_then(|facts| facts.shown(group))
-            .is_some_and(|(held, echoed)| held && echoed >= needed)
-    }
-
-    /// A group never seen held is left to a booting senior for a while (O6).
-    fn seniors_are_up(
-        &mut self,
-        now: Instant,
-        group: GroupIndex,
-        around: &Surroundings<'_>,
-    ) -> bool {
-        if self.seen.contains(group.0) {
-            return true;
         }
-        let Some(until) = around.booted_at.map(|at| at + around.mature) else { return true };
-        if now >= until {
-            return true;
-        }
-        let succession = around.placement.succession(group);
-        let seniors = succession.into_iter().take_while(|node| Some(*node) != around.me);
-        let booting = |node: NodeIndex| {
-            let name = &around.shared.nodes[node.get()].name;
-            let facts = around.members.live(name).and_then(|p| p.facts.as_ref());
-            facts.is_some_and(|facts| Candidacy::from(facts.state) == Candidacy::Booting)
-        };
-        let wait = seniors.into_iter().any(booting);
-        if wait {
-            self.recheck_at = earliest(self.recheck_at, Some(until));
-        }
-        !wait
-    }
-
-    /// Nobody else may hold an exclusive group, or be about to (O8): every live
-    /// node has shown it not held, knowing that this node is up to take it, and
-    /// the fence time of every silent one that held it has run out.
-    fn clear(&mut self, now: Instant, group: GroupIndex, around: &Surroundings<'_>) -> bool {
-        let needed = self.slots[group.get()].changed.max(around.standing_changed);
-        let mut clear = true;
-        for peer in around.members.processes().filter(|p| around.members.counts(p.boot)) {
-            let Some(facts) = &peer.facts else { continue };
-            let alive = around.members.live(&peer.name).is_some();
-            let same = facts.speaks(around.shared.digest);
-            let free = match facts.shown(group).filter(|_| same) {
-                Some((held, echoed)) => !held && (!alive || echoed >= needed),
-                None => facts.holding.is_empty() && !(same && alive),
-            };
-            if free {
-                continue;
-            }
-            let fenced_at = peer.header.fence.map(|fence| peer.last_credible + fence);
-            if alive || fenced_at.is_none_or(|at| now < at) {
-                clear = false;
-                self.recheck_at = earliest(self.recheck_at, fenced_at.filter(|at| now < *at));
-            }
-        }
-        clear
-    }
-
-    /// The live node, else the last one heard, that announced a group held.
-    fn last_holder(&self, around: &Surroundings<'_>, group: GroupIndex) -> Option<NodeName> {
-        let held = |p: &&crate::membership::process::Process| {
-            let facts = p.facts.as_ref().filter(|f| f.speaks(around.shared.digest));
-            facts.is_some_and(|facts| facts.holding.contains(group.0))
-        };
-        let holder = around.members.processes().filter(held).max_by_key(|p| p.last_fresh);
-        holder.map(|process| process.name.clone())
     }
 
     /// The rightful holder of a group re-announces it after every contact with
@@ -591,19 +489,12 @@ impl Holdings {
             if !held || self.owners[group.get()] != Some(me) {
                 continue;
             }
-            if self.has_rival(around, group) {
+            if around.has_rival(group) {
                 self.hold(group, me, hands);
             }
             let id = around.shared.groups[group.get()].id.clone();
             hands.outputs.push_back(Output::Notify { group: id });
         }
-    }
-
-    fn has_rival(&self, around: &Surroundings<'_>, group: GroupIndex) -> bool {
-        around.members.live_processes().any(|peer| {
-            let facts = peer.facts.as_ref().filter(|f| f.speaks(around.shared.digest));
-            facts.is_some_and(|facts| facts.holding.contains(group.0))
-        })
     }
 
     /// Groups whose holder waits for another node to take over.
@@ -650,16 +541,6 @@ impl Holdings {
     pub(crate) fn rather_not(&self) -> &Bits {
         &self.rather_not
     }
-}
-
-/// Every live node has heard that `owner` is what makes it the owner. Then nobody
-/// else takes an exclusive group when it becomes free (O8).
-fn everybody_knows(around: &Surroundings<'_>, owner: NodeIndex) -> bool {
-    let name = &around.shared.nodes[owner.get()].name;
-    let Some(owner) = around.members.live(name) else { return false };
-    let Some(facts) = &owner.facts else { return false };
-    let others = around.members.live_processes().filter(|peer| peer.boot != owner.boot);
-    others.filter_map(|peer| peer.hears(owner.boot)).all(|heard| heard.seq >= facts.standing_since)
 }
 
 fn drop_group(id: &GroupId, hands: &mut Hands<'_>) {

@@ -29,6 +29,7 @@ mod report;
 mod speaker;
 mod standing;
 pub mod status;
+mod surroundings;
 pub mod time;
 mod timing;
 mod unicast;

@@ -1,0 +1,165 @@
+//! What a group is decided from beside the group itself: what this node may do,
+//! and what the other nodes have shown.
+//!
+//! Reads what peers announced; changes nothing.
+
+use std::time::Duration;
+
+use crate::config::SharedPart;
+use crate::identity::{GroupIndex, NodeIndex, NodeName, Seq};
+use crate::membership::Membership;
+use crate::membership::facts::Facts;
+use crate::membership::process::Process;
+use crate::ownership::{Candidacy, Candidate};
+use crate::placement::Placement;
+use crate::time::{Instant, earliest};
+
+/// The rest of the world, as far as groups go, at one moment.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) shared: &'a SharedPart,
+    pub(crate) placement: &'a Placement,
+    pub(crate) members: &'a Membership,
+    pub(crate) me: Option<NodeIndex>,
+    pub(crate) candidacy: Candidacy,
+    pub(crate) leave: Leave,
+    /// The frame that first carried this node's present state.
+    pub(crate) standing_changed: Seq,
+    /// When booting ended, and the time a node boots.
+    pub(crate) booted_at: Option<Instant>,
+    pub(crate) mature: Duration,
+}
+
+/// What this node may do as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Leave {
+    /// Take what it does not hold.
+    pub(crate) take: bool,
+    /// Keep what it holds.
+    pub(crate) keep: bool,
+}
+
+/// Whether somebody else may hold a group, or be about to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Elsewhere {
+    /// Nobody.
+    Free,
+    /// Somebody may; time alone changes that at this moment, if at all.
+    Perhaps { until: Option<Instant> },
+}
+
+impl<'a> Surroundings<'a> {
+    /// The name of a node.
+    pub(crate) fn name(&self, node: NodeIndex) -> &'a NodeName {
+        &self.shared.nodes[node.get()].name
+    }
+
+    /// What a live node announced, if in this configuration's terms.
+    fn facts(&self, node: NodeIndex) -> Option<&'a Facts> {
+        let facts = self.members.live(self.name(node))?.facts.as_ref()?;
+        facts.speaks(self.shared.digest).then_some(facts)
+    }
+
+    /// Every node as a candidate; `own` is this one.
+    pub(crate) fn candidates(&self, own: Candidate<'a>) -> Vec<Candidate<'a>> {
+        let candidate = |node: NodeIndex| {
+            if self.me == Some(node) {
+                return own;
+            }
+            let Some(facts) = self.facts(node) else {
+                return Candidate { candidacy: Candidacy::Out, ..own };
+            };
+            Candidate {
+                candidacy: facts.state.into(),
+                holding: &facts.holding,
+                cannot: &facts.cannot,
+                rather_not: &facts.rather_not,
+            }
+        };
+        (0u16..).map(NodeIndex).zip(&self.shared.nodes).map(|(node, _)| candidate(node)).collect()
+    }
+
+    /// A node has shown the group held, in an announcement that echoes `needed`
+    /// or a later frame of this node (O8).
+    pub(crate) fn shows_held(&self, node: NodeIndex, group: GroupIndex, needed: Seq) -> bool {
+        let shown = self.facts(node).and_then(|facts| facts.shown(group));
+        shown.is_some_and(|(held, echoed)| held && echoed >= needed)
+    }
+
+    /// Every live node has heard that `owner` is what makes it the owner. Then
+    /// nobody else takes an exclusive group when it becomes free (O8).
+    pub(crate) fn everybody_knows(&self, owner: NodeIndex) -> bool {
+        let Some(owner) = self.members.live(self.name(owner)) else { return false };
+        let Some(facts) = &owner.facts else { return false };
+        let others = self.members.live_processes().filter(|peer| peer.boot != owner.boot);
+        let mut heard = others.filter_map(|peer| peer.hears(owner.boot));
+        heard.all(|heard| heard.seq >= facts.standing_since)
+    }
+
+    /// Until when a group never seen held is left to a booting senior (O6).
+    pub(crate) fn left_to_seniors(&self, now: Instant, group: GroupIndex) -> Option<Instant> {
+        let until = self.booted_at? + self.mature;
+        if now >= until {
+            return None;
+        }
+        let succession = self.placement.succession(group);
+        let mut seniors = succession.into_iter().take_while(|node| Some(*node) != self.me);
+        let booting = |node: NodeIndex| {
+            self.facts(node).is_some_and(|f| Candidacy::from(f.state) == Candidacy::Booting)
+        };
+        seniors.any(booting).then_some(until)
+    }
+
+    /// Whether another node may hold an exclusive group, or be about to (O8): it
+    /// is free when every live node has shown it not held, knowing of `needed`,
+    /// and the fence time of every silent one that held it has run out.
+    pub(crate) fn elsewhere(&self, now: Instant, group: GroupIndex, needed: Seq) -> Elsewhere {
+        let counted = self.members.processes().filter(|p| self.members.counts(p.boot));
+        let mut result = Elsewhere::Free;
+        for peer in counted.filter(|peer| self.may_hold(peer, group, needed)) {
+            let alive = self.members.live(&peer.name).is_some();
+            let fenced_at = peer.header.fence.map(|fence| peer.last_credible + fence);
+            if alive || fenced_at.is_none_or(|at| now < at) {
+                let before = match result {
+                    Elsewhere::Free => None,
+                    Elsewhere::Perhaps { until } => until,
+                };
+                let until = earliest(before, fenced_at.filter(|at| now < *at));
+                result = Elsewhere::Perhaps { until };
+            }
+        }
+        result
+    }
+
+    fn may_hold(&self, peer: &Process, group: GroupIndex, needed: Seq) -> bool {
+        let Some(facts) = &peer.facts else { return false };
+        let alive = self.members.live(&peer.name).is_some();
+        let same = facts.speaks(self.shared.digest);
+        match facts.shown(group).filter(|_| same) {
+            Some((held, echoed)) => held || (alive && echoed < needed),
+            None => !facts.holding.is_empty() || (same && alive),
+        }
+    }
+
+    /// The node that announced a group held last, alive or not.
+    pub(crate) fn last_holder(&self, group: GroupIndex) -> Option<NodeName> {
+        let holders = self.members.processes().filter(|peer| self.holds(peer, group));
+        holders.max_by_key(|peer| peer.last_fresh).map(|peer| peer.name.clone())
+    }
+
+    /// Another live node announces a group as held.
+    pub(crate) fn has_rival(&self, group: GroupIndex) -> bool {
+        self.members.live_processes().any(|peer| self.holds(peer, group))
+    }
+
+    /// All groups that other live nodes announce as held.
+    pub(crate) fn held_by_others(&self) -> impl Iterator<Item = u32> {
+        let facts = self.members.live_processes().filter_map(|peer| peer.facts.as_ref());
+        let same = facts.filter(|facts| facts.speaks(self.shared.digest));
+        same.flat_map(|facts| facts.holding.iter())
+    }
+
+    fn holds(&self, peer: &Process, group: GroupIndex) -> bool {
+        let facts = peer.facts.as_ref().filter(|facts| facts.speaks(self.shared.digest));
+        facts.is_some_and(|facts| facts.holding.contains(group.0))
+    }
+}
