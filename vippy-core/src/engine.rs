@@ -14,7 +14,7 @@ use crate::epoch::Epochs;
 use crate::event::Event;
 use crate::fence::Fence;
 use crate::holdings::{Hands, Holdings};
-use crate::identity::{BootId, Epoch, GroupId, GroupIndex, NodeIndex, NodeName};
+use crate::identity::{BootId, Epoch, GroupId, NodeIndex, NodeName};
 use crate::input::{Command, Datagram, Input};
 use crate::membership::facts::Changes;
 use crate::membership::{Membership, Passage, Reception, Timers};
@@ -391,12 +391,7 @@ impl Engine {
             self.unsettled = true;
             match passage {
                 Passage::Up { name } => {
-                    let facts = self.members.live(&name).and_then(|p| p.facts.as_ref());
-                    let held: Vec<GroupIndex> = facts
-                        .filter(|facts| facts.speaks(self.config.shared.digest))
-                        .map(|facts| facts.holding.iter().map(GroupIndex).collect())
-                        .unwrap_or_default();
-                    self.holdings.meet(held);
+                    self.holdings.meet();
                     self.tell(Event::PeerUp { node: name });
                 }
                 Passage::Lost { name, silent } => {
@@ -451,7 +446,7 @@ impl Engine {
         let recheck = self.holdings.next_deadline().is_some_and(|at| now >= at);
         let overruled = self.ranking.settle(now, &self.members, self.standing.changed());
         if overruled.let_go {
-            self.drop_all("a peer with a higher configuration has taken over");
+            self.drop_all("a peer whose configuration ranks higher has taken over");
         }
         let all = std::mem::take(&mut self.unsettled) || recheck;
         if !(all || self.holdings.is_touched()) {

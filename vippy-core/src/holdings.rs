@@ -198,17 +198,18 @@ impl Holdings {
         self.contacts.extend(groups);
     }
 
-    /// Notes that a peer which holds these groups became alive. A rival of it lets
-    /// go only when it has echoed a frame that tells it so (O9): by then it has
-    /// re-announced the group, and clients go to it.
-    pub(crate) fn meet(&mut self, groups: impl IntoIterator<Item = GroupIndex>) {
-        for group in groups {
-            let slot = self.slots.get_mut(group.get());
-            if let Some(slot) = slot.filter(|slot| matches!(slot.phase, Phase::Held { .. })) {
+    /// A peer came to life, or back. While it was not heard it may have held
+    /// anything, told the neighbours so, and let go before its first fresh frame
+    /// came: everything held here counts as a contact. What is held against its
+    /// rule is let go only when an owner has answered from here on: by then it
+    /// has met this node, and told the neighbours (O9).
+    pub(crate) fn meet(&mut self) {
+        for (index, slot) in (0u32..).zip(&mut self.slots) {
+            if matches!(slot.phase, Phase::Held { .. }) {
                 slot.changed = UNANNOUNCED;
                 self.news = true;
+                self.contacts.insert(GroupIndex(index));
             }
-            self.contacts.insert(group);
         }
     }
 

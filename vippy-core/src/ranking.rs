@@ -71,7 +71,12 @@ impl Ranking {
         self.outranked = highest.and_then(|peer| {
             let rank = peer.rank().filter(|rank| *rank > own)?;
             let (name, theirs) = (&peer.name, describe(rank));
-            Some(format!("{name} has configuration {theirs}, this node has {ours}"))
+            let rule = if rank.0 == own.0 {
+                " (one version with two contents: the higher digest wins; raise the version)"
+            } else {
+                ""
+            };
+            Some(format!("{name} has configuration {theirs}, this node has {ours}{rule}"))
         });
         events
     }

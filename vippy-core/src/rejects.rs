@@ -50,6 +50,15 @@ impl Rejects {
         room
     }
 
+    /// Sources that lately sent what only a wrong secret, cluster name or program
+    /// explains.
+    pub(crate) fn misfits(&self, now: Instant) -> impl Iterator<Item = (RejectReason, IpAddr)> {
+        self.told.iter().filter_map(move |((reason, source), at)| {
+            let telling = matches!(reason, RejectReason::UnknownKey | RejectReason::Version);
+            (telling && now.since(*at) < QUIET).then_some((*reason, *source))
+        })
+    }
+
     pub(crate) fn counts(&self) -> &BTreeMap<RejectReason, u64> {
         &self.counts
     }

@@ -8,8 +8,8 @@ use crate::group::Phase;
 use crate::identity::{BootId, GroupIndex, NodeIndex, NodeName};
 use crate::membership::process::Process;
 use crate::status::{
-    ConfigStatus, GroupStatus, HeardBy, Holding, NetStats, NodeState, NodeStatus, PeerStatus,
-    RejectReason, StateStatus, Stats, Status, VipEntry, original_form,
+    ConfigStatus, GroupStatus, HeardBy, Holding, NetStats, NodeReason, NodeState, NodeStatus,
+    PeerStatus, RejectReason, StateStatus, Stats, Status, VipEntry, original_form,
 };
 use crate::time::Instant;
 use crate::wire::announcement::Paths;
@@ -121,13 +121,24 @@ fn node(engine: &Engine, now: Instant) -> NodeStatus {
         lifetime_s: engine.fence.lifetime().map_or(0, |lifetime| lifetime.as_secs()),
         interval_ms: acting.interval.as_secs_f64() * 1000.0,
         stale_ms: engine.members.timers().stale.as_secs_f64() * 1000.0,
-        warnings: warnings(engine),
+        warnings: warnings(engine, now),
     }
 }
 
-fn warnings(engine: &Engine) -> Vec<String> {
+fn warnings(engine: &Engine, now: Instant) -> Vec<String> {
     let own = (engine.timing.announced().interval, engine.timing.announced().stale);
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<String> = engine
+        .rejects
+        .misfits(now)
+        .map(|(reason, source)| {
+            let what = if reason == RejectReason::Version {
+                "speaks another version of the protocol"
+            } else {
+                "signs with another secret or cluster name"
+            };
+            format!("{source} {what}")
+        })
+        .collect();
     for peer in engine.members.live_processes() {
         if (peer.header.interval, peer.header.stale) != own {
             let (name, header) = (&peer.name, &peer.header);
@@ -191,7 +202,15 @@ fn peers(engine: &Engine, now: Instant) -> Vec<PeerStatus> {
     let nodes = engine.config.shared.nodes.iter().filter(|node| node.name != engine.name);
     let configured = nodes.map(|node| match engine.members.counted(&node.name) {
         Some(process) => peer(engine, now, process, true),
-        None => unheard(&node.name),
+        None => match engine.members.left_at(&node.name) {
+            Some(at) => PeerStatus {
+                state: Some(NodeState::Leaving),
+                reason: Some(NodeReason::Goodbye),
+                age_ms: Some(millis(now.since(at))),
+                ..unheard(&node.name)
+            },
+            None => unheard(&node.name),
+        },
     });
     let counted = |process: &&Process| {
         let known = engine.config.shared.node_index(&process.name).is_some();

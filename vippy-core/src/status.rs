@@ -300,7 +300,7 @@ pub struct PeerStatus {
     pub reason: Option<NodeReason>,
     /// Its announced detail, for people.
     pub detail: String,
-    /// Milliseconds since its last fresh frame.
+    /// Milliseconds since its last fresh frame; of one that left, its goodbye.
     pub age_ms: Option<u64>,
     /// Its boot id, in hexadecimal.
     pub boot: Option<String>,

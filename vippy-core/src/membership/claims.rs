@@ -12,6 +12,8 @@ pub(crate) struct Claims {
     holders: BTreeMap<NodeName, BootId>,
     /// Boots that are gone for good, and since when.
     burnt: BTreeMap<BootId, Instant>,
+    /// Names whose last process said goodbye, and when.
+    left: BTreeMap<NodeName, Instant>,
 }
 
 impl Claims {
@@ -30,6 +32,7 @@ impl Claims {
     }
 
     pub(super) fn assign(&mut self, name: NodeName, boot: BootId) {
+        self.left.remove(&name);
         self.holders.insert(name, boot);
     }
 
@@ -37,6 +40,15 @@ impl Claims {
     pub(super) fn burn(&mut self, boot: BootId, now: Instant) {
         self.holders.retain(|_, holder| *holder != boot);
         self.burnt.insert(boot, now);
+    }
+
+    /// Notes that the process of a name said goodbye.
+    pub(super) fn leave(&mut self, name: NodeName, now: Instant) {
+        self.left.insert(name, now);
+    }
+
+    pub(super) fn left_at(&self, name: &NodeName) -> Option<Instant> {
+        self.left.get(name).copied()
     }
 
     pub(super) fn is_burnt(&self, boot: BootId) -> bool {

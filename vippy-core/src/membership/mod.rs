@@ -199,7 +199,14 @@ impl Membership {
         let counted = self.counts(boot);
         self.alive.remove(&boot);
         self.claims.burn(boot, now);
-        self.processes.remove(&boot).filter(|_| counted).map(|process| process.name)
+        let name = self.processes.remove(&boot).filter(|_| counted)?.name;
+        self.claims.leave(name.clone(), now);
+        Some(name)
+    }
+
+    /// When the process of a name said goodbye, if nothing was heard of it since.
+    pub(crate) fn left_at(&self, name: &NodeName) -> Option<Instant> {
+        self.claims.left_at(name)
     }
 
     /// Lets go of what time has made meaningless, and tells who came and went.
