@@ -37,9 +37,11 @@ impl Fence {
         self.lifetime
     }
 
-    /// How long after its last frame this node may still hold an address.
+    /// How long after its last frame this node may still hold an address: it may
+    /// have renewed its addresses until it was silent for `stale` (F2), and died
+    /// then.
     pub(crate) fn time(&self) -> Option<Duration> {
-        self.lifetime.map(|lifetime| lifetime + KERNEL_LATE)
+        self.lifetime.map(|lifetime| self.stale + lifetime + KERNEL_LATE)
     }
 
     /// Something was plumbed with a full lifetime.

@@ -522,7 +522,8 @@ impl Referee {
 
     /// Time after a change until an exclusive group must have a new holder.
     fn fencing(&self, world: &World) -> Micros {
-        let fence = world.setup.valid_lifetime().unwrap_or(0) + 300_000;
+        let valid = world.setup.valid_lifetime().unwrap_or(0);
+        let fence = world.setup.timing.stale() + valid + 300_000;
         self.settling(world) + fence
     }
 
