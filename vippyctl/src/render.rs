@@ -2,12 +2,14 @@
 //! arguments only.
 
 mod groups;
+mod judge;
 mod peers;
 mod table;
 #[cfg(test)]
 mod tests;
 
 use anstyle::AnsiColor;
+use unicode_width::UnicodeWidthStr;
 use vippy_client::Status;
 use vippy_client::status::NodeState;
 
@@ -27,6 +29,8 @@ pub(crate) enum Style {
 enum Tone {
     Plain,
     Heading,
+    /// Known not to be reliable.
+    Dim,
     Good,
     Careful,
     Bad,
@@ -40,6 +44,7 @@ impl Style {
         let style = match tone {
             Tone::Plain => return text.to_owned(),
             Tone::Heading => anstyle::Style::new().bold(),
+            Tone::Dim => anstyle::Style::new().dimmed(),
             Tone::Good => AnsiColor::Green.on_default(),
             Tone::Careful => AnsiColor::Yellow.on_default(),
             Tone::Bad => AnsiColor::Red.on_default().bold(),
@@ -72,7 +77,10 @@ fn indents() -> impl Iterator<Item = &'static str> {
 
 fn header(status: &Status, style: Style, width: usize) -> String {
     let node = &status.node;
-    let title = words::standing(node.state, node.reason, &node.detail);
+    // Who outranks this node is told where it matters, at the groups.
+    let told_below = judge::of(status).is_some();
+    let detail = if told_below { "" } else { node.detail.as_str() };
+    let title = words::standing(node.state, node.reason, detail);
     let lifetime = match node.lifetime_s {
         0 => "no address lifetime".to_owned(),
         seconds => format!("address lifetime {seconds} s"),
@@ -88,11 +96,12 @@ fn header(status: &Status, style: Style, width: usize) -> String {
         lifetime,
         format!("vippy {}", words::printable(&node.program)),
     ];
-    let mut text = format!(
-        "{} is {}\n",
-        style.paint(Tone::Heading, &words::printable(status.identity.as_str())),
-        style.paint(state_tone(node.state), &title)
-    );
+    let name = words::printable(status.identity.as_str());
+    let room = width.saturating_sub(name.width() + " is ".len());
+    let tone = state_tone(node.state);
+    let title: Vec<String> =
+        table::wrap(&title, room).iter().map(|line| style.paint(tone, line)).collect();
+    let mut text = format!("{} is {}\n", style.paint(Tone::Heading, &name), title.join("\n  "));
     // Facts are kept whole: their inner spaces are no place to break a line.
     let glued = facts.map(|fact| fact.replace(' ', "\u{a0}")).join(", ");
     for line in table::wrap(&glued, width) {

@@ -52,7 +52,7 @@ pub struct Cli {
     #[arg(short, long, value_name = "NAME")]
     pub node: Option<String>,
 
-    /// Only check the configuration and say what is wrong with it
+    /// Only check the configuration, for this host or with -n for a node, and say what is wrong with it
     #[arg(long, conflicts_with = "release")]
     pub check: bool,
 

@@ -315,7 +315,7 @@ impl Daemon {
                 let _ = reply.send(self.engine.status(clock::now()));
             }
             Request::Command(command, reply) => {
-                self.parts.logger.notice(format_args!("an operator asks for {command:?}"));
+                self.parts.logger.notice(format_args!("operator: {}", narrate::order(command)));
                 self.tell(Input::Operator(command));
                 let node = self.engine.status(clock::now()).node;
                 let answer = Answer { state: node.state, reason: node.reason, detail: node.detail };

@@ -6,9 +6,19 @@ use std::fmt::{self, Display, Write};
 
 use serde::Serialize;
 use vippy_core::event::Event;
+use vippy_core::input::Command;
 use vippy_core::status::{NodeReason, NodeState};
 
 use crate::logging::Level;
+
+/// What an operator asks for.
+pub fn order(command: Command) -> &'static str {
+    match command {
+        Command::Drain => "drain",
+        Command::Resume => "resume",
+        Command::Stop => "stop",
+    }
+}
 
 /// The level and the line.
 pub fn line(event: &Event) -> (Level, String) {

@@ -3,6 +3,8 @@
 //! Everything that may block or fail for outside reasons is opened here, once,
 //! before the loop begins; each refusal says what was found and what would do.
 
+mod check;
+
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -122,7 +124,7 @@ fn system(doing: &'static str) -> impl Fn(std::io::Error) -> StartError {
 /// Does what the command line asks.
 pub fn main(cli: &Cli) -> ExitCode {
     let source = Source::from(cli);
-    let done = if cli.check { check(&source) } else { run(cli, source) };
+    let done = if cli.check { check::check(cli, &source) } else { run(cli, source) };
     match done {
         Ok(exit) => exit.into(),
         Err(error) => {
@@ -132,27 +134,6 @@ pub fn main(cli: &Cli) -> ExitCode {
             error.exit().into()
         }
     }
-}
-
-fn check(source: &Source) -> Result<Exit, StartError> {
-    let Loaded { config, warnings } = source.load()?;
-    let shared = &config.shared;
-    println!(
-        "{}: fine (version {}, {}, {}, digest {})",
-        source.path.display(),
-        shared.version,
-        counted(shared.nodes.len(), "node"),
-        counted(shared.groups.len(), "group"),
-        shared.digest
-    );
-    for warning in warnings {
-        println!("warning: {warning}");
-    }
-    Ok(Exit::Fine)
-}
-
-fn counted(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 fn run(cli: &Cli, source: Source) -> Result<Exit, StartError> {

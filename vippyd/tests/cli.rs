@@ -176,6 +176,29 @@ fn check_of_a_good_file_says_what_it_read() {
 }
 
 #[test]
+fn check_for_a_node_that_the_configuration_lacks_is_refused_as_a_start_is() {
+    let bench = Bench::new(&config(""));
+    let check = |node: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vippyd"));
+        command.arg("--check").arg("-c").arg(bench.config()).args(["-n", node]).output().unwrap()
+    };
+    assert_exit(&check("node9"), 3, "node node9 is not in ");
+    assert_exit(&check("node9"), 3, "expected one of: node1, node2");
+    assert_eq!(check("node2").status.code(), Some(0));
+}
+
+#[test]
+fn check_tells_what_does_not_suit_this_host_and_refuses_nothing() {
+    let text = config("").replacen("interface: 'lo'", "interface: 'no-such-if'", 1);
+    let output = Bench::new(&text).check();
+    let stdout = self::text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", self::text(&output.stderr));
+    assert!(stdout.contains("warning: this host has no interface no-such-if\n"), "{stdout}");
+    assert!(stdout.contains(", which is not in `nodes` (node1, node2); "), "{stdout}");
+    assert!(!stdout.contains("interface lo"), "{stdout}");
+}
+
+#[test]
 fn check_of_a_bad_file_tells_every_problem_on_a_line_of_its_own() {
     let bench = Bench::new("{\n  chat: 7,\n  nodez: []\n}");
     let output = bench.check();
@@ -443,7 +466,23 @@ fn hangup_with_a_good_file_takes_it_and_names_what_needs_a_restart() {
         assert!(lo_has("10.99.0.1"));
         daemon.signal(Signal::SIGTERM);
         let output = daemon.finish();
-        assert_exit(&output, 0, "changed but read only at a start: cluster");
+        assert_exit(&output, 0, "changed but read only at a start: cluster; restart vippyd");
+    });
+}
+
+#[test]
+fn hangup_with_other_contents_and_the_same_version_is_warned_of() {
+    in_namespace(|| {
+        let bench = Bench::new(&config(""));
+        let daemon = bench.start("node1");
+        daemon.hear("STATUS=active, holds 2 groups");
+        let text = config("").replace(", [{interface: 'lo', ip: '10.99.0.2/32'}]", "");
+        std::fs::write(bench.config(), text).unwrap();
+        daemon.signal(Signal::SIGHUP);
+        daemon.hear("holds 1 group");
+        daemon.signal(Signal::SIGTERM);
+        let output = daemon.finish();
+        assert_exit(&output, 0, "the contents changed but version is still 5; raise it");
     });
 }
 

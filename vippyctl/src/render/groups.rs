@@ -1,14 +1,18 @@
 //! Who owns what, and why it is not so here.
 
 use vippy_client::Status;
+use vippy_client::identity::NodeName;
 use vippy_client::status::{GroupStatus, Holding, NodeState};
 
-use super::table::{Cell, Row, table};
-use super::{Style, Tone, count, list};
+use super::table::{Cell, Row, listed, table, wrap};
+use super::{Style, Tone, count, judge, list};
 use crate::words::printable;
 
 /// Shown instead of an owner, as the original program did.
 const UNOWNED: &str = "(unowned)";
+
+/// Shown where another configuration decides.
+const UNKNOWN: &str = "?";
 
 pub(super) fn section(status: &Status, style: Style, width: usize) -> String {
     if status.groups.is_empty() {
@@ -16,30 +20,52 @@ pub(super) fn section(status: &Status, style: Style, width: usize) -> String {
     }
     // A node that boots has not made up its mind.
     let booting = status.node.state == NodeState::Booting;
-    let alarm = if booting { Tone::Careful } else { Tone::Bad };
+    let judge = judge::of(status);
+    let view = View {
+        own: &status.identity,
+        judges: judge.is_none(),
+        alarm: if booting { Tone::Careful } else { Tone::Bad },
+    };
     let rows: Vec<_> =
-        status.groups.iter().enumerate().map(|(index, group)| row(index, group, alarm)).collect();
+        status.groups.iter().enumerate().map(|(index, group)| row(index, group, &view)).collect();
     let heading = ["", "GROUP", "OWNER", "PREFERS", "ADDRESSES"];
-    summary(&status.groups, alarm, style) + &table(heading, &rows, style, width)
+    let mut text = summary(&status.groups, &view, style, width);
+    if let Some(judge) = judge {
+        for line in wrap(&judge.sentence(status), width) {
+            text += &style.paint(Tone::Careful, &line);
+            text += "\n";
+        }
+    }
+    text + &table(heading, &rows, style, width)
 }
 
-fn summary(groups: &[GroupStatus], alarm: Tone, style: Style) -> String {
+/// How this node's word on a group is to be read.
+struct View<'a> {
+    own: &'a NodeName,
+    /// Its configuration is the cluster's, so it knows owners and holders.
+    judges: bool,
+    /// How bad it is that nobody has a group.
+    alarm: Tone,
+}
+
+fn summary(groups: &[GroupStatus], view: &View<'_>, style: Style, width: usize) -> String {
     let here = groups.iter().filter(|group| group.here == Holding::Held).count();
     let nobody = groups.iter().filter(|group| group.holders.is_empty()).count();
     let several = groups.iter().filter(|group| group.holders.len() > 1).count();
-    let mut text = format!("{}, {here} held here", count(groups.len(), "group", "groups"));
-    if nobody > 0 {
-        text += ", ";
-        text += &style.paint(alarm, &format!("{nobody} held by nobody"));
+    let mut parts = vec![
+        Cell::plain(count(groups.len(), "group", "groups")),
+        Cell::plain(format!("{here} held here")),
+    ];
+    if nobody > 0 && view.judges {
+        parts.push(Cell::new(view.alarm, format!("{nobody} held by nobody")));
     }
     if several > 0 {
-        text += ", ";
-        text += &style.paint(Tone::Bad, &format!("{several} held twice"));
+        parts.push(Cell::new(Tone::Bad, format!("{several} held twice")));
     }
-    text + "\n"
+    listed(&parts, style, width) + "\n"
 }
 
-fn row(index: usize, group: &GroupStatus, alarm: Tone) -> Row<5> {
+fn row(index: usize, group: &GroupStatus, view: &View<'_>) -> Row<5> {
     let mark = match group.here {
         Holding::Held => Cell::new(Tone::Good, "*"),
         Holding::Taking => Cell::new(Tone::Careful, "+"),
@@ -48,21 +74,25 @@ fn row(index: usize, group: &GroupStatus, alarm: Tone) -> Row<5> {
     };
     let name = group.name.as_deref().map_or_else(|| format!("#{}", index + 1), printable);
     let owner = match &group.owner {
+        _ if !view.judges && group.here == Holding::Held => {
+            Cell::new(Tone::Good, printable(view.own.as_str()))
+        }
+        _ if !view.judges => Cell::new(Tone::Dim, UNKNOWN),
         Some(owner) if group.here == Holding::Held => {
             Cell::new(Tone::Good, printable(owner.as_str()))
         }
         Some(owner) => Cell::plain(printable(owner.as_str())),
-        None => Cell::new(alarm, UNOWNED),
+        None => Cell::new(view.alarm, UNOWNED),
     };
     let prefers = group.prefer.as_ref().map_or("-".to_owned(), |node| printable(node.as_str()));
     let addresses: Vec<String> = group.addresses.iter().map(ToString::to_string).collect();
     let cells =
         [mark, Cell::plain(name), owner, Cell::plain(prefers), Cell::plain(addresses.join(" "))];
-    Row { cells, notes: notes(group, alarm) }
+    Row { cells, notes: notes(group, view) }
 }
 
-fn notes(group: &GroupStatus, alarm: Tone) -> Vec<Cell> {
-    let mut notes: Vec<Cell> = holders(group, alarm).into_iter().collect();
+fn notes(group: &GroupStatus, view: &View<'_>) -> Vec<Cell> {
+    let mut notes: Vec<Cell> = holders(group, view).into_iter().collect();
     match group.here {
         Holding::Taking => notes.push(Cell::new(Tone::Careful, "being taken by this node")),
         Holding::LettingGo => notes.push(Cell::new(Tone::Careful, "being let go by this node")),
@@ -76,11 +106,13 @@ fn notes(group: &GroupStatus, alarm: Tone) -> Vec<Cell> {
 }
 
 /// Who holds it, if that is not what the owner column says.
-fn holders(group: &GroupStatus, alarm: Tone) -> Option<Cell> {
+fn holders(group: &GroupStatus, view: &View<'_>) -> Option<Cell> {
     let names: Vec<String> = group.holders.iter().map(|node| printable(node.as_str())).collect();
     match (group.holders.as_slice(), &group.owner) {
+        ([], _) if !view.judges => None,
+        ([holder], _) if !view.judges && holder == view.own => None,
         ([], None) => None,
-        ([], Some(_)) => Some(Cell::new(alarm, "held by nobody")),
+        ([], Some(_)) => Some(Cell::new(view.alarm, "held by nobody")),
         ([holder], Some(owner)) if holder == owner => None,
         ([_], _) => Some(Cell::new(Tone::Careful, format!("held by {}", list(&names)))),
         (_, _) => Some(Cell::new(Tone::Bad, format!("held by {} at once", list(&names)))),

@@ -5,7 +5,7 @@ use vippy_client::identity::NodeName;
 use vippy_client::status::{HeardBy, NodeState, PeerStatus};
 
 use super::table::{Cell, Row, table};
-use super::{Style, Tone, list, state_tone};
+use super::{Style, Tone, judge, list, state_tone};
 use crate::words::{self, printable};
 
 pub(super) fn section(status: &Status, style: Style, width: usize) -> String {
@@ -105,8 +105,11 @@ fn notes(status: &Status, peer: &PeerStatus) -> Vec<Cell> {
     notes
 }
 
-/// Its configuration, if it is another one.
+/// Its configuration, if it is another one and not told already.
 fn configuration(status: &Status, peer: &PeerStatus) -> Option<Cell> {
+    if judge::of(status).is_some_and(|judge| judge.is_of(peer)) {
+        return None;
+    }
     let (version, digest) = (peer.version?, peer.digest.as_deref()?);
     let ours = &status.config;
     if (version, digest) == (ours.version, ours.digest.as_str()) {

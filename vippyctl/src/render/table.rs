@@ -1,4 +1,5 @@
-//! Columns: as wide as their widest cell, the last one wrapping under itself.
+//! Columns: as wide as their widest cell, the last one wrapping under itself, or
+//! on lines of its own where the terminal is too narrow for that.
 
 use unicode_width::UnicodeWidthStr;
 
@@ -7,8 +8,11 @@ use super::{Style, Tone};
 /// Columns between two cells.
 const GAP: usize = 2;
 
-/// The last column never gets narrower, even if lines grow too long.
-const NARROWEST: usize = 20;
+/// Where less is left for the last column it moves to lines of its own.
+const NARROWEST: usize = 12;
+
+/// How far those lines are indented.
+const FOLDED: usize = 5;
 
 /// A piece of text and what it is.
 #[derive(Clone, Debug)]
@@ -29,6 +33,10 @@ impl Cell {
     fn width(&self) -> usize {
         self.text.width()
     }
+
+    fn longest_word(&self) -> usize {
+        self.text.split_ascii_whitespace().map(UnicodeWidthStr::width).max().unwrap_or(0)
+    }
 }
 
 /// A line of a table, and remarks that stand below its last cell.
@@ -36,6 +44,13 @@ impl Cell {
 pub(super) struct Row<const COLUMNS: usize> {
     pub(super) cells: [Cell; COLUMNS],
     pub(super) notes: Vec<Cell>,
+}
+
+impl<const COLUMNS: usize> Row<COLUMNS> {
+    /// The last cell and the remarks.
+    fn tail(&self) -> impl Iterator<Item = &Cell> {
+        self.cells.last().into_iter().chain(&self.notes)
+    }
 }
 
 /// The rows below a heading.
@@ -51,40 +66,72 @@ pub(super) fn table<const COLUMNS: usize>(
         let all = std::iter::once(&heading).chain(rows);
         all.map(|row| row.cells[column].width()).max().unwrap_or(0)
     });
-    let layout = Layout { widths, style, width };
+    let leading = widths.split_last().map_or(0, |(_, leading)| leading.iter().sum());
+    let leading = leading + GAP * COLUMNS.saturating_sub(1);
+    let room = width.saturating_sub(leading);
+    let longest = rows.iter().flat_map(Row::tail).map(Cell::longest_word).max().unwrap_or(0);
+    let folded = room < longest.max(NARROWEST);
+    let indent = if folded { FOLDED } else { leading };
+    let room = width.saturating_sub(indent);
+    let layout = Layout { widths, style, folded, indent, room };
     std::iter::once(&heading).chain(rows).map(|row| layout.row(row)).collect()
 }
 
 struct Layout<const COLUMNS: usize> {
     widths: [usize; COLUMNS],
     style: Style,
-    width: usize,
+    /// The last column stands on lines of its own.
+    folded: bool,
+    /// Where the last column begins.
+    indent: usize,
+    /// How wide it may be.
+    room: usize,
 }
 
 impl<const COLUMNS: usize> Layout<COLUMNS> {
     fn row(&self, row: &Row<COLUMNS>) -> String {
-        let Some((last, leading)) = row.cells.split_last() else { return String::new() };
+        let Some((_, leading)) = row.cells.split_last() else { return String::new() };
         let mut line = String::new();
-        let mut indent = 0;
         for (cell, width) in leading.iter().zip(self.widths) {
             line += &self.style.paint(cell.tone, &cell.text);
             line += &" ".repeat(width - cell.width() + GAP);
-            indent += width + GAP;
         }
-        let room = self.width.saturating_sub(indent).max(NARROWEST);
-        let below = std::iter::once(last).chain(&row.notes);
-        let lines = below.flat_map(|cell| {
-            let wrapped = wrap(&cell.text, room);
+        let lines = row.tail().flat_map(|cell| {
+            let wrapped = wrap(&cell.text, self.room);
             wrapped.into_iter().map(|text| self.style.paint(cell.tone, &text))
         });
         let text: Vec<String> = lines.collect();
-        line += &text.join(&format!("\n{}", " ".repeat(indent)));
+        let below = format!("\n{}", " ".repeat(self.indent));
+        if self.folded {
+            line.truncate(line.trim_end().len());
+            line += &below;
+        }
+        line += &text.join(&below);
         format!("{}\n", line.trim_end())
     }
 }
 
+/// Pieces with commas between them, broken between pieces only.
+pub(super) fn listed(pieces: &[Cell], style: Style, width: usize) -> String {
+    let (mut text, mut column) = (String::new(), 0);
+    for (index, piece) in pieces.iter().enumerate() {
+        let comma = usize::from(index + 1 < pieces.len());
+        if index > 0 && column + 1 + piece.width() + comma > width {
+            text += "\n";
+            column = 0;
+        } else if index > 0 {
+            text += " ";
+            column += 1;
+        }
+        text += &style.paint(piece.tone, &piece.text);
+        text += &",".repeat(comma);
+        column += piece.width() + comma;
+    }
+    text
+}
+
 /// Breaks at spaces so that no line is wider than `width`, if no word is; at
-/// least one line.
+/// least one line. Words are never cut.
 pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_ascii_whitespace() {

@@ -205,6 +205,22 @@ fn long_lists_of_ipv6_addresses_wrap_under_their_column() {
 }
 
 #[test]
+fn narrow_terminals_get_whole_words_on_lines_that_fit() {
+    let mut status = healthy();
+    status.node.state = NodeState::Draining;
+    status.node.detail = "node2 has configuration version 6 (ffeeddcc), this node has 5".into();
+    status.node.warnings = vec!["node2 and node3 do not hear each other directly".into()];
+    status.groups[0].holders = names(&["node1", "node3"]);
+    status.groups[1].holders.clear();
+    status.peers[0].hears.remove(&NodeName::from("node3"));
+    status.peers[0].detail = "drained by the operator".into();
+    status.groups.push(group("node1", &["2001:db8:0:1::1/64", "2001:db8:0:1::2/64"]));
+    let screen = render(&status, Style::Plain, 50);
+    golden("narrow-50.txt", &screen);
+    assert!(screen.lines().all(|line| line.len() <= 50), "{screen}");
+}
+
+#[test]
 fn twenty_groups_on_five_nodes_fit_one_screen() {
     let nodes = ["node1", "node2", "node3", "node4", "node5"];
     let mut status = status(&nodes);
@@ -229,17 +245,21 @@ fn an_unconfigured_stranger() {
 }
 
 #[test]
-fn a_peer_with_another_configuration() {
+fn an_outranked_node_does_not_pretend_to_know_owners() {
     let mut status = healthy();
     status.node.state = NodeState::Draining;
     status.node.reason = NodeReason::Outranked;
-    status.node.detail = "node2 has version 6".into();
+    status.node.detail = "node2 has configuration version 6 (ffeeddcc), this node …".into();
     let other = &mut status.peers[0];
     (other.version, other.digest) = (Some(6), Some("ffeeddccbbaa99887766554433221100".into()));
     let leaving = &mut status.peers[1];
     (leaving.state, leaving.alive) = (Some(NodeState::Leaving), false);
     leaving.holding = 0;
+    let unknown = &mut status.groups[1];
+    (unknown.owner, unknown.holders) = (None, Vec::new());
+    status.groups[2].holders.clear();
     golden("configuration.txt", &render(&status, Style::Plain, 80));
+    assert!(!render(&status, Style::Coloured, 80).contains("\u{1b}[31m"), "it alarms nobody");
 }
 
 #[test]

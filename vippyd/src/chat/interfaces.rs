@@ -18,11 +18,18 @@ use vippy_core::config::ChatInterface;
 pub(super) struct Interface {
     pub(super) index: u32,
     pub(super) name: String,
-    /// It can multicast, is no loopback, and is up.
+    /// Somebody set it up, and it has a carrier: packets can leave.
+    pub(super) up: bool,
+    /// It can multicast and is no loopback.
     pub(super) suits_all: bool,
     /// In the kernel's order: an IPv4 subnet's primary address comes first.
     pub(super) addresses: Vec<IpNet>,
 }
+
+/// Without a carrier the kernel takes a datagram and drops it without a word:
+/// it must not count as having left (F2).
+const UP: InterfaceFlags =
+    InterfaceFlags::IFF_UP.union(InterfaceFlags::IFF_RUNNING).union(InterfaceFlags::IFF_LOWER_UP);
 
 /// A way for the chat: an interface, and the address from which we speak there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,11 +68,10 @@ pub(super) fn scan() -> io::Result<Vec<Interface>> {
             None => {
                 // Gone since the listing: it will be missing next time.
                 let Ok(index) = if_nametoindex(entry.interface_name.as_str()) else { continue };
-                let suits_all = flags.contains(InterfaceFlags::IFF_UP)
-                    && flags.contains(InterfaceFlags::IFF_MULTICAST)
+                let suits_all = flags.contains(InterfaceFlags::IFF_MULTICAST)
                     && !flags.contains(InterfaceFlags::IFF_LOOPBACK);
-                let name = entry.interface_name.clone();
-                let fresh = Interface { index, name, suits_all, addresses: Vec::new() };
+                let (up, name) = (flags.contains(UP), entry.interface_name.clone());
+                let fresh = Interface { index, name, up, suits_all, addresses: Vec::new() };
                 found.entry(entry.interface_name.clone()).or_insert(fresh)
             }
         };
@@ -94,33 +100,75 @@ pub(super) fn choose(
     interfaces: &[Interface],
 ) -> Result<Vec<Way>, String> {
     match wanted {
-        ChatInterface::Address(ip) => interfaces
-            .iter()
-            .find_map(|interface| way(interface, *address_on(interface, *ip)?))
-            .map(|way| vec![way])
-            .ok_or_else(|| format!("no interface carries the address {ip}")),
+        ChatInterface::Address(ip) => {
+            let interface = carrier(interfaces, *ip)
+                .ok_or_else(|| format!("no interface carries the address {ip}"))?;
+            need_link(interface)?;
+            Ok(address_on(interface, *ip).map(|net| way(interface, *net)).into_iter().collect())
+        }
         ChatInterface::Name(name) => {
             let interface = interfaces
                 .iter()
                 .find(|interface| interface.name == *name)
                 .ok_or_else(|| format!("there is no interface {name}"))?;
-            source(interface, group, managed).map(|way| vec![way]).ok_or_else(|| {
-                format!("interface {name} has no {} address of its own", family(group))
-            })
+            need_link(interface)?;
+            source(interface, group, managed)
+                .map(|way| vec![way])
+                .ok_or_else(|| speechless(interface, group))
         }
-        ChatInterface::All => {
-            let ways: Vec<Way> = interfaces
-                .iter()
-                .filter(|interface| interface.suits_all)
-                .filter_map(|interface| source(interface, group, managed))
-                .collect();
-            if ways.is_empty() {
-                let family = family(group);
-                return Err(format!(
-                    "no interface is up, can multicast and has an {family} address"
-                ));
-            }
-            Ok(ways)
+        ChatInterface::All => every_way(group, managed, interfaces),
+    }
+}
+
+fn every_way(
+    group: IpAddr,
+    managed: &BTreeSet<IpAddr>,
+    interfaces: &[Interface],
+) -> Result<Vec<Way>, String> {
+    let able = interfaces.iter().filter(|interface| interface.suits_all);
+    let (up, down): (Vec<_>, Vec<_>) = able
+        .filter_map(|interface| Some((interface, source(interface, group, managed)?)))
+        .partition(|(interface, _)| interface.up);
+    match (up.as_slice(), down.as_slice()) {
+        ([], []) => {
+            let family = family(group);
+            Err(format!("no interface is up, can multicast and has an {family} address"))
+        }
+        ([], [(only, _)]) => Err(link_is_down(&only.name)),
+        ([], several) => {
+            let names: Vec<&str> = several.iter().map(|(it, _)| it.name.as_str()).collect();
+            Err(format!("links of {} are down", names.join(", ")))
+        }
+        (_, _) => Ok(up.into_iter().map(|(_, way)| way).collect()),
+    }
+}
+
+/// The interface that has an address.
+pub(super) fn carrier(interfaces: &[Interface], ip: IpAddr) -> Option<&Interface> {
+    interfaces.iter().find(|interface| address_on(interface, ip).is_some())
+}
+
+/// # Errors
+/// In words, when nothing can leave on the interface.
+pub(super) fn need_link(interface: &Interface) -> Result<(), String> {
+    if interface.up { Ok(()) } else { Err(link_is_down(&interface.name)) }
+}
+
+fn link_is_down(name: &str) -> String {
+    format!("link of {name} is down")
+}
+
+/// Why nothing can be said from an interface that is up.
+fn speechless(interface: &Interface, group: IpAddr) -> String {
+    let (family, name) = (family(group), &interface.name);
+    let theirs = interface.addresses.iter().map(IpNet::addr);
+    let moving: Vec<String> =
+        theirs.filter(|ip| ip.is_ipv4() == group.is_ipv4()).map(|ip| ip.to_string()).collect();
+    match moving.as_slice() {
+        [] => format!("interface {name} has no {family} address of its own"),
+        [only] => format!("the only {family} address of {name}, {only}, is listed in vips"),
+        several => {
+            format!("all {family} addresses of {name} ({}) are listed in vips", several.join(", "))
         }
     }
 }
@@ -133,13 +181,13 @@ fn address_on(interface: &Interface, ip: IpAddr) -> Option<&IpNet> {
     interface.addresses.iter().find(|net| net.addr() == ip)
 }
 
-fn way(interface: &Interface, net: IpNet) -> Option<Way> {
-    Some(Way {
+fn way(interface: &Interface, net: IpNet) -> Way {
+    Way {
         index: interface.index,
         name: interface.name.clone(),
         source: net.addr(),
         prefix: net.prefix_len(),
-    })
+    }
 }
 
 /// The address to speak from: of the group's family and, for IPv6, of the
@@ -153,7 +201,7 @@ fn source(interface: &Interface, group: IpAddr, managed: &BTreeSet<IpAddr>) -> O
         .collect();
     // Stable: within a scope the kernel's order stays.
     candidates.sort_by_key(|net| is_link_local(net.addr()) != is_link_scope(group));
-    way(interface, *candidates.first()?)
+    candidates.first().map(|net| way(interface, *net))
 }
 
 fn is_link_local(ip: IpAddr) -> bool {
@@ -189,7 +237,7 @@ mod tests {
 
     fn interface(index: u32, name: &str, suits_all: bool, addresses: &[&str]) -> Interface {
         let addresses = addresses.iter().map(|net| net.parse().unwrap()).collect();
-        Interface { index, name: name.into(), suits_all, addresses }
+        Interface { index, name: name.into(), up: true, suits_all, addresses }
     }
 
     fn host() -> Vec<Interface> {
@@ -241,10 +289,36 @@ mod tests {
     }
 
     #[test]
+    fn only_address_that_may_leave_is_named() {
+        let managed = BTreeSet::from(["192.0.2.1".parse().unwrap()]);
+        let group = "224.1.1.1".parse().unwrap();
+        let error = choose(group, &ChatInterface::Name("eth1".into()), &managed, &host());
+        assert_eq!(
+            error.unwrap_err(),
+            "the only IPv4 address of eth1, 192.0.2.1, is listed in vips"
+        );
+    }
+
+    #[test]
+    fn interface_whose_link_is_down_is_no_way() {
+        let mut host = host();
+        let group = "224.1.1.1".parse().unwrap();
+        let choose = |wanted, host: &[Interface]| choose(group, &wanted, &BTreeSet::new(), host);
+        host[1].up = false;
+        let down = Err("link of eth0 is down".to_owned());
+        assert_eq!(choose(ChatInterface::Name("eth0".into()), &host), down);
+        assert_eq!(choose(ChatInterface::Address("10.0.0.1".parse().unwrap()), &host), down);
+        assert_eq!(choose(ChatInterface::All, &host).unwrap()[0].name, "eth1");
+        host[2].up = false;
+        let both = Err("links of eth0, eth1 are down".to_owned());
+        assert_eq!(choose(ChatInterface::All, &host), both);
+    }
+
+    #[test]
     fn this_host_has_a_loopback_with_its_address() {
         let found = scan().unwrap();
         let lo = found.iter().find(|interface| interface.name == "lo").unwrap();
-        assert!(!lo.suits_all);
+        assert!(!lo.suits_all && lo.up);
         assert!(lo.addresses.contains(&"127.0.0.1/8".parse().unwrap()));
     }
 }

@@ -21,7 +21,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use vippy_core::config::{ChatInterface, Config};
 use vippy_core::identity::NodeName;
 
-use super::interfaces::{self, Way};
+use super::interfaces::{self, Interface, Way};
 use super::sockets::{self, ChatError};
 
 /// Time between two looks at the interfaces.
@@ -31,8 +31,13 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// thousands of addresses are looked at less often.
 const THRIFT: u32 = 200;
 
-/// A link that changes mostly changes several times in a row.
-const SETTLE: Duration = Duration::from_millis(50);
+/// A link that changes mostly changes several times in a row. Short: until a
+/// look, frames that a dead link swallows count as sent.
+const SETTLE: Duration = Duration::from_millis(5);
+
+/// On a host where links change all the time a look may cost one part in this
+/// many of a processor.
+const CALM: u32 = 20;
 
 /// What the chat needs.
 #[derive(Clone, Debug)]
@@ -91,7 +96,14 @@ pub(super) enum Change {
         own: Option<UdpSocket>,
     },
     /// A way is gone.
-    Close(Way),
+    Close {
+        /// The way.
+        way: Way,
+        /// Why, unless a [`Change::Trouble`] tells.
+        why: Option<String>,
+    },
+    /// Whether frames can leave from the address that is set.
+    HomeLink(bool),
     /// Something is missing (or no longer).
     Trouble(Option<String>),
 }
@@ -110,6 +122,8 @@ pub(super) enum Request {
 pub(super) struct Keeper {
     plan: Plan,
     home: bool,
+    /// The link of the address that is set is up, as far as is known.
+    home_link: bool,
     open: BTreeSet<Way>,
     trouble: Option<String>,
     /// How long the last listing of the interfaces took.
@@ -121,6 +135,7 @@ impl Keeper {
         Keeper {
             plan,
             home: false,
+            home_link: true,
             open: BTreeSet::new(),
             trouble: None,
             scan_took: Duration::ZERO,
@@ -139,11 +154,23 @@ impl Keeper {
             Err(e) => trouble = Some(text(&e)),
             Ok(()) => {}
         }
-        if let Some(group) = self.plan.group {
-            match self.look_at_ways(group, &mut changes) {
-                Err(e @ ChatError::InUse { .. }) => return Err(e),
-                Err(e) => trouble = Some(text(&e)),
-                Ok(found) => trouble = trouble.or(found),
+        if self.needs_interfaces() {
+            let begun = Instant::now();
+            let found = interfaces::scan();
+            self.scan_took = begun.elapsed();
+            match found {
+                Err(e) => trouble = Some(format!("chat: cannot list the interfaces: {e}")),
+                Ok(interfaces) => {
+                    let down = self.look_at_home_link(&interfaces, &mut changes);
+                    trouble = trouble.or(down);
+                    if let Some(group) = self.plan.group {
+                        match self.look_at_ways(group, &interfaces, &mut changes) {
+                            Err(e @ ChatError::InUse { .. }) => return Err(e),
+                            Err(e) => trouble = Some(text(&e)),
+                            Ok(found) => trouble = trouble.or(found),
+                        }
+                    }
+                }
             }
         }
         if trouble != self.trouble {
@@ -161,28 +188,48 @@ impl Keeper {
         Ok(())
     }
 
+    /// The address that is set, unless the system chooses it for each frame.
+    fn set_address(&self) -> Option<IpAddr> {
+        self.plan.own.map(|own| own.ip()).filter(|ip| !ip.is_unspecified())
+    }
+
+    fn needs_interfaces(&self) -> bool {
+        self.plan.group.is_some() || self.set_address().is_some()
+    }
+
+    /// Why nothing leaves from the address that is set, if so.
+    fn look_at_home_link(
+        &mut self,
+        interfaces: &[Interface],
+        changes: &mut Vec<Change>,
+    ) -> Option<String> {
+        let set = self.set_address().filter(|_| self.home)?;
+        let interface = interfaces::carrier(interfaces, set)?;
+        let link = interfaces::need_link(interface);
+        if link.is_ok() != self.home_link {
+            self.home_link = link.is_ok();
+            changes.push(Change::HomeLink(self.home_link));
+        }
+        link.err().map(|why| format!("chat: {why}"))
+    }
+
     /// What stands in the way, if anything; errors are those of single sockets.
     fn look_at_ways(
         &mut self,
         group: SocketAddr,
+        interfaces: &[Interface],
         changes: &mut Vec<Change>,
     ) -> Result<Option<String>, ChatError> {
-        let begun = Instant::now();
-        let found = interfaces::scan();
-        self.scan_took = begun.elapsed();
-        let interfaces = match found {
-            Ok(interfaces) => interfaces,
-            Err(e) => return Ok(Some(format!("chat: cannot list the interfaces: {e}"))),
-        };
         let plan = &self.plan;
-        let chosen = interfaces::choose(group.ip(), &plan.interface, &plan.managed, &interfaces);
+        let chosen = interfaces::choose(group.ip(), &plan.interface, &plan.managed, interfaces);
         let (wanted, trouble) = match chosen {
             Ok(ways) => (ways.into_iter().collect(), None),
             Err(why) => (BTreeSet::new(), Some(format!("chat: {why}"))),
         };
         for gone in self.open.difference(&wanted).cloned().collect::<Vec<_>>() {
             self.open.remove(&gone);
-            changes.push(Change::Close(gone));
+            let why = trouble.is_none().then(|| why_gone(&gone, interfaces));
+            changes.push(Change::Close { way: gone, why });
         }
         let mut failure = None;
         for way in wanted {
@@ -210,9 +257,9 @@ impl Keeper {
         Ok(Change::Open { way: way.clone(), group, own })
     }
 
-    /// Nothing will ever change: no group to join, and home is open.
+    /// Nothing will ever change: no interface matters, and home is open.
     fn is_done(&self) -> bool {
-        self.plan.group.is_none() && self.home
+        !self.needs_interfaces() && self.home
     }
 
     /// The thread: looks until the loop is gone.
@@ -220,7 +267,7 @@ impl Keeper {
         let watch = watch_links();
         let mut pause = PERIOD;
         while !self.is_done() {
-            wait(watch.as_ref(), pause);
+            wait(watch.as_ref(), pause, SETTLE.max(self.scan_took * CALM));
             for request in requests.try_iter() {
                 match request {
                     Request::Managed(managed) => self.plan.managed = managed,
@@ -242,6 +289,16 @@ impl Keeper {
             }
             pause = PERIOD.max(self.scan_took * THRIFT);
         }
+    }
+}
+
+/// Why a way that was open is none any more.
+fn why_gone(way: &Way, interfaces: &[Interface]) -> String {
+    let same = interfaces.iter().find(|interface| interface.index == way.index);
+    match same.map(interfaces::need_link) {
+        None => format!("there is no interface {} any more", way.name),
+        Some(Err(down)) => down,
+        Some(Ok(())) => "it is not the one to speak from any more".to_owned(),
     }
 }
 
@@ -267,8 +324,8 @@ fn watch_links() -> Option<OwnedFd> {
     Some(watch)
 }
 
-/// Waits for a change of a link, at most `pause`.
-fn wait(watch: Option<&OwnedFd>, pause: Duration) {
+/// Waits for a change of a link, at most `pause`, and `settle` longer for more.
+fn wait(watch: Option<&OwnedFd>, pause: Duration, settle: Duration) {
     let millis = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
     let Some(watch) = watch else { return std::thread::sleep(pause) };
     if setsockopt(watch, sockopt::ReceiveTimeout, &TimeVal::milliseconds(millis)).is_err() {
@@ -279,7 +336,7 @@ fn wait(watch: Option<&OwnedFd>, pause: Duration) {
         Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => {}
         // An overflow (ENOBUFS) says that much has changed.
         Ok(_) | Err(_) => {
-            std::thread::sleep(SETTLE);
+            std::thread::sleep(settle);
             while recv(watch.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT).is_ok() {}
         }
     }
@@ -332,6 +389,6 @@ mod tests {
         assert_eq!(error, format!("chat: {address} is in use by another program"));
         drop(taken);
         assert!(matches!(&keeper.look().unwrap()[..], [Change::Home(_)]));
-        assert!(keeper.is_done());
+        assert!(!keeper.is_done(), "the link of the address may go down");
     }
 }

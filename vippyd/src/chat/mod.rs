@@ -61,6 +61,8 @@ pub struct Chat {
 /// The socket of the address that `peers` sets for this node.
 struct Home {
     socket: UdpSocket,
+    /// Frames can leave from its address.
+    link: bool,
     /// By which way its frames to the group leave at present.
     aimed: Option<Way>,
 }
@@ -116,7 +118,7 @@ impl Chat {
         match to {
             Destination::Multicast => match self.group {
                 Some(group) => self.send_to_group(group, frame),
-                None => true,
+                None => self.home_link(),
             },
             Destination::Unicast(to) => self.send_to_one(to, frame),
         }
@@ -181,7 +183,14 @@ impl Chat {
         left
     }
 
+    fn home_link(&self) -> bool {
+        self.home.as_ref().is_none_or(|home| home.link)
+    }
+
     fn send_to_one(&mut self, to: SocketAddr, frame: &[u8]) -> bool {
+        if !self.home_link() {
+            return false;
+        }
         let Some(socket) = self.socket_towards(to) else { return false };
         match sockets::send(socket, frame, to) {
             Ok(()) => true,
@@ -218,7 +227,7 @@ impl Chat {
             Change::Home(socket) => {
                 if let Some(socket) = self.register(socket) {
                     self.tell_open(&socket, "to every peer");
-                    self.home = Some(Home { socket, aimed: None });
+                    self.home = Some(Home { socket, link: true, aimed: None });
                 }
             }
             Change::Open { way, group, own } => {
@@ -234,11 +243,18 @@ impl Chat {
                     self.ways.insert(way, Sockets { group, own });
                 }
             }
-            Change::Close(way) => {
-                self.logger.notice(format_args!(
-                    "chat: gave up address={} on interface={}",
-                    way.source, way.name
-                ));
+            Change::HomeLink(link) => {
+                if let Some(home) = &mut self.home {
+                    home.link = link;
+                }
+            }
+            Change::Close { way, why } => {
+                if let Some(why) = why {
+                    self.logger.warning(format_args!(
+                        "chat: gave up address={} on interface={}: {why}",
+                        way.source, way.name
+                    ));
+                }
                 if let Some(sockets) = self.ways.remove(&way) {
                     self.retire(sockets.group);
                     sockets.own.into_iter().for_each(|own| self.retire(own));

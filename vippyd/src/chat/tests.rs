@@ -125,6 +125,11 @@ async fn set_up(link: &str) {
     netlink().link().set(up).execute().await.unwrap();
 }
 
+async fn set_down(link: &str) {
+    let down = rtnetlink::LinkUnspec::new_with_name(link).down().build();
+    netlink().link().set(down).execute().await.unwrap();
+}
+
 async fn add_address(link: &str, address: &str, prefix: u8) {
     let index = nix::net::if_::if_nametoindex(link).unwrap();
     let add = netlink().address().add(index, address.parse().unwrap(), prefix);
@@ -213,6 +218,72 @@ fn interface_that_appears_later_is_joined_and_one_that_goes_is_given_up() {
         remove_link("v0").await;
         wait_until(&mut chat, |chat| chat.ways.is_empty()).await;
         assert!(!chat.send(Destination::Multicast, &frame(1)));
+    });
+}
+
+#[test]
+fn frames_do_not_leave_while_the_far_end_of_the_link_is_down() {
+    in_namespace(async {
+        add_link("v0").await;
+        add_address("v0", "192.0.2.1", 24).await;
+        let group = Some("224.1.1.1:5007".parse().unwrap());
+        let wishes = [
+            ChatInterface::All,
+            ChatInterface::Name("v0".into()),
+            ChatInterface::Address("192.0.2.1".parse().unwrap()),
+        ];
+        for wanted in wishes {
+            let mut chat = open(&config(group, wanted, &[]), "node1");
+            wait_for_way(&mut chat).await;
+            assert!(chat.send(Destination::Multicast, &frame(1)));
+            set_down("v0peer").await;
+            wait_until(&mut chat, |chat| chat.ways.is_empty()).await;
+            assert!(!chat.send(Destination::Multicast, &frame(1)));
+            set_up("v0peer").await;
+            wait_for_way(&mut chat).await;
+            assert!(chat.send(Destination::Multicast, &frame(1)));
+        }
+    });
+}
+
+#[test]
+fn a_dead_link_is_noticed_at_once() {
+    in_namespace(async {
+        add_link("v0").await;
+        add_address("v0", "192.0.2.1", 24).await;
+        let group = Some("224.1.1.1:5007".parse().unwrap());
+        let mut chat = open(&config(group, ChatInterface::Name("v0".into()), &[]), "node1");
+        wait_for_way(&mut chat).await;
+        // The keeper's last look was a moment ago: the next regular one is far.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let begun = std::time::Instant::now();
+        set_down("v0peer").await;
+        wait_until(&mut chat, |chat| chat.ways.is_empty()).await;
+        assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+    });
+}
+
+#[test]
+fn nothing_leaves_from_the_set_address_while_its_link_is_down() {
+    in_namespace(async {
+        add_link("v0").await;
+        add_address("v0", "192.0.2.1", 24).await;
+        let peers = [
+            ("node1", "192.0.2.1:5007".parse().unwrap()),
+            ("node2", "192.0.2.2:5007".parse().unwrap()),
+        ];
+        let mut chat = open(&config(None, ChatInterface::All, &peers), "node1");
+        let both = |chat: &mut Chat| {
+            let to_group = chat.send(Destination::Multicast, &frame(1));
+            (to_group, chat.send(Destination::Unicast(peers[1].1), &frame(1)))
+        };
+        assert_eq!(both(&mut chat), (true, true));
+        set_down("v0peer").await;
+        wait_until(&mut chat, |chat| !chat.home_link()).await;
+        assert_eq!(both(&mut chat), (false, false));
+        set_up("v0peer").await;
+        wait_until(&mut chat, Chat::home_link).await;
+        assert_eq!(both(&mut chat), (true, true));
     });
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use vippy_client::{ApiError, Reloaded};
+use vippy_core::config::SharedPart;
 use vippy_core::input::Input;
 
 use super::{Daemon, groups_by_id};
@@ -134,11 +135,15 @@ impl Daemon {
         let Loaded { mut config, mut warnings } = loaded;
         let ignored = adopt(&self.parts.config.local, &mut config, &self.parts.node);
         if !ignored.is_empty() {
-            warnings.push(format!("changed but read only at a start: {}", ignored.join(", ")));
+            warnings.push(format!(
+                "changed but read only at a start: {}; restart vippyd to apply them",
+                ignored.join(", ")
+            ));
         }
         if config.shared.node_index(&self.parts.node).is_none() {
             warnings.push(format!("{} is not among the nodes any more", self.parts.node));
         }
+        warnings.extend(same_version(&self.parts.config.shared, &config.shared));
         self.parts.logger.reconfigure(&config.local.logging);
         for warning in &warnings {
             self.parts.logger.warning(warning);
@@ -155,4 +160,16 @@ impl Daemon {
         self.tell(Input::Configured(Arc::clone(&self.parts.config)));
         Reloaded { version, digest, warnings }
     }
+}
+
+/// What to say when the operator changed what all nodes share and forgot to
+/// raise the version.
+fn same_version(running: &SharedPart, new: &SharedPart) -> Option<String> {
+    (running.version == new.version && running.digest != new.digest).then(|| {
+        format!(
+            "the contents changed but version is still {}; raise it, or whichever content has \
+             the higher digest wins",
+            new.version
+        )
+    })
 }

@@ -9,8 +9,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -140,7 +141,13 @@ impl Ledger {
         self.entries.iter().for_each(|entry| text += &format!("{entry}\n"));
         let mut temporary = self.path.clone().into_os_string();
         temporary.push(".new");
-        fs::write(&temporary, text)
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary);
+        file.and_then(|mut file| file.write_all(text.as_bytes()))
             .and_then(|()| fs::rename(&temporary, &self.path))
             .map_err(|source| LedgerError { doing: "write", path: self.path.clone(), source })?;
         self.lagging = false;
@@ -150,6 +157,8 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn entry(line: &str) -> Entry {
@@ -168,6 +177,8 @@ mod tests {
         let (early, _) = Ledger::read(path.clone()).unwrap();
         assert!(early.contains(&entry("10.0.0.1/24 eth0")), "the file lags behind removals");
         ledger.write().unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "it is nobody else's business");
         let (again, complaints) = Ledger::read(path).unwrap();
         assert!(complaints.is_empty());
         assert_eq!(again.entries, ledger.entries);
