@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use vippy_client::status::NodeState;
+use vippy_client::status::{NodeReason, NodeState};
 use vippy_lab::options::{vip, vip4};
 use vippy_lab::{Options, Port};
 
@@ -29,6 +29,10 @@ fn a_holder_whose_link_goes_down_is_replaced_and_returns() {
         status.groups.iter().all(|group| group.cannot.is_some())
     });
     assert!(told.groups[0].cannot.as_ref().unwrap().contains("eth0"), "{:?}", told.groups[0]);
+    // Its frames do not leave, so it drops everything and boots until they do (F2).
+    await_status(&cluster, node, "it knows that nothing leaves", |status| {
+        (status.node.state, status.node.reason) == (NodeState::Booting, NodeReason::Suspended)
+    });
     std::thread::sleep(Duration::from_millis(300));
     let series = &probe.finish().series[&vip4(1)];
     assert_ne!(series.reigns().last().unwrap().by, Port::Node(node), "{series}");

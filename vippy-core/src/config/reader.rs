@@ -202,14 +202,35 @@ impl Reader {
                 None => self.wrong(node, expected),
             },
             Value::String(text) => {
-                let hint = span(text.as_str(), bounds).map(|span| span.as_secs_f64().to_string());
-                self.wrong_but(node, expected, hint)
+                let text = text.as_str();
+                let expected = if float(text).is_some() { expected } else { no_unit(bounds) };
+                let meant = span(text, bounds).or_else(|| with_unit(text, bounds));
+                self.wrong_but(node, expected, meant.map(|span| span.as_secs_f64().to_string()))
             }
             Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) | Value::Broken => {
                 self.wrong(node, expected)
             }
         }
     }
+}
+
+/// What a span looks like, for who wrote something else.
+fn no_unit((least, most): (f64, f64)) -> String {
+    let example = 0.5_f64.clamp(least, most);
+    format!("a number of seconds without a unit, such as {example}")
+}
+
+/// What `500ms` or `2 s` means.
+fn with_unit(text: &str, bounds: (f64, f64)) -> Option<Duration> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let scale = match &text[digits.len()..] {
+        "us" => 1e6,
+        "ms" => 1e3,
+        "s" | "sec" => 1.0,
+        _ => return None,
+    };
+    let seconds = float(digits.trim())? / scale;
+    span(&seconds.to_string(), bounds)
 }
 
 /// A number literal as seconds within bounds.

@@ -3,7 +3,7 @@
 //!
 //! Owns their rules; does not know in which key they stand.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -180,8 +180,20 @@ fn address_hint(address: &str, prefix: Option<&str>) -> Option<String> {
 
 /// What an unreadable endpoint may have meant: a lacking port, lacking brackets
 /// or blanks.
+/// `ff02::7:5007` is an address, but its end looks much like a port.
+fn without_brackets(text: &str) -> Option<String> {
+    const LEAST: u16 = 1024;
+    let (address, port) = text.rsplit_once(':')?;
+    let ip: Ipv6Addr = address.parse().ok()?;
+    let port: u16 = port.parse().ok().filter(|port| *port >= LEAST)?;
+    Some(format!("[{ip}]:{port}"))
+}
+
 fn endpoint_hint(text: &str, port: &str) -> Option<String> {
     let trimmed = text.trim();
+    if let Some(endpoint) = without_brackets(trimmed) {
+        return Some(endpoint);
+    }
     if let Ok(ip) = trimmed.trim_matches(['[', ']']).parse::<IpAddr>() {
         return Some(match ip {
             IpAddr::V4(v4) => format!("{v4}:{port}"),
