@@ -471,6 +471,7 @@ impl Engine {
             standing_changed: self.standing.changed(),
             booted_at: self.standing.booted_at(),
             mature: config.shared.mature,
+            strangers_fenced: self.fence.time().map(|fence| self.started + fence),
         };
         let mut hands =
             Hands { outputs: &mut self.outputs, epochs: &mut self.epochs, fence: &mut self.fence };

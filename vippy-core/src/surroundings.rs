@@ -27,6 +27,9 @@ pub(crate) struct Surroundings<'a> {
     /// When booting ended, and the time a node boots.
     pub(crate) booted_at: Option<Instant>,
     pub(crate) mature: Duration,
+    /// Until when a node not heard since this one's start may go on holding what
+    /// it held before: this node's own fence time after its start.
+    pub(crate) strangers_fenced: Option<Instant>,
 }
 
 /// What this node may do as a whole.
@@ -114,7 +117,7 @@ impl<'a> Surroundings<'a> {
     /// and the fence time of every silent one that held it has run out.
     pub(crate) fn elsewhere(&self, now: Instant, group: GroupIndex, needed: Seq) -> Elsewhere {
         let counted = self.members.processes().filter(|p| self.members.counts(p.boot));
-        let mut result = Elsewhere::Free;
+        let mut result = self.unheard(now);
         for peer in counted.filter(|peer| self.may_hold(peer, group, needed)) {
             let alive = self.members.live(&peer.name).is_some();
             let fenced_at = peer.header.fence.map(|fence| peer.last_credible + fence);
@@ -128,6 +131,20 @@ impl<'a> Surroundings<'a> {
             }
         }
         result
+    }
+
+    /// A configured node that was not heard since this one's start may have died
+    /// shortly before it, holding anything.
+    fn unheard(&self, now: Instant) -> Elsewhere {
+        let others = (0u16..).map(NodeIndex).zip(&self.shared.nodes);
+        let others = others.filter(|(node, _)| self.me != Some(*node)).map(|(_, node)| &node.name);
+        let mut unheard = others.filter(|name| {
+            self.members.counted(name).is_none() && self.members.left_at(name).is_none()
+        });
+        match self.strangers_fenced.filter(|until| now < *until) {
+            Some(until) if unheard.next().is_some() => Elsewhere::Perhaps { until: Some(until) },
+            Some(_) | None => Elsewhere::Free,
+        }
     }
 
     fn may_hold(&self, peer: &Process, group: GroupIndex, needed: Seq) -> bool {
