@@ -2,7 +2,7 @@
 //!
 //! This crate decides; a daemon carries out. It has no sockets, no clock, no
 //! threads, no randomness and no logging backend: time arrives as an argument,
-//! randomness as a seed, and everything the world should do leaves as an
+//! a fresh boot id as an input, and everything the world should do leaves as an
 //! [`output::Output`]. The same inputs give the same outputs, bit for bit.
 //!
 //! Start reading at [`engine::Engine`]. The rules (W1–W8, O1–O10, F1–F4) are
