@@ -18,6 +18,7 @@ use crate::identity::{BootId, Epoch, GroupId, NodeIndex, NodeName};
 use crate::input::{Command, Datagram, Input};
 use crate::membership::facts::Changes;
 use crate::membership::{Membership, Passage, Reception, Timers};
+use crate::memory::Memory;
 use crate::output::{Destination, Output, Transmit};
 use crate::placement::Placement;
 use crate::ranking::Ranking;
@@ -47,6 +48,8 @@ pub struct Start {
     pub epoch_floor: Epoch,
     /// Groups whose addresses were all found on this node, ours and unexpired.
     pub present: BTreeSet<GroupId>,
+    /// What the last process of this node remembered.
+    pub memory: Memory,
 }
 
 /// One node's protocol state machine.
@@ -89,7 +92,7 @@ pub(crate) struct Traffic {
 impl Engine {
     /// Starts booting at `now`.
     pub fn new(now: Instant, start: Start) -> Engine {
-        let Start { config, node, boot, epoch_floor, present } = start;
+        let Start { config, node, boot, epoch_floor, present, memory: _ } = start;
         let shared = &config.shared;
         let timers = Timers { interval: shared.interval, stale: shared.stale };
         let me = shared.node_index(&node);
@@ -157,6 +160,11 @@ impl Engine {
                 self.epochs.stored(epoch);
                 self.speaker.touch();
             }
+            Input::Told { .. }
+            | Input::Renewed { .. }
+            | Input::Asked { .. }
+            | Input::Answered { .. }
+            | Input::Arrived => {}
             Input::Operator(command) => self.command(now, command),
         }
         self.settle(now);
@@ -364,13 +372,14 @@ impl Engine {
 
     fn command(&mut self, now: Instant, command: Command) {
         match command {
-            Command::Drain => self.standing.drain(true),
+            Command::Drain { lasting: _ } => self.standing.drain(true),
             Command::Resume => self.standing.drain(false),
             Command::Stop if self.standing.farewell().is_none() => {
                 let until = now + self.config.local.stop_timeout;
                 self.standing.set_farewell(Farewell::HandingOver { until });
             }
             Command::Stop => {}
+            Command::Restart => self.outputs.push_back(Output::Restarted),
         }
     }
 

@@ -1,7 +1,8 @@
 //! What the world tells the engine.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::Config;
 use crate::identity::{BootId, Epoch, GroupId, Seq};
@@ -34,6 +35,33 @@ pub enum Input {
     },
     /// Everything up to this epoch is safe on disk (W7).
     EpochStored(Epoch),
+    /// The neighbours were told for the first time of a group's addresses
+    /// (answer to [`Output::Notify`](crate::output::Output::Notify), also when
+    /// no frame could leave).
+    Told {
+        /// The group.
+        group: GroupId,
+    },
+    /// The addresses were renewed (answer to
+    /// [`Output::Renew`](crate::output::Output::Renew)).
+    Renewed {
+        /// The time it kept a processor busy.
+        took: Duration,
+    },
+    /// Requests for evidence left (answer to
+    /// [`Output::Ask`](crate::output::Output::Ask)).
+    Asked {
+        /// How many addresses were asked.
+        targets: usize,
+    },
+    /// One of the addresses asked has answered.
+    Answered {
+        /// Which.
+        from: IpAddr,
+    },
+    /// While somebody is being asked: something else arrived on an interface of
+    /// the chat, from another station and not of the chat.
+    Arrived,
     /// An operator or a signal wants something.
     Operator(Command),
 }
@@ -69,9 +97,15 @@ pub enum ResourceReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Give everything away and stay a member.
-    Drain,
+    Drain {
+        /// Until [`Command::Resume`], or for this long.
+        lasting: Option<Duration>,
+    },
     /// Take part again.
     Resume,
     /// Hand over, let go, say goodbye (O8).
     Stop,
+    /// End without a word and without letting go: the next process of this node
+    /// adopts what is there (F1).
+    Restart,
 }

@@ -19,6 +19,7 @@ mod holdings;
 pub mod identity;
 pub mod input;
 mod membership;
+pub mod memory;
 pub mod output;
 mod ownership;
 pub mod placement;

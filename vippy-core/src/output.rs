@@ -1,12 +1,13 @@
 //! What the engine asks of the world, as one ordered queue.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Group;
 use crate::event::Event;
 use crate::identity::{Epoch, GroupId, Seq};
+use crate::memory::Memory;
 
 /// One order. The daemon carries orders out in the order in which they come.
 #[derive(Clone, Debug)]
@@ -25,12 +26,14 @@ pub enum Output {
         /// The group.
         group: GroupId,
     },
-    /// Renew the kernel lifetime of everything plumbed (F1).
+    /// Renew the kernel lifetime of everything plumbed (F1); answer
+    /// [`Input::Renewed`](crate::input::Input::Renewed).
     Renew {
         /// The new lifetime.
         lifetime: Duration,
     },
-    /// Tell the neighbours that this node has the group's addresses.
+    /// Tell the neighbours that this node has the group's addresses; answer
+    /// [`Input::Told`](crate::input::Input::Told) after the first time.
     Notify {
         /// The group.
         group: GroupId,
@@ -42,6 +45,18 @@ pub enum Output {
     },
     /// Make this epoch durable and answer with `EpochStored` (W7).
     StoreEpoch(Epoch),
+    /// Keep this for the next process of this node; nothing is waited for.
+    Remember(Memory),
+    /// Ask these addresses by ARP or neighbour discovery whether they hear this
+    /// node (O7); none: neighbours that answered lately, never configured nodes
+    /// or managed addresses. Answered with
+    /// [`Input::Asked`](crate::input::Input::Asked) at once, then with
+    /// [`Input::Answered`](crate::input::Input::Answered) and
+    /// [`Input::Arrived`](crate::input::Input::Arrived) as it comes.
+    Ask {
+        /// The configured witnesses.
+        witnesses: Vec<IpAddr>,
+    },
     /// This boot is burnt; draw 64 fresh random bits and answer with
     /// [`Input::Boot`](crate::input::Input::Boot) (W1). Nothing is sent until then.
     WantBoot,
@@ -49,6 +64,8 @@ pub enum Output {
     Event(Event),
     /// Everything is let go and goodbye is said: the process may exit.
     Stopped,
+    /// The process may be replaced by another one, which adopts (F1).
+    Restarted,
 }
 
 /// A frame to be sent.

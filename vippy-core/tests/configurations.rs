@@ -18,7 +18,7 @@ fn a_group_that_is_being_let_go_stays_off_when_its_definition_changes() {
     let had = lan.machines[&0].kernel.clone();
     assert!(!had.is_empty());
     lan.machines.get_mut(&0).unwrap().answering = false;
-    lan.command(0, Command::Drain);
+    lan.command(0, Command::Drain { lasting: None });
     lan.run(2 * INTERVAL);
     let letting_go = |order: &Output| matches!(order, Output::Unplumb { .. });
     assert!(lan.machines[&0].orders.iter().any(letting_go));

@@ -19,7 +19,7 @@ fn an_exclusive_group_is_announced_while_its_addresses_are_not_up_yet() {
     let old = lan.holders("g0")[0];
     let new = 1 - old;
     lan.machines.get_mut(&new).unwrap().answering = false;
-    lan.command(old, Command::Drain);
+    lan.command(old, Command::Drain { lasting: None });
     lan.run(STALE + 2 * INTERVAL);
     let group = lan.status(old).groups.into_iter().find(|group| group.id == id("g0")).unwrap();
     assert_eq!(group.holders, [name(new)]);

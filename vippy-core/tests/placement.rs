@@ -10,7 +10,7 @@ use vippy_core::identity::{GroupId, NodeIndex};
 use vippy_core::placement::Placement;
 
 fn shared(nodes: usize, groups: usize, prefer: impl Fn(usize) -> Option<u16>) -> SharedPart {
-    let name = |n: usize| Node { name: format!("node{n}").as_str().into() };
+    let name = |n: usize| Node { name: format!("node{n}").as_str().into(), standby: false };
     let group = |g: usize| {
         let ip = format!("10.{}.{}.{}/16", g / 62_500, g / 250 % 250, g % 250 + 1);
         Arc::new(Group {
@@ -18,6 +18,7 @@ fn shared(nodes: usize, groups: usize, prefer: impl Fn(usize) -> Option<u16>) ->
             name: None,
             prefer: prefer(g).map(NodeIndex),
             exclusive: false,
+            failback: vippy_core::config::Failback::Auto,
             addresses: vec![Address { net: ip.parse().unwrap(), interface: "eth0".into() }],
         })
     };
@@ -29,6 +30,9 @@ fn shared(nodes: usize, groups: usize, prefer: impl Fn(usize) -> Option<u16>) ->
         interval: Duration::from_secs(1),
         mature: Duration::from_secs(5),
         stale: Duration::from_secs(3),
+        quorum: None,
+        witness: Vec::new(),
+        isolation: Duration::from_secs(30),
     }
 }
 

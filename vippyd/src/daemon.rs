@@ -278,6 +278,7 @@ impl Daemon {
                 self.parts.logger.log(level, line);
                 self.summary.note(&event);
             }
+            Output::Remember(_) | Output::Ask { .. } | Output::Restarted => {}
             Output::Stopped => {
                 self.ending.get_or_insert(Ending::Stopped);
             }

@@ -14,9 +14,10 @@ use crate::logging::Level;
 /// What an operator asks for.
 pub fn order(command: Command) -> &'static str {
     match command {
-        Command::Drain => "drain",
+        Command::Drain { .. } => "drain",
         Command::Resume => "resume",
         Command::Stop => "stop",
+        Command::Restart => "restart",
     }
 }
 

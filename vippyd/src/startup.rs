@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 use vippy_core::config::Config;
 use vippy_core::engine::{Engine, Start};
 use vippy_core::identity::{Epoch, GroupId, NodeName};
+use vippy_core::memory::Memory;
 
 use crate::announce::{AnnounceError, Announcer};
 use crate::chat::{Chat, ChatError};
@@ -257,6 +258,7 @@ fn engine(
         boot: clock::fresh_boot().map_err(system("draw random bits"))?,
         epoch_floor: stored.max(Epoch::from_wall_clock(clock::wall_millis())),
         present,
+        memory: Memory::default(),
     };
     Ok(Engine::new(clock::now(), start))
 }

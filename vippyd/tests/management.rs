@@ -63,7 +63,7 @@ fn start(pause: Duration) -> Server {
 fn answer(request: Request, status: &Status) {
     match request {
         Request::Status(to) => drop(to.send(status.clone())),
-        Request::Command(Command::Drain, to) => drop(to.send(Ok(Answer {
+        Request::Command(Command::Drain { .. }, to) => drop(to.send(Ok(Answer {
             state: NodeState::Draining,
             reason: NodeReason::Operator,
             detail: String::new(),

@@ -20,6 +20,7 @@ fn shared(names: &[usize], groups: usize) -> SharedPart {
             name: None,
             prefer: None,
             exclusive: false,
+            failback: vippy_core::config::Failback::Auto,
             addresses: Vec::new(),
         })
     };
@@ -31,6 +32,9 @@ fn shared(names: &[usize], groups: usize) -> SharedPart {
         interval: Duration::from_secs(1),
         mature: Duration::from_secs(5),
         stale: Duration::from_secs(3),
+        quorum: None,
+        witness: Vec::new(),
+        isolation: Duration::from_secs(30),
     }
 }
 

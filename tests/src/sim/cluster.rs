@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 use vippy_core::config::{
-    Address, ChatInterface, Config, Digest, Group, Lifetime, LocalPart, Logging, LoggingDriver,
-    Node, Secret, SharedPart,
+    Address, ChatInterface, Config, Digest, Failback, Group, Lifetime, LocalPart, Logging,
+    LoggingDriver, Node, Secret, SharedPart,
 };
 use vippy_core::identity::{GroupId, NodeIndex, NodeName};
 use zeroize::Zeroizing;
@@ -150,11 +150,16 @@ impl Setup {
         SharedPart {
             version,
             digest: self.digest(version),
-            nodes: (0..self.nodes).map(|node| Node { name: node_name(node) }).collect(),
+            nodes: (0..self.nodes)
+                .map(|node| Node { name: node_name(node), standby: false })
+                .collect(),
             groups: plans.enumerate().map(|(index, plan)| Arc::new(group(index, plan))).collect(),
             interval: self.timing.interval,
             mature: self.timing.mature,
             stale: self.timing.stale,
+            quorum: None,
+            witness: Vec::new(),
+            isolation: 10 * self.timing.stale,
         }
     }
 
@@ -188,6 +193,7 @@ impl Setup {
             plugins: Vec::new(),
             stop_timeout: self.stop_timeout,
             lifetime: self.lifetime,
+            realtime: None,
         }
     }
 }
@@ -218,6 +224,7 @@ fn group(index: usize, plan: GroupPlan) -> Group {
         name: Some(group_id(index).as_str().to_owned()),
         prefer: plan.prefer.and_then(|node| u16::try_from(node).ok()).map(NodeIndex),
         exclusive: plan.exclusive,
+        failback: Failback::Auto,
         addresses: vec![Address { net, interface: "eth0".to_owned() }],
     }
 }

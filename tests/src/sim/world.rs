@@ -127,7 +127,7 @@ impl World {
             Action::Crash(station) => self.stations[station].process = None,
             Action::PowerFail(station) => self.power_fail(station),
             Action::Stop(station) => self.command(station, Command::Stop),
-            Action::Drain(station) => self.command(station, Command::Drain),
+            Action::Drain(station) => self.command(station, Command::Drain { lasting: None }),
             Action::Undrain(station) => self.command(station, Command::Resume),
             Action::Pause(station) => self.set_paused(station, true),
             Action::Wake(station) => self.wake(station),
@@ -256,6 +256,7 @@ impl World {
             boot,
             epoch_floor: machine.disk.max(wall),
             present: machine.kernel.groups().map(group_id).collect(),
+            memory: vippy_core::memory::Memory::default(),
         };
         let engine = Engine::new(machine.instant(now), start);
         machine.process = Some(Process {
@@ -334,8 +335,9 @@ impl World {
         let Some(process) = &mut self.stations[station].process else { return };
         match command {
             Command::Stop => process.stopping = true,
-            Command::Drain => process.drained = true,
+            Command::Drain { .. } => process.drained = true,
             Command::Resume => process.drained = false,
+            Command::Restart => {}
         }
         self.tell(station, Input::Operator(command));
     }

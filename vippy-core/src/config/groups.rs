@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::model::{Address, Group};
+use super::model::{Address, Failback, Group};
 use super::reader::{Fields, Reader, quoted};
 use super::shared::Nodes;
 use super::suggest::nearest;
@@ -245,5 +245,5 @@ fn finished(
             GroupId::from(texts.join(",").as_str())
         }
     };
-    Group { id, name, prefer, exclusive, addresses }
+    Group { id, name, prefer, exclusive, failback: Failback::Auto, addresses }
 }

@@ -50,6 +50,7 @@ impl Reader {
                 .and_then(|node| self.seconds(node, (0.0, 60.0)))
                 .unwrap_or(Duration::from_secs(1)),
             lifetime: self.lifetime(top, timers),
+            realtime: None,
         }
     }
 

@@ -31,8 +31,8 @@ mod text;
 mod values;
 
 pub use model::{
-    Address, ChatInterface, Config, Digest, Group, Lifetime, LocalPart, Logging, LoggingDriver,
-    Node, NotifyTarget, Secret, SharedPart,
+    Address, ChatInterface, Config, Digest, Failback, Group, Lifetime, LocalPart, Logging,
+    LoggingDriver, Node, NotifyTarget, Secret, SharedPart,
 };
 pub use problem::Problem;
 
@@ -115,6 +115,9 @@ fn read_config(reader: &mut Reader, tree: &Tree<'_>) -> Option<Config> {
         interval: timers.interval,
         mature: timers.mature,
         stale: timers.stale,
+        quorum: None,
+        witness: Vec::new(),
+        isolation: 10 * timers.stale,
     };
     shared.digest = digest::digest(&shared);
     Some(Config { shared, local })

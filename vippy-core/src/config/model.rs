@@ -42,6 +42,24 @@ pub struct SharedPart {
     pub mature: Duration,
     /// Age at which the latest fresh frame no longer counts (W1).
     pub stale: Duration,
+    /// How many live nodes, this one included, it takes to hold anything (O7).
+    pub quorum: Option<u16>,
+    /// Addresses that answer a node which is not cut off (O7); may be empty.
+    pub witness: Vec<IpAddr>,
+    /// How long an isolated node without a set witness waits before it takes
+    /// part after all (O7).
+    pub isolation: Duration,
+}
+
+/// Whether a group goes back to an earlier node of its succession (O4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failback {
+    /// As soon as that node takes part.
+    Auto,
+    /// Not while its holder can hold it.
+    Never,
+    /// When that node has taken part for this long.
+    After(Duration),
 }
 
 /// A node of the cluster.
@@ -49,6 +67,8 @@ pub struct SharedPart {
 pub struct Node {
     /// Its name: unique, 1 to 63 bytes of letters, digits, `-`, `_` and `.`.
     pub name: NodeName,
+    /// It takes only what no active node can hold (O3).
+    pub standby: bool,
 }
 
 /// Addresses that move together.
@@ -62,6 +82,8 @@ pub struct Group {
     pub prefer: Option<NodeIndex>,
     /// Break before make: never two holders, at the price of a gap (O8).
     pub exclusive: bool,
+    /// Whether it goes back to an earlier node of its succession (O4).
+    pub failback: Failback,
     /// Its addresses in the order of the file; at least one.
     pub addresses: Vec<Address>,
 }
@@ -127,6 +149,9 @@ pub struct LocalPart {
     pub stop_timeout: Duration,
     /// Kernel lifetime of our addresses (F1).
     pub lifetime: Lifetime,
+    /// Real-time priority of the daemon's threads, 1 to 99; `None` leaves them
+    /// as they were started.
+    pub realtime: Option<u8>,
 }
 
 /// A shared secret; wiped from memory when dropped, never printed.

@@ -38,7 +38,7 @@ impl<'t> Nodes<'t> {
 
     /// The nodes for the model.
     pub(super) fn to_model(&self) -> Vec<Node> {
-        self.names.iter().map(|name| Node { name: NodeName::from(*name) }).collect()
+        self.names.iter().map(|name| Node { name: NodeName::from(*name), standby: false }).collect()
     }
 }
 

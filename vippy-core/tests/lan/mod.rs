@@ -50,11 +50,14 @@ impl Plan {
         let shared = SharedPart {
             version: self.version,
             digest: Digest(digest),
-            nodes: self.nodes.iter().map(|n| Node { name: name(*n) }).collect(),
+            nodes: self.nodes.iter().map(|n| Node { name: name(*n), standby: false }).collect(),
             groups: self.groups.iter().cloned().map(Arc::new).collect(),
             interval: INTERVAL,
             mature: MATURE,
             stale: STALE,
+            quorum: None,
+            witness: Vec::new(),
+            isolation: Duration::from_secs(30),
         };
         Arc::new(Config { shared, local: local(self.lifetime) })
     }
@@ -76,6 +79,7 @@ pub(crate) fn group(name: &str, host: u8) -> Group {
         name: Some(name.into()),
         prefer: None,
         exclusive: false,
+        failback: vippy_core::config::Failback::Auto,
         addresses: vec![Address { net, interface: "eth0".into() }],
     }
 }
@@ -99,6 +103,7 @@ fn local(lifetime: Lifetime) -> LocalPart {
         plugins: Vec::new(),
         stop_timeout: Duration::from_secs(5),
         lifetime,
+        realtime: None,
     }
 }
 
@@ -173,6 +178,7 @@ impl Lan {
             boot: BootId(self.serial * 1000 + node as u64),
             epoch_floor: Epoch::from_wall_clock(1_700_000_000_000),
             present: present.iter().map(|group| id(group)).collect(),
+            memory: vippy_core::memory::Memory::default(),
         };
         let machine = Machine {
             engine: Engine::new(self.now, start),

@@ -15,7 +15,7 @@ fn config(
     peers: &[(&str, SocketAddr)],
 ) -> Config {
     let second = Duration::from_secs(1);
-    let nodes = ["node1", "node2"].map(|name| Node { name: name.into() }).to_vec();
+    let nodes = ["node1", "node2"].map(|name| Node { name: name.into(), standby: false }).to_vec();
     Config {
         shared: SharedPart {
             version: 1,
@@ -25,6 +25,9 @@ fn config(
             interval: second,
             mature: second,
             stale: 3 * second,
+            quorum: None,
+            witness: Vec::new(),
+            isolation: Duration::from_secs(30),
         },
         local: LocalPart {
             chat,
@@ -40,6 +43,7 @@ fn config(
             plugins: Vec::new(),
             stop_timeout: second,
             lifetime: Lifetime::Auto,
+            realtime: None,
         },
     }
 }

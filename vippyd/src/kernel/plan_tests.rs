@@ -75,6 +75,7 @@ fn group(nets: &[&str]) -> Arc<Group> {
         name: None,
         prefer: None,
         exclusive: false,
+        failback: vippy_core::config::Failback::Auto,
         addresses: nets.iter().map(address).collect(),
     })
 }

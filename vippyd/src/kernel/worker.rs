@@ -498,6 +498,7 @@ mod tests {
             name: None,
             prefer: None,
             exclusive: false,
+            failback: vippy_core::config::Failback::Auto,
             addresses: vec![address],
         };
         let settings = Settings { ledger: dir.path().join("ledger") };

@@ -124,7 +124,7 @@ async fn carry_out(route: Route, requests: &mpsc::Sender<Request>) -> Result<Vec
                 Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
             })
         }
-        Route::Drain => command(requests, Command::Drain).await,
+        Route::Drain => command(requests, Command::Drain { lasting: None }).await,
         Route::Resume => command(requests, Command::Resume).await,
         Route::Reload => ask(requests, Request::Reload)
             .await?

@@ -159,6 +159,7 @@ pub(crate) fn group(items: &[&str]) -> Arc<Group> {
         name: None,
         prefer: None,
         exclusive: false,
+        failback: vippy_core::config::Failback::Auto,
         addresses: items.iter().map(address).collect(),
     })
 }

@@ -67,7 +67,7 @@ impl World {
                     self.changes.push(Change::Broken(text));
                 }
             }
-            Output::Silence { .. } => {}
+            Output::Silence { .. } | Output::Remember(_) | Output::Ask { .. } => {}
             Output::StoreEpoch(epoch) => self.begin(station, process, Work::Store(epoch)),
             Output::WantBoot => {
                 let boot = BootId(self.stations[station].dice.bits());
@@ -75,7 +75,7 @@ impl World {
                 inputs.push_back(Input::Boot(boot));
             }
             Output::Event(event) => self.event(station, process, event),
-            Output::Stopped => return true,
+            Output::Stopped | Output::Restarted => return true,
         }
         false
     }
