@@ -68,7 +68,7 @@ fn answer(request: Request, status: &Status) {
             reason: NodeReason::Operator,
             detail: String::new(),
         }))),
-        Request::Command(Command::Resume | Command::Stop, to) => {
+        Request::Command(Command::Resume | Command::Stop | Command::Restart, to) => {
             drop(to.send(Err(ApiError::new("not draining"))));
         }
         Request::Reload(to) => drop(to.send(Ok(Reloaded {
