@@ -27,7 +27,10 @@ fn shared(names: &[usize], groups: usize) -> SharedPart {
     SharedPart {
         version: 1,
         digest: Digest::default(),
-        nodes: names.iter().map(|n| Node { name: format!("node{n}").as_str().into() }).collect(),
+        nodes: names
+            .iter()
+            .map(|n| Node { name: format!("node{n}").as_str().into(), standby: false })
+            .collect(),
         groups: (0..groups).map(group).collect(),
         interval: Duration::from_secs(1),
         mature: Duration::from_secs(5),
