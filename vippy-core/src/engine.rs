@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::dialect::Dialect;
 use crate::epoch::Epochs;
 use crate::event::Event;
 use crate::fence::Fence;
@@ -68,6 +69,7 @@ pub struct Engine {
     pub(crate) relay: Relay,
     pub(crate) rejects: Rejects,
     pub(crate) ranking: Ranking,
+    pub(crate) dialect: Dialect,
     pub(crate) traffic: Traffic,
     keys: Keyring,
     speaker: Speaker,
@@ -108,6 +110,7 @@ impl Engine {
             relay: Relay::new(),
             rejects: Rejects::default(),
             ranking: Ranking::default(),
+            dialect: Dialect::default(),
             traffic: Traffic::default(),
             speaker: Speaker::new(),
             unicast: Unicast::new(now),
@@ -160,8 +163,14 @@ impl Engine {
                 self.epochs.stored(epoch);
                 self.speaker.touch();
             }
-            Input::Told { .. }
-            | Input::Renewed { .. }
+            Input::Told { group } => {
+                if let Some(index) = self.holdings.position(&group) {
+                    let config = self.config.clone();
+                    let (holdings, mut hands) = self.holdings_and_hands();
+                    holdings.told(&config.shared, index, &mut hands);
+                }
+            }
+            Input::Renewed { .. }
             | Input::Asked { .. }
             | Input::Answered { .. }
             | Input::Arrived => {}
@@ -300,6 +309,11 @@ impl Engine {
     /// What a fresh frame of a peer means for groups.
     fn take_note(&mut self, boot: BootId, changes: Changes) {
         let digest = self.config.shared.digest;
+        if let Some((before, held)) = &changes.left
+            && let Some(held) = self.dialect.last_words(*before, held, digest)
+        {
+            self.members.held_before(boot, held);
+        }
         let facts = self.members.process(boot).and_then(|process| process.facts.as_ref());
         self.unsettled |= changes.standing;
         self.holdings.frame_came();
@@ -357,6 +371,7 @@ impl Engine {
     fn configure(&mut self, now: Instant, config: Arc<Config>) {
         let old = std::mem::replace(&mut self.config, config.clone());
         let new = &config.shared;
+        self.dialect.change(&old.shared, new, &mut self.members);
         self.placement = Placement::new(new);
         self.me = new.node_index(&self.name);
         self.keys = Keyring::new(&config.local.secrets, &config.local.cluster);
@@ -392,6 +407,10 @@ impl Engine {
         self.settle_farewell(now);
         self.renew(now);
         self.speak(now);
+        // What was claimed may have found nobody to ask.
+        if self.holdings.is_touched() {
+            self.settle_groups(now);
+        }
         self.store_epoch();
     }
 
@@ -422,7 +441,7 @@ impl Engine {
             self.standing.mature(now, |name| members.live(name).is_some());
         }
         let shared = &self.config.shared;
-        let differing = self.ranking.compare(shared, &self.members);
+        let differing = self.ranking.compare(now, shared, &self.members);
         for event in differing {
             self.tell(event);
         }
@@ -470,7 +489,9 @@ impl Engine {
                 && self.members.is_counted(),
             keep: self.me.is_some(),
         };
+        let readings = self.dialect.readings(&self.members, config.shared.digest);
         let around = Surroundings {
+            readings: &readings,
             shared: &config.shared,
             placement: &self.placement,
             members: &self.members,

@@ -162,11 +162,11 @@ fn group(engine: &Engine, index: GroupIndex) -> GroupStatus {
     let shared = &engine.config.shared;
     let config = &shared.groups[index.get()];
     let slot = engine.holdings.slot(index);
-    let (here, epoch) = match slot.phase {
-        Phase::Idle => (Holding::No, None),
-        Phase::Taking => (Holding::Taking, None),
-        Phase::Held { epoch } => (Holding::Held, Some(epoch)),
-        Phase::LettingGo => (Holding::LettingGo, None),
+    let here = match slot.phase {
+        Phase::Idle => Holding::No,
+        Phase::Claiming | Phase::Taking | Phase::Telling { .. } => Holding::Taking,
+        Phase::Held { .. } => Holding::Held,
+        Phase::LettingGo => Holding::LettingGo,
     };
     let succession = engine.placement.succession(index).into_iter().take(SUCCESSORS);
     GroupStatus {
@@ -180,7 +180,7 @@ fn group(engine: &Engine, index: GroupIndex) -> GroupStatus {
         succession: succession.map(|node| name(engine, node)).collect(),
         here,
         cannot: slot.cannot().map(str::to_owned),
-        epoch,
+        epoch: slot.epoch(),
     }
 }
 
