@@ -113,6 +113,7 @@ enum Woken {
     Alarm,
     Datagrams,
     Report(Report),
+    Told(GroupId),
     Notice(String),
     Stored(Stored),
     Signal(Signal),
@@ -165,12 +166,14 @@ impl Daemon {
         self.due = self.engine.next_deadline();
         let feeding = self.parts.supervision.next_feeding(clock::now());
         self.alarm.set(earliest(self.due, feeding))?;
-        let Parts { chat, reports, notices, stored, requests, signals, .. } = &mut self.parts;
+        let Parts { chat, reports, announcer, notices, stored, requests, signals, .. } =
+            &mut self.parts;
         Ok(tokio::select! {
             biased;
             rung = self.alarm.ring() => { rung?; Woken::Alarm }
             signal = signals.next() => Woken::Signal(signal),
             report = reports.recv() => report.map_or(Woken::Lost("kernel"), Woken::Report),
+            told = announcer.told() => told.map_or(Woken::Lost("announcer"), Woken::Told),
             // It ends together with the reports, which tell.
             Some(notice) = notices.recv() => Woken::Notice(notice),
             stored = stored.recv() => stored.map_or(Woken::Lost("epoch"), Woken::Stored),
@@ -200,6 +203,7 @@ impl Daemon {
             // The tick before and the reads after are all there is to do.
             Woken::Alarm | Woken::Datagrams => {}
             Woken::Report(report) => self.take_report(report),
+            Woken::Told(group) => self.tell(Input::Told { group }),
             Woken::Notice(text) => self.parts.logger.notice(text),
             Woken::Stored(stored) => self.take_stored(stored),
             Woken::Signal(Signal::Reload) => self.begin_reload(None),
@@ -226,6 +230,10 @@ impl Daemon {
         for _ in 0..BATCH {
             let Ok(report) = self.parts.reports.try_recv() else { break };
             self.take_report(report);
+        }
+        for _ in 0..BATCH {
+            let Some(group) = self.parts.announcer.told_at_hand() else { break };
+            self.tell(Input::Told { group });
         }
         while let Ok(stored) = self.parts.stored.try_recv() {
             self.take_stored(stored);
@@ -259,11 +267,11 @@ impl Daemon {
             }
             Output::Unplumb { group } => self.parts.kernel.unplumb(group),
             Output::Renew { lifetime } => self.parts.kernel.renew(lifetime),
-            Output::Notify { group } => {
-                if let Some(group) = self.groups.get(&group) {
-                    self.parts.announcer.notify(group);
-                }
-            }
+            Output::Notify { group } => match self.groups.get(&group) {
+                Some(group) => self.parts.announcer.notify(group),
+                // It left the configuration meanwhile: nobody is kept waiting.
+                None => self.answers.push_back(Input::Told { group }),
+            },
             Output::Silence { group } => self.parts.announcer.silence(&group),
             Output::StoreEpoch(epoch) => self.parts.epochs.store(epoch),
             Output::WantBoot => match clock::fresh_boot() {
