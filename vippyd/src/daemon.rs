@@ -32,7 +32,7 @@ use crate::logging::{Level, Logger};
 use crate::management::Request;
 use crate::narrate;
 use crate::signals::{Signal, Signals};
-use crate::state_dir::{EpochWriter, Stored};
+use crate::state_dir::{Stored, Writer};
 use crate::summary::Summary;
 use crate::supervision::Supervision;
 
@@ -44,6 +44,9 @@ const BATCH: usize = 256;
 
 /// How long a second stop signal waits for the kernel.
 const FORCED: Duration = Duration::from_millis(1_500);
+
+/// How long the disk may take at the end.
+const LAST_WRITES: Duration = Duration::from_millis(500);
 
 /// Everything the loop works with, opened and running.
 #[derive(Debug)]
@@ -66,9 +69,9 @@ pub struct Parts {
     pub notices: UnboundedReceiver<String>,
     /// Tells neighbours.
     pub announcer: Announcer,
-    /// Writes epochs.
-    pub epochs: EpochWriter,
-    /// What became of them.
+    /// Writes what must outlive this process.
+    pub writer: Writer,
+    /// What became of it.
     pub stored: UnboundedReceiver<Stored>,
     /// What operators ask.
     pub requests: Receiver<Request>,
@@ -151,6 +154,8 @@ impl Daemon {
         loop {
             if let Some(ending) = self.ending.take() {
                 self.parts.logger.log(Level::Debug, format_args!("loop: {}", self.lateness));
+                // A disk that takes longer keeps nobody: what it lacks is old.
+                let _ = tokio::time::timeout(LAST_WRITES, self.parts.writer.flush()).await;
                 return ending;
             }
             let woken = match self.wait().await {
@@ -176,7 +181,7 @@ impl Daemon {
             told = announcer.told() => told.map_or(Woken::Lost("announcer"), Woken::Told),
             // It ends together with the reports, which tell.
             Some(notice) = notices.recv() => Woken::Notice(notice),
-            stored = stored.recv() => stored.map_or(Woken::Lost("epoch"), Woken::Stored),
+            stored = stored.recv() => stored.map_or(Woken::Lost("state"), Woken::Stored),
             outcome = self.reloader.next() => Woken::Reload(Box::new(outcome)),
             request = requests.recv() => request.map_or(Woken::Lost("management"), Woken::Request),
             () = chat.readable() => Woken::Datagrams,
@@ -273,7 +278,7 @@ impl Daemon {
                 None => self.answers.push_back(Input::Told { group }),
             },
             Output::Silence { group } => self.parts.announcer.silence(&group),
-            Output::StoreEpoch(epoch) => self.parts.epochs.store(epoch),
+            Output::StoreEpoch(epoch) => self.parts.writer.store_epoch(epoch),
             Output::WantBoot => match clock::fresh_boot() {
                 Ok(boot) => self.answers.push_back(Input::Boot(boot)),
                 Err(e) => {
@@ -286,7 +291,8 @@ impl Daemon {
                 self.parts.logger.log(level, line);
                 self.summary.note(&event);
             }
-            Output::Remember(_) | Output::Ask { .. } | Output::Restarted => {}
+            Output::Remember(memory) => self.parts.writer.remember(memory),
+            Output::Ask { .. } | Output::Restarted => {}
             Output::Stopped => {
                 self.ending.get_or_insert(Ending::Stopped);
             }
@@ -312,7 +318,7 @@ impl Daemon {
 
     fn take_stored(&mut self, stored: Stored) {
         match stored {
-            Stored::Safe(epoch) => self.tell(Input::EpochStored(epoch)),
+            Stored::Epoch(epoch) => self.tell(Input::EpochStored(epoch)),
             Stored::Failed(text) => self.parts.logger.err(text),
         }
     }
