@@ -28,7 +28,7 @@ use crate::logging::{Level, Logger};
 use crate::management::ManagementError;
 use crate::operators::Operators;
 use crate::signals::Signals;
-use crate::state_dir::{EpochWriter, StateDir, StateError};
+use crate::state_dir::{StateDir, StateError, Writer};
 use crate::supervision::Supervision;
 
 /// How long the last lines may take to be written.
@@ -180,8 +180,9 @@ fn operate(
     let config = Arc::new(config);
     let runtime = runtime().map_err(system("start the loop"))?;
     let _inside = runtime.enter();
-    let (stored_epoch, warning) = state.load_epoch()?;
-    if let Some(warning) = warning {
+    let (stored_epoch, damaged_epoch) = state.load_epoch()?;
+    let (memory, damaged_memory) = state.load_memory()?;
+    for warning in damaged_epoch.into_iter().chain(damaged_memory) {
         logger.warning(warning);
     }
     let (operators, requests) = Operators::open(&config.local.management)?;
@@ -189,8 +190,8 @@ fn operate(
     let settings = kernel::Settings { ledger: state.ledger() };
     let kernel = Kernel::start(settings, &config.shared.groups)?;
     let announcer = Announcer::start()?;
-    let (epochs, stored) = EpochWriter::start(state).map_err(system("start a thread"))?;
-    let engine = engine(&config, &node, stored_epoch, kernel.present)?;
+    let (writer, stored) = Writer::start(state).map_err(system("start a thread"))?;
+    let engine = engine(&config, &node, stored_epoch, memory, kernel.present)?;
     let parts = Parts {
         source,
         node: node.clone(),
@@ -200,7 +201,7 @@ fn operate(
         reports: kernel.reports,
         notices: kernel.notices,
         announcer,
-        epochs,
+        writer,
         stored,
         requests,
         signals: Signals::catch().map_err(system("catch signals"))?,
@@ -250,6 +251,7 @@ fn engine(
     config: &Arc<Config>,
     node: &NodeName,
     stored: Epoch,
+    memory: Memory,
     present: std::collections::BTreeSet<GroupId>,
 ) -> Result<Engine, StartError> {
     let start = Start {
@@ -258,7 +260,7 @@ fn engine(
         boot: clock::fresh_boot().map_err(system("draw random bits"))?,
         epoch_floor: stored.max(Epoch::from_wall_clock(clock::wall_millis())),
         present,
-        memory: Memory::default(),
+        memory,
     };
     Ok(Engine::new(clock::now(), start))
 }
