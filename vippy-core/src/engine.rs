@@ -82,6 +82,8 @@ pub struct Engine {
     burnt: bool,
     /// Groups must be decided about anew.
     unsettled: bool,
+    /// Its own configuration left it out: until when it hands over.
+    removed_until: Option<Instant>,
 }
 
 /// Announcements counted.
@@ -119,6 +121,7 @@ impl Engine {
             mute: false,
             burnt: false,
             unsettled: true,
+            removed_until: None,
             started: now,
             name: node,
             me,
@@ -201,6 +204,7 @@ impl Engine {
             self.fence.next_renewal(),
             silent,
             self.ranking.next_deadline(),
+            self.removed_until.filter(|_| self.holdings.any_plumbed()),
         ];
         deadlines.into_iter().fold(None, earliest)
     }
@@ -376,6 +380,10 @@ impl Engine {
         self.me = new.node_index(&self.name);
         self.keys = Keyring::new(&config.local.secrets, &config.local.cluster);
         self.standing.set_idle(self.me.is_none());
+        self.removed_until = match self.me {
+            Some(_) => None,
+            None => self.removed_until.or(Some(now + config.local.stop_timeout)),
+        };
         self.timing.configure(Timers { interval: new.interval, stale: new.stale });
         let retermed = self.fence.configure(now, config.local.lifetime, new.stale);
         let (holdings, mut hands) = self.holdings_and_hands();
@@ -471,7 +479,8 @@ impl Engine {
     }
 
     fn settle_groups(&mut self, now: Instant) {
-        let recheck = self.holdings.next_deadline().is_some_and(|at| now >= at);
+        let due = [self.holdings.next_deadline(), self.removed_until];
+        let recheck = due.into_iter().flatten().any(|at| now >= at);
         let overruled = self.ranking.settle(now, &self.members, self.standing.changed());
         if overruled.let_go {
             self.drop_all("a peer whose configuration ranks higher has taken over");
@@ -487,7 +496,7 @@ impl Engine {
                 && !self.mute
                 && !overruled.by_an_active_peer
                 && self.members.is_counted(),
-            keep: self.me.is_some(),
+            keep: self.me.is_some() || self.removed_until.is_some_and(|until| now < until),
         };
         let readings = self.dialect.readings(&self.members, config.shared.digest);
         let around = Surroundings {
