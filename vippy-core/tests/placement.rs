@@ -33,6 +33,7 @@ fn shared(nodes: usize, groups: usize, prefer: impl Fn(usize) -> Option<u16>) ->
         quorum: None,
         witness: Vec::new(),
         isolation: Duration::from_secs(30),
+        hold_down: None,
     }
 }
 
