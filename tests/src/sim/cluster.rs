@@ -163,6 +163,7 @@ impl Setup {
             quorum: None,
             witness: Vec::new(),
             isolation: 10 * self.timing.stale,
+            hold_down: None,
         }
     }
 
