@@ -90,6 +90,8 @@ impl Holdings {
         for (group, config) in shared.group_indexes().zip(&shared.groups) {
             if present.contains(&config.id) {
                 self.hold(group, me, hands);
+                // They may end before they are put on anew.
+                self.slots[group.get()].readdressed = true;
                 self.plumb(now, config, hands);
                 hands.tell(Event::Adopted { group: config.id.clone() });
             }
@@ -182,7 +184,7 @@ impl Holdings {
             }
             (ResourceReport::Up, Phase::Held { .. }) => {
                 if std::mem::take(&mut slot.readdressed) {
-                    hands.outputs.push_back(Output::Notify { group: id() });
+                    self.contacts.insert(group);
                 }
             }
             (ResourceReport::Up, Phase::Idle | Phase::LettingGo)
@@ -483,15 +485,17 @@ impl Holdings {
     fn meet_rivals(&mut self, around: &Surroundings<'_>, hands: &mut Hands<'_>) {
         let Some(me) = around.me else { return };
         for group in std::mem::take(&mut self.contacts) {
-            let held = matches!(
-                self.slots.get(group.get()).map(|slot| slot.phase),
-                Some(Phase::Held { .. })
-            );
+            let Some(slot) = self.slots.get(group.get()) else { continue };
+            let held = matches!(slot.phase, Phase::Held { .. });
             if !held || self.owners[group.get()] != Some(me) {
                 continue;
             }
+            let there = !slot.readdressed;
             if around.has_rival(group) {
                 self.hold(group, me, hands);
+            }
+            if !there {
+                continue;
             }
             let id = around.shared.groups[group.get()].id.clone();
             hands.outputs.push_back(Output::Notify { group: id });
