@@ -60,8 +60,8 @@ pub(crate) struct Slot {
     pub(crate) unavailable: Option<String>,
     /// Why the last attempt failed, and when the next may be made.
     pub(crate) failed: Option<Failure>,
-    /// Other addresses were ordered while it was on: the neighbours are told
-    /// when they are there.
+    /// Addresses were ordered while it was on, others or what was found at the
+    /// start: the neighbours are told when they are there, and not before.
     pub(crate) readdressed: bool,
     /// It is on, but another node is the owner: the neighbours are not told of
     /// this one any more.

@@ -91,6 +91,8 @@ impl Holdings {
             if present.contains(&config.id) {
                 let epoch = hands.epochs.raise(me);
                 self.hold(group, epoch);
+                // They may end before they are put on anew.
+                self.slots[group.get()].readdressed = true;
                 self.plumb(now, config, hands);
                 hands.tell(Event::Adopted { group: config.id.clone() });
             }
@@ -191,7 +193,7 @@ impl Holdings {
             }
             (ResourceReport::Up, Phase::Telling { .. } | Phase::Held { .. }) => {
                 if std::mem::take(&mut slot.readdressed) {
-                    hands.outputs.push_back(Output::Notify { group: id() });
+                    self.contacts.insert(group);
                 }
             }
             (ResourceReport::Up, Phase::Idle | Phase::Claiming | Phase::LettingGo)
@@ -323,12 +325,13 @@ impl Holdings {
             return;
         }
         slot.silenced = !slot.silenced;
-        let silenced = slot.silenced;
+        let slot = &*slot;
         let group = around.shared.groups[group.get()].id.clone();
-        hands.outputs.push_back(match silenced {
-            true => Output::Silence { group },
-            false => Output::Notify { group },
-        });
+        if slot.silenced {
+            hands.outputs.push_back(Output::Silence { group });
+        } else if !slot.readdressed {
+            hands.outputs.push_back(Output::Notify { group });
+        }
     }
 
     /// Decides about one group. True when the next fresh frame may decide
@@ -550,10 +553,14 @@ impl Holdings {
             if self.owners[group.get()] != Some(me) {
                 continue;
             }
+            let there = !slot.readdressed;
             if around.has_rival(group) {
                 slot.renumber(hands.epochs.raise(me));
                 slot.changed = UNANNOUNCED;
                 self.news = true;
+            }
+            if !there {
+                continue;
             }
             let id = around.shared.groups[group.get()].id.clone();
             hands.outputs.push_back(Output::Notify { group: id });

@@ -61,6 +61,11 @@ impl Kernel {
         gone
     }
 
+    /// When a group's addresses end, if nobody renews them.
+    pub fn end_of(&self, group: usize) -> Option<Micros> {
+        self.addresses.get(&group).copied().flatten()
+    }
+
     /// Groups whose addresses are present.
     pub fn groups(&self) -> impl Iterator<Item = usize> + '_ {
         self.addresses.keys().copied()
