@@ -402,8 +402,17 @@ impl Engine {
                 self.standing.set_farewell(Farewell::HandingOver { until });
             }
             Command::Stop => {}
-            Command::Restart => self.outputs.push_back(Output::Restarted),
+            Command::Restart => self.restart(now),
         }
+    }
+
+    /// F1: everything held gets its full lifetime for the next process to adopt.
+    fn restart(&mut self, now: Instant) {
+        let held = self.holdings.any_plumbed();
+        if let Some(lifetime) = self.fence.renew_now(now, held) {
+            self.outputs.push_back(Output::Renew { lifetime });
+        }
+        self.outputs.push_back(Output::Restarted);
     }
 
     /// Everything that follows from time and facts, in the order in which one

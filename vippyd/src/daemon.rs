@@ -7,6 +7,7 @@
 //! (F2), and carries out the engine's orders after each input, in their order.
 
 mod reload;
+mod restart;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -21,7 +22,8 @@ use vippy_core::input::{Command, Input, ResourceReport};
 use vippy_core::output::{Output, Transmit};
 use vippy_core::time::{Instant, earliest};
 
-use self::reload::{Outcome, Reloader};
+use self::reload::Reloader;
+use self::restart::Restarter;
 use crate::announce::Announcer;
 use crate::chat::Chat;
 use crate::clock::{self, Alarm};
@@ -33,6 +35,7 @@ use crate::management::Request;
 use crate::narrate;
 use crate::signals::{Signal, Signals};
 use crate::state_dir::{Stored, Writer};
+use crate::successor::Successor;
 use crate::summary::Summary;
 use crate::supervision::Supervision;
 
@@ -57,6 +60,8 @@ pub struct Parts {
     pub source: Source,
     /// This node.
     pub node: NodeName,
+    /// What takes this process's place at a restart.
+    pub successor: Successor,
     /// The log.
     pub logger: Logger,
     /// Sockets to the other daemons.
@@ -105,6 +110,7 @@ pub struct Daemon {
     /// Answers to orders, which the engine gets once it has no more orders.
     answers: VecDeque<Input>,
     reloader: Reloader,
+    restarter: Restarter,
     summary: Summary,
     lateness: Lateness,
     stopping: bool,
@@ -121,7 +127,8 @@ enum Woken {
     Stored(Stored),
     Signal(Signal),
     Request(Request),
-    Reload(Box<Outcome>),
+    Reload(Box<reload::Outcome>),
+    Restart(restart::Step),
     Lost(&'static str),
 }
 
@@ -134,6 +141,7 @@ impl Daemon {
         Ok(Daemon {
             groups: groups_by_id(&parts.config),
             reloader: Reloader::new(parts.source.clone()),
+            restarter: Restarter::new(parts.successor.clone()),
             parts,
             engine,
             alarm: Alarm::new()?,
@@ -183,6 +191,7 @@ impl Daemon {
             Some(notice) = notices.recv() => Woken::Notice(notice),
             stored = stored.recv() => stored.map_or(Woken::Lost("state"), Woken::Stored),
             outcome = self.reloader.next() => Woken::Reload(Box::new(outcome)),
+            step = self.restarter.next() => Woken::Restart(step),
             request = requests.recv() => request.map_or(Woken::Lost("management"), Woken::Request),
             () = chat.readable() => Woken::Datagrams,
         })
@@ -215,6 +224,7 @@ impl Daemon {
             Woken::Signal(Signal::Stop(name)) => self.stop(name).await,
             Woken::Request(request) => self.take_request(request),
             Woken::Reload(outcome) => self.end_reload(*outcome),
+            Woken::Restart(step) => self.take_step(step).await,
             Woken::Lost(worker) => {
                 let text = format!("the {worker} worker ended without being asked to");
                 self.ending.get_or_insert(Ending::Failed(text));
@@ -292,7 +302,8 @@ impl Daemon {
                 self.summary.note(&event);
             }
             Output::Remember(memory) => self.parts.writer.remember(memory),
-            Output::Ask { .. } | Output::Restarted => {}
+            Output::Ask { .. } => {}
+            Output::Restarted => self.leave(),
             Output::Stopped => {
                 self.ending.get_or_insert(Ending::Stopped);
             }
@@ -337,6 +348,7 @@ impl Daemon {
                 let _ = reply.send(Ok(answer));
             }
             Request::Reload(reply) => self.begin_reload(Some(reply)),
+            Request::Restart(reply) => self.begin_restart(reply),
         }
     }
 
@@ -347,6 +359,7 @@ impl Daemon {
             return;
         }
         self.stopping = true;
+        self.restarter.cancel();
         self.parts.logger.notice(format_args!("stopping (signal {signal})"));
         self.parts.supervision.stopping();
         self.tell(Input::Operator(Command::Stop));

@@ -29,6 +29,7 @@ use crate::management::ManagementError;
 use crate::operators::Operators;
 use crate::signals::Signals;
 use crate::state_dir::{StateDir, StateError, Writer};
+use crate::successor::Successor;
 use crate::supervision::Supervision;
 
 /// How long the last lines may take to be written.
@@ -155,7 +156,9 @@ fn run(cli: &Cli, source: Source) -> Result<Exit, StartError> {
     if !config.local.plugins.is_empty() {
         logger.warning("plugins are configured; this version does not run them");
     }
-    let exit = operate(source, config, node, &state, &logger);
+    let successor = Successor::of_this_process(&node, cli.node.is_some())
+        .map_err(system("find the running program"))?;
+    let exit = operate(source, config, node, successor, &state, &logger);
     if let Err(error) = &exit {
         for line in error.lines() {
             logger.log(Level::Crit, line);
@@ -174,12 +177,15 @@ fn operate(
     source: Source,
     config: Config,
     node: NodeName,
+    successor: Successor,
     state: &StateDir,
     logger: &Logger,
 ) -> Result<Exit, StartError> {
     let config = Arc::new(config);
     let runtime = runtime().map_err(system("start the loop"))?;
     let _inside = runtime.enter();
+    // First: from here on nobody can end this process without its letting go.
+    let signals = Signals::catch().map_err(system("catch signals"))?;
     let (stored_epoch, damaged_epoch) = state.load_epoch()?;
     let (memory, damaged_memory) = state.load_memory()?;
     for warning in damaged_epoch.into_iter().chain(damaged_memory) {
@@ -195,6 +201,7 @@ fn operate(
     let parts = Parts {
         source,
         node: node.clone(),
+        successor,
         logger: logger.clone(),
         chat,
         kernel: kernel.kernel,
@@ -204,7 +211,7 @@ fn operate(
         writer,
         stored,
         requests,
-        signals: Signals::catch().map_err(system("catch signals"))?,
+        signals,
         supervision: Supervision::from_environment()
             .map_err(system("reach the service manager"))?,
         config,

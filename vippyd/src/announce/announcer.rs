@@ -93,6 +93,8 @@ pub struct Announcer {
     /// Groups whose first round is not over, by their newest order.
     awaited: BTreeMap<GroupId, OrderNumber>,
     orders: OrderNumber,
+    /// When the last repetition of what was ordered so far leaves.
+    quiet_at: Option<Instant>,
     counters: Arc<Counters>,
 }
 
@@ -111,13 +113,15 @@ impl Announcer {
             .name("vippy-announce".to_owned())
             .spawn(move || work(&queue, mouth, &told))
             .map_err(AnnounceError::Thread)?;
-        Ok(Announcer { commands, reports, awaited: BTreeMap::new(), orders: 0, counters })
+        let awaited = BTreeMap::new();
+        Ok(Announcer { commands, reports, awaited, orders: 0, quiet_at: None, counters })
     }
 
     /// Tells the neighbours about all of a group's addresses, at once and two
     /// more times. Starts over for a group that is being told about.
     pub fn notify(&mut self, group: &Group) {
         self.orders += 1;
+        self.quiet_at = Some(Instant::now() + GAP * (ROUNDS - 1) + GAP / 2);
         let order = self.orders;
         self.awaited.insert(group.id.clone(), order);
         let place = |address: &Address| (address.interface.clone(), address.ip());
@@ -160,6 +164,11 @@ impl Announcer {
             self.awaited.remove(&told.group);
         }
         newest
+    }
+
+    /// How long it may be until everything ordered so far was said three times.
+    pub fn time_to_quiet(&self) -> Duration {
+        self.quiet_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()))
     }
 
     /// What was sent so far.
