@@ -66,8 +66,10 @@ impl World {
                     let text = format!("s{station} tells neighbours it has {group}: it has not");
                     self.changes.push(Change::Broken(text));
                 }
+                self.be_noticed(station);
             }
-            Output::Silence { .. } | Output::Remember(_) | Output::Ask { .. } => {}
+            Output::Ask { witnesses } => self.ask(station, process, &witnesses, inputs),
+            Output::Silence { .. } | Output::Remember(_) => {}
             Output::StoreEpoch(epoch) => self.begin(station, process, Work::Store(epoch)),
             Output::WantBoot => {
                 let boot = BootId(self.stations[station].dice.bits());
