@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::authority::{Authority, Scene};
 use crate::config::Config;
 use crate::dialect::Dialect;
 use crate::epoch::Epochs;
@@ -70,6 +71,7 @@ pub struct Engine {
     pub(crate) rejects: Rejects,
     pub(crate) ranking: Ranking,
     pub(crate) dialect: Dialect,
+    pub(crate) authority: Authority,
     pub(crate) traffic: Traffic,
     keys: Keyring,
     speaker: Speaker,
@@ -77,7 +79,6 @@ pub struct Engine {
     outputs: VecDeque<Output>,
     /// This node is silent: it slept or its frames do not leave (F2).
     asleep: bool,
-    mute: bool,
     /// Burnt; the next boot has been asked for (W1).
     burnt: bool,
     /// Groups must be decided about anew.
@@ -113,12 +114,12 @@ impl Engine {
             rejects: Rejects::default(),
             ranking: Ranking::default(),
             dialect: Dialect::default(),
+            authority: Authority::new(now),
             traffic: Traffic::default(),
             speaker: Speaker::new(),
             unicast: Unicast::new(now),
             outputs: VecDeque::new(),
             asleep: false,
-            mute: false,
             burnt: false,
             unsettled: true,
             removed_until: None,
@@ -173,10 +174,12 @@ impl Engine {
                     holdings.told(&config.shared, index, &mut hands);
                 }
             }
-            Input::Renewed { .. }
-            | Input::Asked { .. }
-            | Input::Answered { .. }
-            | Input::Arrived => {}
+            Input::Renewed { .. } => {}
+            Input::Asked { targets } => self.authority.asked(targets),
+            Input::Answered { from } => {
+                self.authority.answered(now, from, &self.config.shared.witness);
+            }
+            Input::Arrived => self.authority.arrived(now),
             Input::Operator(command) => self.command(now, command),
         }
         self.settle(now);
@@ -192,7 +195,7 @@ impl Engine {
     pub fn next_deadline(&self) -> Option<Instant> {
         let speak = self.may_speak().then(|| self.speaker.due(self.timing.acting().interval));
         // Booting cannot end while nobody hears: nothing is due at its end.
-        let held_up = self.asleep || self.burnt || self.mute;
+        let held_up = self.asleep || self.burnt || self.authority.is_barred();
         let standing = self.standing.next_deadline().filter(|_| !held_up);
         let silent = self.fence.silent_at(self.timing.acting().stale);
         let silent = Some(silent).filter(|_| !self.asleep && !self.burnt);
@@ -205,6 +208,7 @@ impl Engine {
             silent,
             self.ranking.next_deadline(),
             self.removed_until.filter(|_| self.holdings.any_plumbed()),
+            self.authority.next_deadline(),
         ];
         deadlines.into_iter().fold(None, earliest)
     }
@@ -452,9 +456,9 @@ impl Engine {
     }
 
     fn settle_standing(&mut self, now: Instant) {
-        self.settle_mute(now);
+        self.settle_authority(now);
         let members = &self.members;
-        if !self.asleep && !self.burnt && !self.mute {
+        if !self.asleep && !self.burnt && !self.authority.is_barred() {
             self.standing.mature(now, |name| members.live(name).is_some());
         }
         let shared = &self.config.shared;
@@ -473,17 +477,31 @@ impl Engine {
         }
     }
 
-    /// O6: a node that nobody hears holds nothing, and boots again after it.
-    fn settle_mute(&mut self, now: Instant) {
-        let mute = self.members.mute_until().is_some_and(|until| now < until);
-        if mute == std::mem::replace(&mut self.mute, mute) {
-            return;
+    /// O6, O7: whether this node may hold anything, and take more.
+    fn settle_authority(&mut self, now: Instant) {
+        let scene = Scene {
+            members: &self.members,
+            shared: &self.config.shared,
+            name: &self.name,
+            interval: self.timing.acting().interval,
+        };
+        let finding = self.authority.settle(now, &scene);
+        self.unsettled |= finding.changed;
+        self.standing.set_barred(self.authority.barred());
+        self.standing.set_isolated(self.authority.isolation());
+        self.outputs.extend(finding.orders);
+        if let Some(why) = finding.drop {
+            self.drop_all(why);
         }
-        self.standing.set_mute(mute);
-        if mute {
-            self.drop_all("nobody hears this node");
-        } else {
-            self.boot_again(now, NodeReason::Mute, BTreeSet::new());
+        if let Some(reason) = finding.boot {
+            self.boot_again(now, reason, BTreeSet::new());
+        }
+        if finding.hush {
+            let held = self.holdings.plumbed(&self.config.shared);
+            self.outputs.extend(held.map(|group| Output::Silence { group: group.clone() }));
+        }
+        if finding.tell {
+            self.holdings.meet();
         }
     }
 
@@ -502,7 +520,7 @@ impl Engine {
         let leave = Leave {
             take: !self.asleep
                 && !self.burnt
-                && !self.mute
+                && self.authority.may_take()
                 && !overruled.by_an_active_peer
                 && self.members.is_counted(),
             keep: self.me.is_some() || self.removed_until.is_some_and(|until| now < until),

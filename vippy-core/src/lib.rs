@@ -8,6 +8,7 @@
 //! Start reading at [`engine::Engine`]. The rules (W1–W8, O1–O10, F1–F4) are
 //! written down in `docs/PROTOCOL.md`.
 
+mod authority;
 mod bits;
 pub mod config;
 mod dialect;
@@ -19,6 +20,7 @@ mod group;
 mod holdings;
 pub mod identity;
 pub mod input;
+mod inquiry;
 mod membership;
 pub mod memory;
 pub mod output;

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use vippy_client::identity::{Epoch, GroupId, NodeName};
 use vippy_client::status::{
-    ConfigStatus, GroupStatus, HeardBy, Holding, NodeReason, NodeState, NodeStatus, PeerStatus,
-    StateStatus, Stats,
+    ConfigStatus, GroupStatus, HeardBy, Holding, InquiryStatus, NodeReason, NodeState, NodeStatus,
+    PeerStatus, QuorumStatus, StateStatus, Stats,
 };
 
 use super::*;
@@ -57,6 +57,8 @@ fn status(nodes: &[&str]) -> Status {
             interval_ms: 500.0,
             stale_ms: 5000.0,
             warnings: Vec::new(),
+            quorum: QuorumStatus::default(),
+            inquiry: InquiryStatus::default(),
         },
         groups: Vec::new(),
         peers: nodes
