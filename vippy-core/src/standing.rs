@@ -23,6 +23,8 @@ pub(crate) struct Standing {
     outranked: Option<String>,
     idle: bool,
     mute: bool,
+    /// The configuration has it stand by (O3).
+    standby: bool,
     announced: (NodeState, NodeReason, String),
     /// The frame that first carried what is announced.
     changed: Seq,
@@ -55,7 +57,7 @@ pub(crate) enum Farewell {
 pub(crate) const GOODBYES: u8 = 3;
 
 impl Standing {
-    pub(crate) fn new(now: Instant, mature: Duration, idle: bool) -> Standing {
+    pub(crate) fn new(now: Instant, mature: Duration) -> Standing {
         let booting = Booting { until: now + mature, awaited: None, reason: NodeReason::None };
         let mut standing = Standing {
             booting: Some(booting),
@@ -63,8 +65,9 @@ impl Standing {
             drained: false,
             leaving: None,
             outranked: None,
-            idle,
+            idle: false,
             mute: false,
+            standby: false,
             announced: (NodeState::Booting, NodeReason::None, String::new()),
             changed: UNANNOUNCED,
         };
@@ -150,6 +153,10 @@ impl Standing {
         if self.drained {
             return (NodeState::Draining, NodeReason::Operator, "drained by the operator".into());
         }
+        if self.standby {
+            let text = "stands by for what no other node can hold".into();
+            return (NodeState::Standby, NodeReason::None, text);
+        }
         (NodeState::Active, NodeReason::None, String::new())
     }
 
@@ -163,6 +170,10 @@ impl Standing {
 
     pub(crate) fn set_mute(&mut self, mute: bool) {
         self.mute = mute;
+    }
+
+    pub(crate) fn set_standby(&mut self, standby: bool) {
+        self.standby = standby;
     }
 
     pub(crate) fn set_idle(&mut self, idle: bool) {
