@@ -105,7 +105,7 @@ impl Engine {
             keys: Keyring::new(&config.local.secrets, &config.local.cluster),
             placement: Placement::new(shared),
             members: Membership::new(node.clone(), boot, timers),
-            standing: Standing::new(now, shared.mature, me.is_none()),
+            standing: Standing::new(now, shared.mature),
             holdings: Holdings::new(shared),
             timing: Timing::new(timers),
             fence: Fence::new(now, config.local.lifetime, shared.stale),
@@ -128,9 +128,17 @@ impl Engine {
             me,
             config,
         };
+        engine.find_place();
         engine.adopt(now, &present);
         engine.settle(now);
         engine
+    }
+
+    /// What the configuration says about this node as a whole.
+    fn find_place(&mut self) {
+        self.standing.set_idle(self.me.is_none());
+        let own = self.me.map(|me| &self.config.shared.nodes[me.get()]);
+        self.standing.set_standby(own.is_some_and(|node| node.standby));
     }
 
     fn adopt(&mut self, now: Instant, present: &BTreeSet<GroupId>) {
@@ -244,6 +252,7 @@ impl Engine {
     fn boot_again(&mut self, now: Instant, reason: NodeReason, peers: BTreeSet<NodeName>) {
         let patience = (self.timing.acting().interval, self.config.shared.mature);
         self.standing.reboot(now, reason, peers, patience);
+        self.holdings.returned(&self.config.shared);
         self.speaker.touch();
     }
 
@@ -383,7 +392,7 @@ impl Engine {
         self.placement = Placement::new(new);
         self.me = new.node_index(&self.name);
         self.keys = Keyring::new(&config.local.secrets, &config.local.cluster);
-        self.standing.set_idle(self.me.is_none());
+        self.find_place();
         self.removed_until = match self.me {
             Some(_) => None,
             None => self.removed_until.or(Some(now + config.local.stop_timeout)),
@@ -392,6 +401,9 @@ impl Engine {
         let retermed = self.fence.configure(now, config.local.lifetime, new.stale);
         let (holdings, mut hands) = self.holdings_and_hands();
         holdings.configure(now, (&old.shared, new), retermed, &mut hands);
+        if self.standing.is_booting() {
+            self.holdings.returned(new);
+        }
         self.ranking.forget();
         self.unsettled = true;
         self.speaker.touch();

@@ -26,6 +26,8 @@ pub(crate) struct Standing {
     barred: Option<(NodeReason, String)>,
     /// It takes part although it hears nobody (O7).
     isolated: Option<String>,
+    /// The configuration has it stand by (O3).
+    standby: bool,
     announced: (NodeState, NodeReason, String),
     /// The frame that first carried what is announced.
     changed: Seq,
@@ -58,7 +60,7 @@ pub(crate) enum Farewell {
 pub(crate) const GOODBYES: u8 = 3;
 
 impl Standing {
-    pub(crate) fn new(now: Instant, mature: Duration, idle: bool) -> Standing {
+    pub(crate) fn new(now: Instant, mature: Duration) -> Standing {
         let booting = Booting { until: now + mature, awaited: None, reason: NodeReason::None };
         let mut standing = Standing {
             booting: Some(booting),
@@ -66,9 +68,10 @@ impl Standing {
             drained: false,
             leaving: None,
             outranked: None,
-            idle,
+            idle: false,
             barred: None,
             isolated: None,
+            standby: false,
             announced: (NodeState::Booting, NodeReason::None, String::new()),
             changed: UNANNOUNCED,
         };
@@ -152,6 +155,9 @@ impl Standing {
         }
         let (state, reason, text) = if self.drained {
             (NodeState::Draining, NodeReason::Operator, "drained by the operator".into())
+        } else if self.standby {
+            let text = "stands by for what no other node can hold".into();
+            (NodeState::Standby, NodeReason::None, text)
         } else {
             (NodeState::Active, NodeReason::None, String::new())
         };
@@ -177,6 +183,10 @@ impl Standing {
 
     pub(crate) fn set_isolated(&mut self, isolated: Option<String>) {
         self.isolated = isolated;
+    }
+
+    pub(crate) fn set_standby(&mut self, standby: bool) {
+        self.standby = standby;
     }
 
     pub(crate) fn set_idle(&mut self, idle: bool) {
