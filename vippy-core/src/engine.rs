@@ -612,6 +612,7 @@ impl Engine {
         self.standing.announced_by(last);
         self.timing.announced_by(last);
         self.holdings.announced_by(last);
+        self.members.announced_by(last);
         if let Some(Farewell::Goodbyes(left)) = self.standing.farewell() {
             let next = if left > 1 { Farewell::Goodbyes(left - 1) } else { Farewell::Gone };
             self.standing.set_farewell(next);

@@ -232,13 +232,10 @@ impl Holdings {
 
     /// A peer came to life, or back. While it was not heard it may have held
     /// anything, told the neighbours so, and let go before its first fresh frame
-    /// came: everything held here counts as a contact. What is held against its
-    /// rule is let go only when an owner has answered from here on: by then it
-    /// has met this node, and told the neighbours (O9).
+    /// came: everything held here counts as a contact (O9).
     pub(crate) fn meet(&mut self) {
-        for (index, slot) in (0u32..).zip(&mut self.slots) {
+        for (index, slot) in (0u32..).zip(&self.slots) {
             if matches!(slot.phase, Phase::Held { .. }) {
-                slot.changed = UNANNOUNCED;
                 self.news = true;
                 self.contacts.insert(GroupIndex(index));
             }

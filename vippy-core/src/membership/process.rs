@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::config::Digest;
+use crate::group::UNANNOUNCED;
 use crate::identity::{BootId, NodeName, Seq};
 use crate::membership::facts::Facts;
 use crate::status::NodeReason;
@@ -34,6 +35,9 @@ pub(crate) struct Process {
     /// That number.
     pub(crate) echoed: Seq,
     pub(crate) last_fresh: Option<Instant>,
+    /// This node's first frame since it last came to life; what it announces in
+    /// answer to that was said by one who has met this node (O9).
+    pub(crate) met: Seq,
     /// Its uptime in its last fresh frame.
     fresh_uptime: Duration,
     /// When a frame came that cannot have been made long before, judged by its
@@ -75,6 +79,7 @@ impl Process {
             proof: None,
             echoed: Seq(0),
             last_fresh: None,
+            met: UNANNOUNCED,
             fresh_uptime: Duration::ZERO,
             last_credible: now,
             given_up: false,
