@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::chronicle::{Chronicle, View};
 use crate::config::Config;
 use crate::epoch::Epochs;
 use crate::event::Event;
@@ -29,9 +30,10 @@ use crate::standing::{Farewell, GOODBYES, Standing};
 use crate::status::{NodeReason, NodeState, RejectReason, Status};
 use crate::surroundings::{Leave, Surroundings};
 use crate::time::{Instant, earliest};
+use crate::timeline::Timeline;
 use crate::timing::Timing;
 use crate::unicast::Unicast;
-use crate::wire::announcement::Announcement;
+use crate::wire::announcement::{Announcement, Section};
 use crate::wire::auth::Keyring;
 use crate::wire::frame::{self, Body, Header};
 
@@ -71,6 +73,7 @@ pub struct Engine {
     pub(crate) traffic: Traffic,
     keys: Keyring,
     speaker: Speaker,
+    chronicle: Chronicle,
     unicast: Unicast,
     outputs: VecDeque<Output>,
     /// This node is silent: it slept or its frames do not leave (F2).
@@ -110,6 +113,7 @@ impl Engine {
             ranking: Ranking::default(),
             traffic: Traffic::default(),
             speaker: Speaker::new(),
+            chronicle: Chronicle::new(shared),
             unicast: Unicast::new(now),
             outputs: VecDeque::new(),
             asleep: false,
@@ -136,6 +140,14 @@ impl Engine {
 
     /// Takes one input. `now` must never run backwards. Drain [`Engine::poll`] after it.
     pub fn handle(&mut self, now: Instant, input: Input) {
+        let before = self.outputs.len();
+        self.step(now, input);
+        if self.outputs.len() > before {
+            self.chronicle_step(now, before);
+        }
+    }
+
+    fn step(&mut self, now: Instant, input: Input) {
         let slept = self.notice_sleep(now);
         match input {
             Input::Tick => {}
@@ -160,8 +172,12 @@ impl Engine {
                 self.epochs.stored(epoch);
                 self.speaker.touch();
             }
-            Input::Told { .. }
-            | Input::Renewed { .. }
+            Input::Told { group } => {
+                if let Some(group) = self.holdings.position(&group) {
+                    self.chronicle.told(group, now);
+                }
+            }
+            Input::Renewed { .. }
             | Input::Asked { .. }
             | Input::Answered { .. }
             | Input::Arrived => {}
@@ -201,6 +217,11 @@ impl Engine {
         crate::report::status(self, now)
     }
 
+    /// The last moves of groups as this node knows them.
+    pub fn timeline(&self, now: Instant) -> Timeline {
+        self.chronicle.timeline(now, &self.name, self.members.timers().stale)
+    }
+
     /// Id of the key this node signs with.
     pub(crate) fn signing_key(&self) -> String {
         self.keys.signing().to_string()
@@ -214,6 +235,19 @@ impl Engine {
 
     fn tell(&mut self, event: Event) {
         self.outputs.push_back(Output::Event(event));
+    }
+
+    /// Takes note of what the outputs from `before` on tell.
+    fn chronicle_step(&mut self, now: Instant, before: usize) {
+        let view = View {
+            now,
+            name: &self.name,
+            me: self.me,
+            shared: &self.config.shared,
+            members: &self.members,
+            holdings: &self.holdings,
+        };
+        self.chronicle.note(self.outputs.range(before..), &view);
     }
 
     fn drop_all(&mut self, why: &str) {
@@ -281,7 +315,8 @@ impl Engine {
             Reception::New { boot, fresh: Some(changes) } => {
                 self.traffic.received += 1;
                 self.epochs.heard(frame.header.epoch);
-                self.take_note(boot, changes);
+                self.learn(now, boot, &frame.body);
+                self.take_note(now, boot, changes);
                 self.forward(now, boot, &datagram.bytes);
             }
             Reception::Goodbye { boot } => {
@@ -297,14 +332,33 @@ impl Engine {
         true
     }
 
+    /// What a fresh frame of a peer tells of its moves.
+    fn learn(&mut self, now: Instant, boot: BootId, body: &Body) {
+        let Body::Announcement(announcement) = body else { return };
+        let process = self.members.process(boot).filter(|_| self.members.counts(boot));
+        let Some(process) = process else { return };
+        let shared = &self.config.shared;
+        let same = (announcement.digest == shared.digest).then_some(shared);
+        for section in &announcement.sections {
+            if let Section::Moves(reports) = section {
+                self.chronicle.learn(now, (&process.name, boot), reports, same);
+            }
+        }
+    }
+
     /// What a fresh frame of a peer means for groups.
-    fn take_note(&mut self, boot: BootId, changes: Changes) {
+    fn take_note(&mut self, now: Instant, boot: BootId, changes: Changes) {
         let digest = self.config.shared.digest;
         let facts = self.members.process(boot).and_then(|process| process.facts.as_ref());
         self.unsettled |= changes.standing;
         self.holdings.frame_came();
         // Positions in another configuration are not positions in this one (O5).
-        if facts.is_some_and(|facts| facts.speaks(digest)) {
+        if let Some(facts) = facts.filter(|facts| facts.speaks(digest)) {
+            let name = self.members.process(boot).map(|process| &process.name);
+            let node = name.and_then(|name| Some((self.config.shared.node_index(name)?, name)));
+            if let Some(node) = node.filter(|_| !changes.holding.is_empty()) {
+                self.chronicle.peer_changed(now, node, &changes.holding, &facts.holding);
+            }
             self.holdings.touch(changes.holding.iter().copied());
             self.holdings.contact(changes.holding);
         }
@@ -366,6 +420,7 @@ impl Engine {
         let (holdings, mut hands) = self.holdings_and_hands();
         holdings.configure(now, (&old.shared, new), retermed, &mut hands);
         self.ranking.forget();
+        self.chronicle.configure(new);
         self.unsettled = true;
         self.speaker.touch();
     }
@@ -571,7 +626,9 @@ impl Engine {
             cannot: self.holdings.cannot(),
             rather_not: self.holdings.rather_not(),
         };
-        for part in speaker::parts(&base, self.name.as_str().len(), &heard, &groups) {
+        let moves =
+            self.chronicle.reports(now, self.timing.acting().interval, shared, &self.holdings);
+        for part in speaker::parts(&base, self.name.as_str().len(), &heard, &groups, moves) {
             self.transmit(now, &Body::Announcement(part), &targets);
             self.traffic.sent += 1;
         }

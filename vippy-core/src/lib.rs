@@ -9,6 +9,7 @@
 //! written down in `docs/PROTOCOL.md`.
 
 mod bits;
+mod chronicle;
 pub mod config;
 pub mod engine;
 mod epoch;
@@ -32,6 +33,7 @@ mod standing;
 pub mod status;
 mod surroundings;
 pub mod time;
+pub mod timeline;
 mod timing;
 mod unicast;
 pub mod wire;
