@@ -11,6 +11,7 @@ mod reload;
 mod render;
 mod resume;
 mod status;
+mod timeline;
 mod words;
 
 use std::path::PathBuf;
@@ -33,6 +34,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Status(status::Options),
+    Timeline(timeline::Options),
     Drain(drain::Options),
     Resume(resume::Options),
     Reload(reload::Options),
@@ -65,6 +67,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let client = Client::new(cli.socket);
     match cli.command {
         Command::Status(options) => wait(status::run(&options, &client)),
+        Command::Timeline(options) => wait(timeline::run(&options, &client)),
         Command::Drain(options) => wait(drain::run(&options, &client)),
         Command::Resume(options) => wait(resume::run(&options, &client)),
         Command::Reload(options) => wait(reload::run(&options, &client)),

@@ -7,6 +7,7 @@ mod peers;
 mod table;
 #[cfg(test)]
 mod tests;
+pub(crate) mod timeline;
 
 use anstyle::AnsiColor;
 use unicode_width::UnicodeWidthStr;
