@@ -22,6 +22,11 @@ fn full() -> Value {
             "net": { "ignore": 0, "send-announce": 1, "recv-announce": 2 },
             "state-changes": 3, "rejects": { "forged": 4 }, "relayed": 5,
         },
+        "invariants": {
+            "counting": true,
+            "two_holders": { "ms": 1.0, "group_ms": 1.0, "worst_group": "x", "worst_ms": 1.0 },
+            "unheld": { "ms": 1.0, "group_ms": 1.0, "worst_group": "x", "worst_ms": 1.0 },
+        },
         "config": { "version": 5, "vips": [["node1"]], "nodes": ["node1"], "digest": "00" },
         "state": {
             "mature": true, "active": false, "inactive_reason": "x",

@@ -17,6 +17,7 @@ use crate::fence::Fence;
 use crate::holdings::{Hands, Holdings};
 use crate::identity::{BootId, Epoch, GroupId, NodeIndex, NodeName};
 use crate::input::{Command, Datagram, Input};
+use crate::invariants::{Scope, Sight, Watch};
 use crate::membership::facts::Changes;
 use crate::membership::{Membership, Passage, Reception, Timers};
 use crate::memory::Memory;
@@ -71,6 +72,7 @@ pub struct Engine {
     pub(crate) rejects: Rejects,
     pub(crate) ranking: Ranking,
     pub(crate) traffic: Traffic,
+    pub(crate) watch: Watch,
     keys: Keyring,
     speaker: Speaker,
     chronicle: Chronicle,
@@ -112,6 +114,7 @@ impl Engine {
             rejects: Rejects::default(),
             ranking: Ranking::default(),
             traffic: Traffic::default(),
+            watch: Watch::new(shared),
             speaker: Speaker::new(),
             chronicle: Chronicle::new(shared),
             unicast: Unicast::new(now),
@@ -421,6 +424,7 @@ impl Engine {
         holdings.configure(now, (&old.shared, new), retermed, &mut hands);
         self.ranking.forget();
         self.chronicle.configure(new);
+        self.watch.configure(now, &old.shared, new);
         self.unsettled = true;
         self.speaker.touch();
     }
@@ -514,8 +518,12 @@ impl Engine {
         }
         let all = std::mem::take(&mut self.unsettled) || recheck;
         if !(all || self.holdings.is_touched()) {
+            if !self.watch.is_counting() {
+                self.look(now, Scope::All);
+            }
             return;
         }
+        let touched = if all { Vec::new() } else { self.holdings.touched() };
         let config = self.config.clone();
         let leave = Leave {
             take: !self.asleep
@@ -547,6 +555,26 @@ impl Engine {
         if self.holdings.has_news() {
             self.speaker.touch();
         }
+        self.look(now, if all { Scope::All } else { Scope::These(&touched) });
+    }
+
+    /// Keeps the counters of the invariants.
+    fn look(&mut self, now: Instant, scope: Scope<'_>) {
+        let silent = self.asleep || self.burnt || self.mute;
+        let judges = self.me.is_some() && self.ranking.outranked().is_none();
+        let Some(booted_at) = self.standing.booted_at().filter(|_| !silent && judges) else {
+            return self.watch.pause(now);
+        };
+        let digest = self.config.shared.digest;
+        let facts = self.members.live_processes().filter_map(|peer| peer.facts.as_ref());
+        let facts = facts.filter(|facts| facts.speaks(digest)).map(|facts| &facts.holding);
+        let Timers { interval, stale } = self.members.timers();
+        let sight = Sight {
+            holdings: facts.chain(std::iter::once(self.holdings.holding())).collect(),
+            owned: &|group| self.holdings.owner(group).is_some(),
+            patience_over: now >= booted_at + stale + 2 * interval,
+        };
+        self.watch.look(now, scope, &sight);
     }
 
     /// O8: waits for takers, lets go, says goodbye.

@@ -19,6 +19,7 @@ mod group;
 mod holdings;
 pub mod identity;
 pub mod input;
+mod invariants;
 mod membership;
 pub mod memory;
 pub mod output;

@@ -15,4 +15,5 @@ mod operators;
 mod partitions;
 mod sample;
 mod size;
+mod stories;
 mod support;

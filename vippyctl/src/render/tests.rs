@@ -7,8 +7,8 @@ use std::path::Path;
 use vippy_client::Timeline;
 use vippy_client::identity::{Epoch, GroupId, NodeName};
 use vippy_client::status::{
-    ConfigStatus, GroupStatus, HeardBy, Holding, NodeReason, NodeState, NodeStatus, PeerStatus,
-    StateStatus, Stats,
+    Breach, ConfigStatus, GroupStatus, HeardBy, Holding, Invariants, NodeReason, NodeState,
+    NodeStatus, PeerStatus, StateStatus, Stats,
 };
 use vippy_client::timeline::{Failover, MoveCause, NodeMove};
 
@@ -34,6 +34,7 @@ fn status(nodes: &[&str]) -> Status {
     Status {
         identity: "node1".into(),
         stats: Stats::default(),
+        invariants: Invariants::default(),
         config: ConfigStatus {
             version: 5,
             vips: Vec::new(),
@@ -125,6 +126,24 @@ fn healthy() -> Status {
 #[test]
 fn three_healthy_nodes() {
     golden("healthy.txt", &render(&healthy(), Style::Plain, 80));
+}
+
+#[test]
+fn invariants_that_did_not_hold_are_told() {
+    let mut status = healthy();
+    let breach = |ms: f64, group: &str| Breach {
+        ms,
+        group_ms: 2.0 * ms,
+        worst_group: Some(group.into()),
+        worst_ms: ms / 2.0,
+    };
+    status.invariants.unheld = breach(305.25, "web");
+    let shown = |status: &Status| render(status, Style::Plain, 200);
+    let line = "\ngroups since the start: unheld 305.2 ms (longest: web, 152.6 ms)\n";
+    assert!(shown(&status).contains(line), "{}", shown(&status));
+    status.invariants.two_holders = breach(1.0, "db");
+    let line = "with two holders 1.0 ms (longest: db, 0.5 ms), unheld 305.2 ms";
+    assert!(shown(&status).contains(line), "{}", shown(&status));
 }
 
 #[test]
