@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::authority::{Authority, Scene};
+use crate::chronicle::{Chronicle, View};
 use crate::config::Config;
 use crate::dialect::Dialect;
 use crate::epoch::Epochs;
@@ -18,6 +19,7 @@ use crate::fence::Fence;
 use crate::holdings::{Hands, Holdings};
 use crate::identity::{BootId, Epoch, GroupId, NodeIndex, NodeName};
 use crate::input::{Command, Datagram, Input};
+use crate::invariants::{Scope, Sight, Watch};
 use crate::membership::facts::Changes;
 use crate::membership::{Membership, Passage, Reception, Timers};
 use crate::memory::Memory;
@@ -31,9 +33,10 @@ use crate::standing::{Farewell, GOODBYES, Standing};
 use crate::status::{NodeReason, NodeState, RejectReason, Status};
 use crate::surroundings::{Leave, Surroundings};
 use crate::time::{Instant, earliest};
+use crate::timeline::Timeline;
 use crate::timing::Timing;
 use crate::unicast::Unicast;
-use crate::wire::announcement::Announcement;
+use crate::wire::announcement::{Announcement, Section};
 use crate::wire::auth::Keyring;
 use crate::wire::frame::{self, Body, Header};
 
@@ -73,8 +76,10 @@ pub struct Engine {
     pub(crate) dialect: Dialect,
     pub(crate) authority: Authority,
     pub(crate) traffic: Traffic,
+    pub(crate) watch: Watch,
     keys: Keyring,
     speaker: Speaker,
+    chronicle: Chronicle,
     unicast: Unicast,
     outputs: VecDeque<Output>,
     /// This node is silent: it slept or its frames do not leave (F2).
@@ -116,7 +121,9 @@ impl Engine {
             dialect: Dialect::default(),
             authority: Authority::new(now),
             traffic: Traffic::default(),
+            watch: Watch::new(shared),
             speaker: Speaker::new(),
+            chronicle: Chronicle::new(shared),
             unicast: Unicast::new(now),
             outputs: VecDeque::new(),
             asleep: false,
@@ -151,6 +158,14 @@ impl Engine {
 
     /// Takes one input. `now` must never run backwards. Drain [`Engine::poll`] after it.
     pub fn handle(&mut self, now: Instant, input: Input) {
+        let before = self.outputs.len();
+        self.step(now, input);
+        if self.outputs.len() > before {
+            self.chronicle_step(now, before);
+        }
+    }
+
+    fn step(&mut self, now: Instant, input: Input) {
         let slept = self.notice_sleep(now);
         match input {
             Input::Tick => {}
@@ -177,6 +192,7 @@ impl Engine {
             }
             Input::Told { group } => {
                 if let Some(index) = self.holdings.position(&group) {
+                    self.chronicle.told(index, now);
                     let config = self.config.clone();
                     let (holdings, mut hands) = self.holdings_and_hands();
                     holdings.told(&config.shared, index, &mut hands);
@@ -226,6 +242,11 @@ impl Engine {
         crate::report::status(self, now)
     }
 
+    /// The last moves of groups as this node knows them.
+    pub fn timeline(&self, now: Instant) -> Timeline {
+        self.chronicle.timeline(now, &self.name, self.members.timers().stale)
+    }
+
     /// Id of the key this node signs with.
     pub(crate) fn signing_key(&self) -> String {
         self.keys.signing().to_string()
@@ -239,6 +260,19 @@ impl Engine {
 
     fn tell(&mut self, event: Event) {
         self.outputs.push_back(Output::Event(event));
+    }
+
+    /// Takes note of what the outputs from `before` on tell.
+    fn chronicle_step(&mut self, now: Instant, before: usize) {
+        let view = View {
+            now,
+            name: &self.name,
+            me: self.me,
+            shared: &self.config.shared,
+            members: &self.members,
+            holdings: &self.holdings,
+        };
+        self.chronicle.note(self.outputs.range(before..), &view);
     }
 
     fn drop_all(&mut self, why: &str) {
@@ -307,7 +341,8 @@ impl Engine {
             Reception::New { boot, fresh: Some(changes) } => {
                 self.traffic.received += 1;
                 self.epochs.heard(frame.header.epoch);
-                self.take_note(boot, changes);
+                self.learn(now, boot, &frame.body);
+                self.take_note(now, boot, changes);
                 self.forward(now, boot, &datagram.bytes);
             }
             Reception::Goodbye { boot } => {
@@ -323,8 +358,22 @@ impl Engine {
         true
     }
 
+    /// What a fresh frame of a peer tells of its moves.
+    fn learn(&mut self, now: Instant, boot: BootId, body: &Body) {
+        let Body::Announcement(announcement) = body else { return };
+        let process = self.members.process(boot).filter(|_| self.members.counts(boot));
+        let Some(process) = process else { return };
+        let shared = &self.config.shared;
+        let same = (announcement.digest == shared.digest).then_some(shared);
+        for section in &announcement.sections {
+            if let Section::Moves(reports) = section {
+                self.chronicle.learn(now, (&process.name, boot), reports, same);
+            }
+        }
+    }
+
     /// What a fresh frame of a peer means for groups.
-    fn take_note(&mut self, boot: BootId, changes: Changes) {
+    fn take_note(&mut self, now: Instant, boot: BootId, changes: Changes) {
         let digest = self.config.shared.digest;
         if let Some((before, held)) = &changes.left
             && let Some(held) = self.dialect.last_words(*before, held, digest)
@@ -335,7 +384,12 @@ impl Engine {
         self.unsettled |= changes.standing;
         self.holdings.frame_came();
         // Positions in another configuration are not positions in this one (O5).
-        if facts.is_some_and(|facts| facts.speaks(digest)) {
+        if let Some(facts) = facts.filter(|facts| facts.speaks(digest)) {
+            let name = self.members.process(boot).map(|process| &process.name);
+            let node = name.and_then(|name| Some((self.config.shared.node_index(name)?, name)));
+            if let Some(node) = node.filter(|_| !changes.holding.is_empty()) {
+                self.chronicle.peer_changed(now, node, &changes.holding, &facts.holding);
+            }
             self.holdings.touch(changes.holding.iter().copied());
             self.holdings.contact(changes.holding);
         }
@@ -405,6 +459,8 @@ impl Engine {
             self.holdings.returned(new);
         }
         self.ranking.forget();
+        self.chronicle.configure(new);
+        self.watch.configure(now, &old.shared, new);
         self.unsettled = true;
         self.speaker.touch();
     }
@@ -526,8 +582,12 @@ impl Engine {
         }
         let all = std::mem::take(&mut self.unsettled) || recheck;
         if !(all || self.holdings.is_touched()) {
+            if !self.watch.is_counting() {
+                self.look(now, Scope::All);
+            }
             return;
         }
+        let touched = if all { Vec::new() } else { self.holdings.touched() };
         let config = self.config.clone();
         let leave = Leave {
             take: !self.asleep
@@ -561,6 +621,26 @@ impl Engine {
         if self.holdings.has_news() {
             self.speaker.touch();
         }
+        self.look(now, if all { Scope::All } else { Scope::These(&touched) });
+    }
+
+    /// Keeps the counters of the invariants.
+    fn look(&mut self, now: Instant, scope: Scope<'_>) {
+        let silent = self.asleep || self.burnt || self.authority.is_barred();
+        let judges = self.me.is_some() && self.ranking.outranked().is_none();
+        let Some(booted_at) = self.standing.booted_at().filter(|_| !silent && judges) else {
+            return self.watch.pause(now);
+        };
+        let digest = self.config.shared.digest;
+        let facts = self.members.live_processes().filter_map(|peer| peer.facts.as_ref());
+        let facts = facts.filter(|facts| facts.speaks(digest)).map(|facts| &facts.holding);
+        let Timers { interval, stale } = self.members.timers();
+        let sight = Sight {
+            holdings: facts.chain(std::iter::once(self.holdings.holding())).collect(),
+            owned: &|group| self.holdings.owner(group).is_some(),
+            patience_over: now >= booted_at + stale + 2 * interval,
+        };
+        self.watch.look(now, scope, &sight);
     }
 
     /// O8: waits for takers, lets go, says goodbye.
@@ -641,7 +721,9 @@ impl Engine {
             cannot: self.holdings.cannot(),
             rather_not: self.holdings.rather_not(),
         };
-        for part in speaker::parts(&base, self.name.as_str().len(), &heard, &groups) {
+        let moves =
+            self.chronicle.reports(now, self.timing.acting().interval, shared, &self.holdings);
+        for part in speaker::parts(&base, self.name.as_str().len(), &heard, &groups, moves) {
             self.transmit(now, &Body::Announcement(part), &targets);
             self.traffic.sent += 1;
         }

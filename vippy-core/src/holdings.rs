@@ -257,6 +257,11 @@ impl Holdings {
         !self.touched.is_empty()
     }
 
+    /// The groups that must be decided about.
+    pub(crate) fn touched(&self) -> Vec<GroupIndex> {
+        self.touched.iter().copied().collect()
+    }
+
     /// Decides about every group and orders what follows.
     pub(crate) fn settle(
         &mut self,

@@ -10,6 +10,7 @@
 
 mod authority;
 mod bits;
+mod chronicle;
 pub mod config;
 mod dialect;
 pub mod engine;
@@ -22,6 +23,7 @@ mod holdings;
 pub mod identity;
 pub mod input;
 mod inquiry;
+mod invariants;
 mod membership;
 pub mod memory;
 pub mod output;
@@ -37,6 +39,7 @@ mod standing;
 pub mod status;
 mod surroundings;
 pub mod time;
+pub mod timeline;
 mod timing;
 mod unicast;
 pub mod wire;

@@ -22,6 +22,7 @@ pub(crate) fn status(engine: &Engine, now: Instant) -> Status {
     Status {
         identity: engine.name.clone(),
         stats: stats(engine),
+        invariants: engine.watch.status(now, &engine.config.shared),
         config: config(engine),
         state: state(engine),
         node: node(engine, now),

@@ -20,6 +20,9 @@ pub struct Status {
     pub identity: NodeName,
     /// Counters.
     pub stats: Stats,
+    /// How long the invariants did not hold, as this node saw it.
+    #[serde(default)]
+    pub invariants: Invariants,
     /// The running configuration.
     pub config: ConfigStatus,
     /// State and ownership, as the original program told them.
@@ -44,6 +47,33 @@ pub struct Stats {
     pub rejects: BTreeMap<RejectReason, u64>,
     /// Frames forwarded for others (W2).
     pub relayed: u64,
+}
+
+/// How long groups had two holders or none since this node's start, judged by
+/// what live nodes announce.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Invariants {
+    /// This node counts: it has booted, knows the configuration that judges, and
+    /// has seen the cluster at rest once.
+    pub counting: bool,
+    /// Two nodes announced the same group. A planned move of an ordinary group
+    /// has this for the moment in which it loses nothing (O8).
+    pub two_holders: Breach,
+    /// Nobody announced a group that somebody could hold.
+    pub unheld: Breach,
+}
+
+/// For how long something was so.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Breach {
+    /// Milliseconds in which it was so for any group.
+    pub ms: f64,
+    /// The sum over all groups, in milliseconds.
+    pub group_ms: f64,
+    /// The group for which it was so longest.
+    pub worst_group: Option<GroupId>,
+    /// Its milliseconds.
+    pub worst_ms: f64,
 }
 
 /// Datagram counters of the original.

@@ -456,7 +456,10 @@ fn echo_of(announcement: &Announcement, boot: BootId) -> Option<Seq> {
             let position = entries.binary_search_by_key(&boot, |entry| entry.boot).ok()?;
             Some(entries[position].seq)
         }
-        Section::Holding { .. } | Section::Refusing { .. } | Section::Documents(_) => None,
+        Section::Holding { .. }
+        | Section::Refusing { .. }
+        | Section::Documents(_)
+        | Section::Moves(_) => None,
     })
 }
 

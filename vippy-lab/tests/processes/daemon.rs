@@ -78,6 +78,7 @@ fn status(name: &str, config: &Value) -> Status {
     Status {
         identity: name.into(),
         stats: Stats::default(),
+        invariants: Default::default(),
         config: ConfigStatus {
             version: 1,
             vips: Vec::new(),
