@@ -86,6 +86,8 @@ pub struct Engine {
     asleep: bool,
     /// Burnt; the next boot has been asked for (W1).
     burnt: bool,
+    /// Everything is being dropped: not a word until it is off (F2).
+    hushed: bool,
     /// Groups must be decided about anew.
     unsettled: bool,
     /// Its own configuration left it out: until when it hands over.
@@ -128,6 +130,7 @@ impl Engine {
             outputs: VecDeque::new(),
             asleep: false,
             burnt: false,
+            hushed: false,
             unsettled: true,
             removed_until: None,
             started: now,
@@ -217,7 +220,7 @@ impl Engine {
     /// When to call [`Engine::handle`] with [`Input::Tick`] at the latest.
     /// Earlier does no harm.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let speak = self.may_speak().then(|| self.speaker.due(self.timing.acting().interval));
+        let speak = self.may_speak().then(|| self.next_words());
         // Booting cannot end while nobody hears: nothing is due at its end.
         let held_up = self.asleep || self.burnt || self.authority.is_barred();
         let standing = self.standing.next_deadline().filter(|_| !held_up);
@@ -301,6 +304,7 @@ impl Engine {
             return false;
         }
         self.asleep = true;
+        self.hushed = true;
         let peers = self.live_names();
         self.drop_all("this node was silent for longer than stale");
         self.boot_again(now, NodeReason::Suspended, peers);
@@ -385,6 +389,10 @@ impl Engine {
         self.holdings.frame_came();
         // Positions in another configuration are not positions in this one (O5).
         if let Some(facts) = facts.filter(|facts| facts.speaks(digest)) {
+            // Of two holders at least one waits for the other's echo (O8, O9).
+            if facts.holding.meets(self.holdings.holding()) {
+                self.speaker.touch();
+            }
             let name = self.members.process(boot).map(|process| &process.name);
             let node = name.and_then(|name| Some((self.config.shared.node_index(name)?, name)));
             if let Some(node) = node.filter(|_| !changes.holding.is_empty()) {
@@ -423,6 +431,7 @@ impl Engine {
         if std::mem::replace(&mut self.burnt, true) {
             return;
         }
+        self.hushed = true;
         self.drop_all("a clone or a restored snapshot speaks with this boot");
         let text = "another process speaks with this node's boot id (a clone or a restored \
                     snapshot): everything is dropped, a new boot id is drawn";
@@ -495,6 +504,7 @@ impl Engine {
         self.settle_groups(now);
         self.settle_farewell(now);
         self.renew(now);
+        self.hushed &= !self.holdings.all_idle();
         self.speak(now);
         // What was claimed may have found nobody to ask.
         if self.holdings.is_touched() {
@@ -678,12 +688,19 @@ impl Engine {
     }
 
     fn may_speak(&self) -> bool {
-        !self.burnt && self.standing.farewell() != Some(Farewell::Gone)
+        !self.burnt && !self.hushed && self.standing.farewell() != Some(Farewell::Gone)
+    }
+
+    /// When to announce. While somebody is sought the rhythm is faster: two nodes
+    /// that meet again need three frames to know each other, and until then both
+    /// may hold what either of them had (O9).
+    fn next_words(&self) -> Instant {
+        let interval = self.timing.acting().interval;
+        self.speaker.due(interval, if self.members.seeks() { interval / 3 } else { interval })
     }
 
     fn speak(&mut self, now: Instant) {
-        let interval = self.timing.acting().interval;
-        if !self.may_speak() || now < self.speaker.due(interval) {
+        if !self.may_speak() || now < self.next_words() {
             return;
         }
         self.announce(now);

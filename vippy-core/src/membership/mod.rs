@@ -30,6 +30,8 @@ use process::Process;
 const MAX_CLAIMANTS: usize = 64;
 /// Names beyond the configuration that are remembered at all.
 const MAX_STRANGERS: usize = 32;
+/// A lost peer is sought for this many times `stale`.
+const SEARCH: u32 = 100;
 /// Unproven processes echoed per name in one announcement; they take turns.
 const ECHO_SLOTS: usize = 4;
 
@@ -174,6 +176,7 @@ impl Membership {
             return Reception::New { boot, fresh: None };
         };
         if process.proof.is_none_or(|proof| now.since(proof) > stale) {
+            process.deaf |= omits(announcement, self.own.boot);
             return Reception::New { boot, fresh: None };
         }
         process.freshened(now);
@@ -340,6 +343,16 @@ impl Membership {
         Some(Heard { boot, seq: process.highest, paths: process.paths(now), counts })
     }
 
+    /// Somebody who was alive fell silent not long ago without a goodbye: it may
+    /// be back any moment, and should be met soon (O9).
+    pub(crate) fn seeks(&self) -> bool {
+        let memory = SEARCH * self.timers.stale;
+        self.claims.current().filter(|boot| !self.alive.contains(boot)).any(|boot| {
+            let fresh = self.processes.get(&boot).and_then(|process| process.last_fresh);
+            fresh.is_some_and(|at| self.refreshed.since(at) < memory)
+        })
+    }
+
     /// Whether a boot counts as the node whose name it bears.
     pub(crate) fn counts(&self, boot: BootId) -> bool {
         self.processes.get(&boot).is_some_and(|process| self.claims.counts(&process.name, boot))
@@ -447,6 +460,20 @@ impl Membership {
             process.facts.iter_mut().for_each(Facts::forget_echoes);
         }
     }
+}
+
+/// Whether an announcement says that nothing of `boot` was heard lately.
+fn omits(announcement: &Announcement, boot: BootId) -> bool {
+    announcement.sections.iter().any(|section| match section {
+        Section::Heard { first, last, entries } => {
+            let lacks = entries.binary_search_by_key(&boot, |entry| entry.boot).is_err();
+            (*first..=*last).contains(&boot) && lacks
+        }
+        Section::Holding { .. }
+        | Section::Refusing { .. }
+        | Section::Documents(_)
+        | Section::Moves(_) => false,
+    })
 }
 
 /// The number of `boot` that an announcement echoes.

@@ -35,6 +35,9 @@ pub(crate) struct Process {
     /// That number.
     pub(crate) echoed: Seq,
     pub(crate) last_fresh: Option<Instant>,
+    /// It no longer echoes this node, and its proof is stale: it is deaf to this
+    /// node, and waiting longer would prove nothing (W1).
+    pub(crate) deaf: bool,
     /// This node's first frame since it last came to life; what it announces in
     /// answer to that was said by one who has met this node (O9).
     pub(crate) met: Seq,
@@ -79,6 +82,7 @@ impl Process {
             proof: None,
             echoed: Seq(0),
             last_fresh: None,
+            deaf: false,
             met: UNANNOUNCED,
             fresh_uptime: Duration::ZERO,
             last_credible: now,
@@ -131,6 +135,7 @@ impl Process {
         self.last_fresh = Some(now);
         self.fresh_uptime = self.header.uptime;
         self.given_up = false;
+        self.deaf = false;
     }
 
     /// Until when it counts as speaking past this node: it was alive once, and
@@ -179,7 +184,7 @@ impl Process {
 
     /// The end of its being alive, if it ever was fresh (W1).
     pub(crate) fn alive_until(&self, stale: Duration, interval: Duration) -> Option<Instant> {
-        if self.given_up {
+        if self.given_up || self.deaf {
             return None;
         }
         let heard = self.last_fresh? + stale;
