@@ -6,7 +6,7 @@
 //! frame is answered with [`Input::Sent`] before anything else is handled.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::authority::{Authority, Scene};
@@ -235,6 +235,14 @@ impl Engine {
             self.authority.next_deadline(),
         ];
         deadlines.into_iter().fold(None, earliest)
+    }
+
+    /// Where other daemons are: the addresses they were heard from while alive,
+    /// and the configured ones.
+    pub fn peer_addresses(&self) -> BTreeSet<IpAddr> {
+        let configured = self.config.local.peers.iter().filter(|(name, _)| **name != self.name);
+        let configured = configured.map(|(_, address)| address.ip());
+        configured.chain(self.unicast.addresses()).collect()
     }
 
     /// The cluster as this node sees it.

@@ -39,6 +39,7 @@ use crate::state_dir::{Stored, Writer};
 use crate::successor::Successor;
 use crate::summary::Summary;
 use crate::supervision::Supervision;
+use crate::witness::{Evidence, Prober, Question};
 
 /// Datagrams read from one socket in one turn (W3).
 const READS: usize = 64;
@@ -75,6 +76,8 @@ pub struct Parts {
     pub notices: UnboundedReceiver<String>,
     /// Tells neighbours.
     pub announcer: Announcer,
+    /// Asks for evidence (O7).
+    pub prober: Prober,
     /// Writes what must outlive this process.
     pub writer: Writer,
     /// What became of it.
@@ -124,6 +127,7 @@ enum Woken {
     Datagrams,
     Report(Report),
     Told(GroupId),
+    Evidence(Evidence),
     Notice(String),
     Stored(Stored),
     Signal(Signal),
@@ -180,7 +184,7 @@ impl Daemon {
         self.due = self.engine.next_deadline();
         let feeding = self.parts.supervision.next_feeding(clock::now());
         self.alarm.set(earliest(self.due, feeding))?;
-        let Parts { chat, reports, announcer, notices, stored, requests, signals, .. } =
+        let Parts { chat, reports, announcer, prober, notices, stored, requests, signals, .. } =
             &mut self.parts;
         Ok(tokio::select! {
             biased;
@@ -188,6 +192,7 @@ impl Daemon {
             signal = signals.next() => Woken::Signal(signal),
             report = reports.recv() => report.map_or(Woken::Lost("kernel"), Woken::Report),
             told = announcer.told() => told.map_or(Woken::Lost("announcer"), Woken::Told),
+            evidence = prober.evidence() => evidence.map_or(Woken::Lost("witness"), Woken::Evidence),
             // It ends together with the reports, which tell.
             Some(notice) = notices.recv() => Woken::Notice(notice),
             stored = stored.recv() => stored.map_or(Woken::Lost("state"), Woken::Stored),
@@ -219,6 +224,7 @@ impl Daemon {
             Woken::Alarm | Woken::Datagrams => {}
             Woken::Report(report) => self.take_report(report),
             Woken::Told(group) => self.tell(Input::Told { group }),
+            Woken::Evidence(evidence) => self.take_evidence(evidence),
             Woken::Notice(text) => self.parts.logger.notice(text),
             Woken::Stored(stored) => self.take_stored(stored),
             Woken::Signal(Signal::Reload) => self.begin_reload(None),
@@ -303,7 +309,10 @@ impl Daemon {
                 self.summary.note(&event);
             }
             Output::Remember(memory) => self.parts.writer.remember(memory),
-            Output::Ask { .. } => {}
+            Output::Ask { witnesses } => {
+                let peers = self.engine.peer_addresses();
+                self.parts.prober.ask(Question { witnesses, peers });
+            }
             Output::Restarted => self.leave(),
             Output::Stopped => {
                 self.ending.get_or_insert(Ending::Stopped);
@@ -326,6 +335,14 @@ impl Daemon {
             ResourceReport::Available | ResourceReport::Unavailable(_) | ResourceReport::Up => {}
         }
         self.tell(Input::Resource { group, report });
+    }
+
+    fn take_evidence(&mut self, evidence: Evidence) {
+        self.tell(match evidence {
+            Evidence::Asked { targets } => Input::Asked { targets },
+            Evidence::Answered { from } => Input::Answered { from },
+            Evidence::Arrived => Input::Arrived,
+        });
     }
 
     fn take_stored(&mut self, stored: Stored) {

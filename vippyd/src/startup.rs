@@ -31,6 +31,7 @@ use crate::signals::Signals;
 use crate::state_dir::{StateDir, StateError, Writer};
 use crate::successor::Successor;
 use crate::supervision::Supervision;
+use crate::witness::Prober;
 
 /// How long the last lines may take to be written.
 const LAST_WORDS: Duration = Duration::from_millis(300);
@@ -196,6 +197,7 @@ fn operate(
     let settings = kernel::Settings { ledger: state.ledger() };
     let kernel = Kernel::start(settings, &config.shared.groups)?;
     let announcer = Announcer::start()?;
+    let prober = Prober::start(&config, &node).map_err(system("start a thread"))?;
     let (writer, stored) = Writer::start(state).map_err(system("start a thread"))?;
     let engine = engine(&config, &node, stored_epoch, memory, kernel.present)?;
     let parts = Parts {
@@ -208,6 +210,7 @@ fn operate(
         reports: kernel.reports,
         notices: kernel.notices,
         announcer,
+        prober,
         writer,
         stored,
         requests,

@@ -155,6 +155,7 @@ impl Daemon {
             .notice(format_args!("configuration read version={version} digest={digest}"));
         self.groups = groups_by_id(&config);
         self.parts.chat.reconfigure(&config);
+        self.parts.prober.reconfigure(&config, &self.parts.node);
         self.parts.kernel.watch(config.shared.groups.clone());
         self.parts.config = Arc::new(config);
         self.tell(Input::Configured(Arc::clone(&self.parts.config)));

@@ -13,6 +13,7 @@
 mod addresses;
 mod ledger;
 mod links;
+pub(crate) mod neighbours;
 mod netlink;
 mod plan;
 mod reconcile;
