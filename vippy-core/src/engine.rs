@@ -198,7 +198,11 @@ impl Engine {
                     holdings.told(&config.shared, index, &mut hands);
                 }
             }
-            Input::Renewed { .. } => {}
+            Input::Renewed { took } => {
+                if let Some(text) = self.fence.renewed(now, took) {
+                    self.tell(Event::Warning { text });
+                }
+            }
             Input::Asked { targets } => self.authority.asked(targets),
             Input::Answered { from } => {
                 self.authority.answered(now, from, &self.config.shared.witness);
@@ -617,7 +621,7 @@ impl Engine {
             standing_changed: self.standing.changed(),
             booted_at: self.standing.booted_at(),
             mature: config.shared.mature,
-            strangers_fenced: self.fence.time().map(|fence| self.started + fence),
+            strangers_fenced: self.fence.time(now).map(|fence| self.started + fence),
         };
         let mut hands =
             Hands { outputs: &mut self.outputs, epochs: &mut self.epochs, fence: &mut self.fence };
@@ -748,7 +752,7 @@ impl Engine {
             uptime: now.since(self.started),
             interval: timers.interval,
             stale: timers.stale,
-            fence: self.fence.time(),
+            fence: self.fence.time(now),
         };
         let frame: Arc<[u8]> = frame::seal(&header, body, &self.keys).into();
         self.members.sent(now, seq, frame::fingerprint(&frame));

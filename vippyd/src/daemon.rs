@@ -74,6 +74,8 @@ pub struct Parts {
     pub reports: UnboundedReceiver<Report>,
     /// Sentences of the kernel side for the log.
     pub notices: UnboundedReceiver<String>,
+    /// What renewals cost.
+    pub renewals: UnboundedReceiver<Duration>,
     /// Tells neighbours.
     pub announcer: Announcer,
     /// Asks for evidence (O7).
@@ -128,6 +130,7 @@ enum Woken {
     Report(Report),
     Told(GroupId),
     Evidence(Evidence),
+    Renewed(Duration),
     Notice(String),
     Stored(Stored),
     Signal(Signal),
@@ -184,8 +187,18 @@ impl Daemon {
         self.due = self.engine.next_deadline();
         let feeding = self.parts.supervision.next_feeding(clock::now());
         self.alarm.set(earliest(self.due, feeding))?;
-        let Parts { chat, reports, announcer, prober, notices, stored, requests, signals, .. } =
-            &mut self.parts;
+        let Parts {
+            chat,
+            reports,
+            announcer,
+            prober,
+            notices,
+            renewals,
+            stored,
+            requests,
+            signals,
+            ..
+        } = &mut self.parts;
         Ok(tokio::select! {
             biased;
             rung = self.alarm.ring() => { rung?; Woken::Alarm }
@@ -193,8 +206,9 @@ impl Daemon {
             report = reports.recv() => report.map_or(Woken::Lost("kernel"), Woken::Report),
             told = announcer.told() => told.map_or(Woken::Lost("announcer"), Woken::Told),
             evidence = prober.evidence() => evidence.map_or(Woken::Lost("witness"), Woken::Evidence),
-            // It ends together with the reports, which tell.
+            // These end together with the reports, which tell.
             Some(notice) = notices.recv() => Woken::Notice(notice),
+            Some(took) = renewals.recv() => Woken::Renewed(took),
             stored = stored.recv() => stored.map_or(Woken::Lost("state"), Woken::Stored),
             outcome = self.reloader.next() => Woken::Reload(Box::new(outcome)),
             step = self.restarter.next() => Woken::Restart(step),
@@ -225,6 +239,7 @@ impl Daemon {
             Woken::Report(report) => self.take_report(report),
             Woken::Told(group) => self.tell(Input::Told { group }),
             Woken::Evidence(evidence) => self.take_evidence(evidence),
+            Woken::Renewed(took) => self.tell(Input::Renewed { took }),
             Woken::Notice(text) => self.parts.logger.notice(text),
             Woken::Stored(stored) => self.take_stored(stored),
             Woken::Signal(Signal::Reload) => self.begin_reload(None),

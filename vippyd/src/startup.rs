@@ -209,6 +209,7 @@ fn operate(
         kernel: kernel.kernel,
         reports: kernel.reports,
         notices: kernel.notices,
+        renewals: kernel.renewals,
         announcer,
         prober,
         writer,
