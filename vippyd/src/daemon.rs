@@ -135,7 +135,7 @@ enum Woken {
     Stored(Stored),
     Signal(Signal),
     Request(Request),
-    Reload(Box<reload::Outcome>),
+    Reload(reload::Step),
     Restart(restart::Step),
     Lost(&'static str),
 }
@@ -210,7 +210,7 @@ impl Daemon {
             Some(notice) = notices.recv() => Woken::Notice(notice),
             Some(took) = renewals.recv() => Woken::Renewed(took),
             stored = stored.recv() => stored.map_or(Woken::Lost("state"), Woken::Stored),
-            outcome = self.reloader.next() => Woken::Reload(Box::new(outcome)),
+            step = self.reloader.next() => Woken::Reload(step),
             step = self.restarter.next() => Woken::Restart(step),
             request = requests.recv() => request.map_or(Woken::Lost("management"), Woken::Request),
             () = chat.readable() => Woken::Datagrams,
@@ -226,6 +226,7 @@ impl Daemon {
         self.take(woken).await;
         self.read_datagrams();
         self.drain_queues();
+        self.answer_reload();
         if let Some(line) = self.summary.take() {
             self.parts.supervision.status(&line);
         }
@@ -245,7 +246,7 @@ impl Daemon {
             Woken::Signal(Signal::Reload) => self.begin_reload(None),
             Woken::Signal(Signal::Stop(name)) => self.stop(name).await,
             Woken::Request(request) => self.take_request(request),
-            Woken::Reload(outcome) => self.end_reload(*outcome),
+            Woken::Reload(step) => self.take_reload_step(step),
             Woken::Restart(step) => self.take_step(step).await,
             Woken::Lost(worker) => {
                 let text = format!("the {worker} worker ended without being asked to");
