@@ -19,6 +19,7 @@ pub mod logging;
 pub mod management;
 pub mod narrate;
 pub mod operators;
+pub mod realtime;
 pub mod signals;
 pub mod startup;
 pub mod state_dir;
