@@ -78,6 +78,7 @@ inside() {
   "secret": "only this namespace knows it", "version": 1,
   "vips": [[{ "interface": "vip0", "ip": "10.88.0.101/24" }]],
   "nodes": ["node1"], "interval": 0.5, "mature": 1, "stale": 5,
+  "realtime": 10,
   "management": "/var/run/vippy.socket", "logging": { "driver": "console" }
 }
 CONFIG
@@ -129,6 +130,8 @@ holds() { vippyctl status | grep -qF '1 held here'; }
 main_pid() { systemctl show vippyd -p MainPID --value; }
 restarted() { [ "$(systemctl show vippyd -p NRestarts --value)" = 1 ] && holds; }
 status_field() { grep -qE "^$1:[[:space:]]*$2" "/proc/$(main_pid)/status"; }
+# Policy and real-time priority, in proc(5).
+has_class() { [ "$(cut -d' ' -f41,40 "/proc/$(main_pid)/stat")" = "$2 $1" ]; }
 as_member() { setpriv --reuid nobody --regid vippy --clear-groups "$@"; }
 not() { ! "$@"; }
 
@@ -144,7 +147,16 @@ steps() {
     see "the usual path leads to the socket" test -S /var/run/vippy.socket
     see "a member of the group may look" as_member vippyctl status
     see "a member of the group may not drain" not as_member vippyctl drain
+    see "its loop has the real-time class" has_class 2 10
+    see "its memory is locked" status_field VmLck "[1-9]"
     see "a reload succeeds" systemctl reload vippyd
+    pid=$(main_pid)
+    see "it is replaced" vippyctl restart
+    see "under the same process id" test "$(main_pid)" = "$pid"
+    see "the service is active" systemctl is-active vippyd
+    see "that was no restart to systemd" test "$(systemctl show vippyd -p NRestarts --value)" = 0
+    see "it holds its group again" holds
+    see "the real-time class again" has_class 2 10
     kill -9 "$(main_pid)"
     see "the address outlives a kill -9" has_address
     see "the daemon is back and holds the group" restarted

@@ -6,7 +6,7 @@
 //! frame is answered with [`Input::Sent`] before anything else is handled.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::authority::{Authority, Scene};
@@ -201,7 +201,11 @@ impl Engine {
                     holdings.told(&config.shared, index, &mut hands);
                 }
             }
-            Input::Renewed { .. } => {}
+            Input::Renewed { took } => {
+                if let Some(text) = self.fence.renewed(now, took) {
+                    self.tell(Event::Warning { text });
+                }
+            }
             Input::Asked { targets } => self.authority.asked(targets),
             Input::Answered { from } => {
                 self.authority.answered(now, from, &self.config.shared.witness);
@@ -238,6 +242,14 @@ impl Engine {
             self.authority.next_deadline(),
         ];
         deadlines.into_iter().fold(None, earliest)
+    }
+
+    /// Where other daemons are: the addresses they were heard from while alive,
+    /// and the configured ones.
+    pub fn peer_addresses(&self) -> BTreeSet<IpAddr> {
+        let configured = self.config.local.peers.iter().filter(|(name, _)| **name != self.name);
+        let configured = configured.map(|(_, address)| address.ip());
+        configured.chain(self.unicast.addresses()).collect()
     }
 
     /// The cluster as this node sees it.
@@ -619,7 +631,7 @@ impl Engine {
             standing_changed: self.standing.changed(),
             booted_at: self.standing.booted_at(),
             mature: config.shared.mature,
-            strangers_fenced: self.fence.time().map(|fence| self.started + fence),
+            strangers_fenced: self.fence.time(now).map(|fence| self.started + fence),
         };
         let mut hands =
             Hands { outputs: &mut self.outputs, epochs: &mut self.epochs, fence: &mut self.fence };
@@ -757,7 +769,7 @@ impl Engine {
             uptime: now.since(self.started),
             interval: timers.interval,
             stale: timers.stale,
-            fence: self.fence.time(),
+            fence: self.fence.time(now),
         };
         let frame: Arc<[u8]> = frame::seal(&header, body, &self.keys).into();
         self.members.sent(now, seq, frame::fingerprint(&frame));

@@ -479,6 +479,34 @@ fn a_thousand_addresses_next_to_the_hosts_take_milliseconds() {
     });
 }
 
+/// Prints what it takes of a processor to renew many addresses (F1).
+#[test]
+fn renewing_ten_thousand_addresses_is_measured() {
+    for (count, interfaces) in [(1_000, 1), (10_000, 1), (10_000, 10)] {
+        in_namespace(move |lan| {
+            for n in 1..interfaces {
+                ip(&format!("link add eth{n} type veth peer name far{n}"));
+                ip(&format!("link set eth{n} up"));
+                ip(&format!("link set far{n} up"));
+            }
+            let item = |n: u32| {
+                let on = n * interfaces / count;
+                format!("eth{on} 10.{}.{}.{}/16", 10 + on, n / 250, n % 250 + 1)
+            };
+            let groups: Vec<Arc<Group>> = (0..count).map(|n| group(&[&item(n)])).collect();
+            let mut running = lan.start(&groups);
+            running.await_all(groups.len(), &Available);
+            let plumb = |group: &Arc<Group>| running.kernel.plumb(Arc::clone(group), None);
+            groups.iter().for_each(plumb);
+            running.await_all(groups.len(), &Up);
+            let mut costs: Vec<Duration> = (0..7).map(|_| running.renew(60)).collect();
+            costs.sort();
+            println!("{count} addresses on {interfaces} interfaces: renewed in {costs:?}");
+            assert!(costs[3] < Duration::from_secs(2), "{costs:?}");
+        });
+    }
+}
+
 fn thousand(lan: &support::Lan) {
     let groups: Vec<Arc<Group>> = (0..1_000)
         .map(|n| group(&[&format!("eth0 10.9.{}.{}/16", n / 250, n % 250 + 1)]))

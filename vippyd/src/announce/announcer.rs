@@ -18,9 +18,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use vippy_core::config::{Address, Group};
 use vippy_core::identity::GroupId;
 
-use super::frames::Form;
 use super::mouth::{Mouth, Places};
-use super::port::raw_socket;
+use crate::ethernet::frames::Form;
+use crate::ethernet::port::raw_socket;
 
 /// How often everything is said.
 const ROUNDS: u32 = 3;

@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering;
 use nix::errno::Errno;
 
 use super::announcer::Counters;
-use super::frames::{Form, gratuitous_arp, unsolicited_advertisement};
-use super::port::{Identity, Interfaces, Port};
+use crate::ethernet::frames::{Form, gratuitous_arp, unsolicited_advertisement};
+use crate::ethernet::port::{Identity, Interfaces, Port};
 
 /// Addresses by interface.
 pub(super) type Places = BTreeMap<String, Vec<IpAddr>>;

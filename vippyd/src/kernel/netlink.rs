@@ -1,8 +1,8 @@
 //! The layout of netlink messages: typed verbs for what Vippy asks of the
 //! kernel and typed news for what the kernel tells.
 //!
-//! Nothing outside this file builds or reads a netlink message. This file
-//! decides nothing: which address goes where is [`super::plan`]'s business.
+//! Nothing outside this file and [`super::neighbours`] builds or reads a netlink
+//! message. This file decides nothing: which address goes where is [`super::plan`]'s business.
 
 #![allow(
     clippy::wildcard_enum_match_arm,

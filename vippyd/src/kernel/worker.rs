@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 use vippy_core::config::Group;
@@ -56,6 +57,7 @@ pub(super) struct Lines {
     pub(super) commands: UnboundedReceiver<Command>,
     pub(super) reports: UnboundedSender<Report>,
     pub(super) notices: UnboundedSender<String>,
+    pub(super) renewals: UnboundedSender<Duration>,
     pub(super) counters: Arc<Counters>,
 }
 
@@ -215,19 +217,37 @@ impl Worker {
         let mut waiting = Some(first);
         while waiting.is_some() {
             let mut touched = BTreeSet::new();
+            let begun = cpu_time();
+            let mut renewals = 0;
             while let Some(command) = waiting.take() {
                 if command.group().is_some_and(|group| !touched.insert(group.clone())) {
                     waiting = Some(command);
                     break;
                 }
+                renewals += usize::from(matches!(command, Command::Renew(_)));
                 self.obey(command);
                 waiting = self.lines.commands.try_recv().ok();
             }
             self.settle().await;
+            if renewals > 0 {
+                self.tell_cost(renewals, begun).await;
+            }
             for done in self.settling.drain(..) {
                 // Who asked may have given up waiting.
                 let _ = done.send(());
             }
+        }
+    }
+
+    /// What a burst cost, the kernel's part and the echoes that it caused
+    /// included. Several renewals in one burst were one.
+    async fn tell_cost(&mut self, renewals: usize, begun: Duration) {
+        tokio::task::yield_now().await;
+        self.hear_at_hand();
+        let took = cpu_time().saturating_sub(begun);
+        for _ in 0..renewals {
+            // Nobody listens any more when the daemon is about to end.
+            let _ = self.lines.renewals.send(took);
         }
     }
 
@@ -456,6 +476,12 @@ impl Worker {
     }
 }
 
+/// For how long this thread kept a processor busy so far.
+fn cpu_time() -> Duration {
+    // Every Linux has this clock; without it nothing would seem to cost anything.
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
+}
+
 /// Whether this kernel keeps `IFA_PROTO`: since 5.18, or since a distributor
 /// brought it to an older one, which shows in a tag of the kernel's own.
 pub(super) fn keeps_tags(table: &Table) -> bool {
@@ -498,7 +524,8 @@ mod tests {
         let (reports, mut facts) = unbounded_channel();
         let (notices, _sentences) = unbounded_channel();
         let counters = Arc::new(Counters::default());
-        let lines = Lines { commands, reports, notices, counters: Arc::clone(&counters) };
+        let (renewals, _costs) = unbounded_channel();
+        let lines = Lines { commands, reports, notices, renewals, counters: Arc::clone(&counters) };
         let address = vippy_core::config::Address {
             net: "10.200.0.1/32".parse().unwrap(),
             interface: "lo".into(),

@@ -84,13 +84,14 @@ pub(crate) struct Running {
     pub(crate) present: Vec<String>,
     reports: UnboundedReceiver<Report>,
     notices: UnboundedReceiver<String>,
+    renewals: UnboundedReceiver<Duration>,
 }
 
 impl Running {
     fn new(started: Started) -> Running {
-        let Started { kernel, reports, notices, present } = started;
+        let Started { kernel, reports, notices, renewals, present } = started;
         let present = present.iter().map(ToString::to_string).collect();
-        Running { kernel, present, reports, notices }
+        Running { kernel, present, reports, notices, renewals }
     }
 
     /// The next report about a group; those about others are dropped.
@@ -117,6 +118,19 @@ impl Running {
                 Ok(report) => panic!("expected {wanted:?}, got {report:?}"),
                 Err(_) => std::thread::sleep(Duration::from_micros(50)),
             }
+        }
+    }
+
+    /// Orders a renewal and waits for its cost.
+    pub(crate) fn renew(&mut self, lifetime: u64) -> Duration {
+        self.kernel.renew(Duration::from_secs(lifetime));
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Ok(took) = self.renewals.try_recv() {
+                return took;
+            }
+            assert!(Instant::now() < end, "no renewal within {PATIENCE:?}");
+            std::thread::sleep(Duration::from_micros(50));
         }
     }
 
