@@ -146,9 +146,8 @@ impl Machine {
 
     /// What the next process of this node would recall, if it came at once.
     pub(crate) fn memory(&self) -> Memory {
-        let remembered = self.orders.iter().rev().find_map(|order| match order {
-            Output::Remember(memory) => Some(memory.clone()),
-            _ => None,
+        let remembered = self.orders.iter().rev().find_map(|order| {
+            if let Output::Remember(memory) = order { Some(memory.clone()) } else { None }
         });
         remembered.unwrap_or_default()
     }
