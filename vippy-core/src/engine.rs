@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::authority::{Authority, Scene};
 use crate::chronicle::{Chronicle, View};
+use crate::conduct::Conduct;
 use crate::config::Config;
 use crate::dialect::Dialect;
 use crate::epoch::Epochs;
@@ -66,6 +67,7 @@ pub struct Engine {
     pub(crate) started: Instant,
     pub(crate) members: Membership,
     pub(crate) standing: Standing,
+    pub(crate) conduct: Conduct,
     pub(crate) holdings: Holdings,
     pub(crate) timing: Timing,
     pub(crate) fence: Fence,
@@ -104,7 +106,7 @@ pub(crate) struct Traffic {
 impl Engine {
     /// Starts booting at `now`.
     pub fn new(now: Instant, start: Start) -> Engine {
-        let Start { config, node, boot, epoch_floor, present, memory: _ } = start;
+        let Start { config, node, boot, epoch_floor, present, memory } = start;
         let shared = &config.shared;
         let timers = Timers { interval: shared.interval, stale: shared.stale };
         let me = shared.node_index(&node);
@@ -113,6 +115,7 @@ impl Engine {
             placement: Placement::new(shared),
             members: Membership::new(node.clone(), boot, timers),
             standing: Standing::new(now, shared.mature),
+            conduct: Conduct::recalled(now, &memory, shared.hold_down),
             holdings: Holdings::new(shared),
             timing: Timing::new(timers),
             fence: Fence::new(now, config.local.lifetime, shared.stale),
@@ -234,6 +237,7 @@ impl Engine {
             speak,
             self.members.next_deadline(),
             standing,
+            self.conduct.next_deadline(),
             self.holdings.next_deadline(),
             self.fence.next_renewal(),
             silent,
@@ -472,6 +476,7 @@ impl Engine {
             Some(_) => None,
             None => self.removed_until.or(Some(now + config.local.stop_timeout)),
         };
+        self.conduct.configure(new.hold_down);
         self.timing.configure(Timers { interval: new.interval, stale: new.stale });
         let retermed = self.fence.configure(now, config.local.lifetime, new.stale);
         let (holdings, mut hands) = self.holdings_and_hands();
@@ -488,8 +493,12 @@ impl Engine {
 
     fn command(&mut self, now: Instant, command: Command) {
         match command {
-            Command::Drain { lasting: _ } => self.standing.drain(true),
-            Command::Resume => self.standing.drain(false),
+            Command::Drain { lasting } => self.conduct.drain(now, lasting),
+            Command::Resume => {
+                self.conduct.resume();
+                self.holdings.resume();
+                self.unsettled = true;
+            }
             Command::Stop if self.standing.farewell().is_none() => {
                 let until = now + self.config.local.stop_timeout;
                 self.standing.set_farewell(Farewell::HandingOver { until });
@@ -505,6 +514,8 @@ impl Engine {
         if let Some(lifetime) = self.fence.renew_now(now, held) {
             self.outputs.push_back(Output::Renew { lifetime });
         }
+        self.conduct.ends_in_order();
+        self.remember(now);
         self.outputs.push_back(Output::Restarted);
     }
 
@@ -523,6 +534,7 @@ impl Engine {
             self.settle_groups(now);
         }
         self.store_epoch();
+        self.remember(now);
     }
 
     fn settle_members(&mut self, now: Instant) {
@@ -548,9 +560,13 @@ impl Engine {
     fn settle_standing(&mut self, now: Instant) {
         self.settle_authority(now);
         let members = &self.members;
-        if !self.asleep && !self.burnt && !self.authority.is_barred() {
-            self.standing.mature(now, |name| members.live(name).is_some());
+        let may_end = !self.asleep && !self.burnt && !self.authority.is_barred();
+        if may_end && self.standing.mature(now, |name| members.live(name).is_some()) {
+            self.conduct.booted(now);
         }
+        self.conduct.settle(now);
+        self.standing.set_drained(self.conduct.is_drained());
+        self.standing.set_held_down(self.conduct.held_down_until().is_some());
         let shared = &self.config.shared;
         let differing = self.ranking.compare(now, shared, &self.members);
         for event in differing {
@@ -699,6 +715,12 @@ impl Engine {
         }
     }
 
+    fn remember(&mut self, now: Instant) {
+        if let Some(memory) = self.conduct.take_news(now) {
+            self.outputs.push_back(Output::Remember(memory));
+        }
+    }
+
     fn may_speak(&self) -> bool {
         !self.burnt && !self.hushed && self.standing.farewell() != Some(Farewell::Gone)
     }
@@ -727,6 +749,8 @@ impl Engine {
             self.standing.set_farewell(next);
             self.speaker.touch();
             if next == Farewell::Gone {
+                self.conduct.ends_in_order();
+                self.remember(now);
                 self.outputs.push_back(Output::Stopped);
             }
         }

@@ -17,6 +17,7 @@ use vippy_core::engine::{Engine, Start};
 use vippy_core::event::Event;
 use vippy_core::identity::{BootId, Epoch, GroupId, NodeName};
 use vippy_core::input::{Command, Datagram, Input, ResourceReport};
+use vippy_core::memory::Memory;
 use vippy_core::output::{Destination, Output};
 use vippy_core::status::Status;
 use vippy_core::time::Instant;
@@ -143,6 +144,14 @@ impl Machine {
             .filter_map(|order| if let Output::Event(event) = order { Some(event) } else { None })
     }
 
+    /// What the next process of this node would recall, if it came at once.
+    pub(crate) fn memory(&self) -> Memory {
+        let remembered = self.orders.iter().rev().find_map(|order| {
+            if let Output::Remember(memory) = order { Some(memory.clone()) } else { None }
+        });
+        remembered.unwrap_or_default()
+    }
+
     pub(crate) fn holds(&self, group: &str) -> bool {
         self.kernel.contains_key(&id(group))
     }
@@ -183,6 +192,16 @@ impl Lan {
     }
 
     pub(crate) fn start(&mut self, node: usize, plan: &Plan, present: &[&str]) {
+        self.start_recalling(node, plan, present, Memory::default());
+    }
+
+    pub(crate) fn start_recalling(
+        &mut self,
+        node: usize,
+        plan: &Plan,
+        present: &[&str],
+        memory: Memory,
+    ) {
         self.serial += 1;
         let start = Start {
             config: plan.config(),
@@ -190,7 +209,7 @@ impl Lan {
             boot: BootId(self.serial * 1000 + node as u64),
             epoch_floor: Epoch::from_wall_clock(1_700_000_000_000),
             present: present.iter().map(|group| id(group)).collect(),
-            memory: vippy_core::memory::Memory::default(),
+            memory,
         };
         let machine = Machine {
             engine: Engine::new(self.now, start),
