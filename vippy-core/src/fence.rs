@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::Lifetime;
 use crate::time::{Instant, earliest};
 
@@ -9,7 +11,7 @@ use crate::time::{Instant, earliest};
 const KERNEL_LATE: Duration = Duration::from_millis(300);
 
 /// When to renew, and whether this process slept.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Fence {
     lifetime: Option<Duration>,
     stale: Duration,

@@ -19,7 +19,7 @@ use crate::config::SharedPart;
 use crate::identity::{GroupIndex, NodeIndex};
 
 /// The succession of every group of one configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Placement {
     leaders: Vec<u16>,
     seconds: Vec<u16>,

@@ -13,10 +13,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::identity::{BootId, NodeName, Seq};
 use crate::status::{NodeReason, NodeState, RejectReason};
 use crate::time::Instant;
 use crate::wire::announcement::{Announcement, Heard, Section};
+use crate::wire::auth::KeyId;
 use crate::wire::frame::{Body, Frame};
 use claims::Claims;
 use facts::{Changes, Facts};
@@ -32,7 +35,7 @@ const MAX_STRANGERS: usize = 32;
 const ECHO_SLOTS: usize = 4;
 
 /// All processes heard, this one included.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Membership {
     name: NodeName,
     pub(crate) own: Own,
@@ -44,7 +47,7 @@ pub(crate) struct Membership {
 }
 
 /// The timers by which peers are judged: the largest that any live node has (W5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Timers {
     pub(crate) interval: Duration,
     pub(crate) stale: Duration,
@@ -413,6 +416,11 @@ impl Membership {
         self.own.sent(now, seq, fingerprint, self.timers.memory());
     }
 
+    /// Changes the ids of keys that peers sign with.
+    pub(crate) fn rekey(&mut self, other: impl Fn(KeyId) -> KeyId) {
+        self.processes.values_mut().for_each(|process| process.key = other(process.key));
+    }
+
     /// A new life: nobody has echoed the new boot yet (W1, W6).
     pub(crate) fn reboot(&mut self, boot: BootId) {
         self.own = Own::new(boot);
@@ -446,7 +454,6 @@ mod tests {
     use crate::config::Digest;
     use crate::identity::{Epoch, GroupIndex};
     use crate::wire::announcement::Paths;
-    use crate::wire::auth::KeyId;
     use crate::wire::frame::Header;
 
     const OWN: BootId = BootId(1);

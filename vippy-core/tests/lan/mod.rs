@@ -18,6 +18,7 @@ use vippy_core::event::Event;
 use vippy_core::identity::{BootId, Epoch, GroupId, NodeName};
 use vippy_core::input::{Command, Datagram, Input, ResourceReport};
 use vippy_core::output::{Destination, Output};
+use vippy_core::recorder::Recorded;
 use vippy_core::status::Status;
 use vippy_core::time::Instant;
 use zeroize::Zeroizing;
@@ -25,6 +26,8 @@ use zeroize::Zeroizing;
 pub(crate) const INTERVAL: Duration = Duration::from_millis(100);
 pub(crate) const STALE: Duration = Duration::from_millis(500);
 pub(crate) const MATURE: Duration = Duration::from_millis(1000);
+/// Bytes of each machine's recorder: little enough to begin anew now and then.
+const TAPE: usize = 32 << 10;
 /// Time on the wire, and time that a kernel takes.
 const DELAY: Duration = Duration::from_micros(500);
 
@@ -113,7 +116,7 @@ fn address(node: usize) -> SocketAddr {
 
 /// One machine.
 pub(crate) struct Machine {
-    pub(crate) engine: Engine,
+    pub(crate) engine: Recorded,
     /// Everything ordered but frames, in order.
     pub(crate) orders: Vec<Output>,
     /// Groups whose addresses are on, and their lifetimes.
@@ -181,7 +184,7 @@ impl Lan {
             memory: vippy_core::memory::Memory::default(),
         };
         let machine = Machine {
-            engine: Engine::new(self.now, start),
+            engine: Recorded::with_capacity(Engine::new(self.now, start), TAPE),
             orders: Vec::new(),
             kernel: BTreeMap::new(),
             answering: true,
