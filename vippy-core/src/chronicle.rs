@@ -180,6 +180,7 @@ impl Chronicle {
             }
             Event::StateChanged { .. }
             | Event::Adopted { .. }
+            | Event::Announced { .. }
             | Event::GroupDown { .. }
             | Event::Unavailable { .. }
             | Event::Available { .. }

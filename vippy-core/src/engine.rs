@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chronicle::{Chronicle, View};
 use crate::config::{Config, Secret};
+use crate::dialect::Dialect;
 use crate::epoch::Epochs;
 use crate::event::Event;
 use crate::fence::Fence;
@@ -79,6 +80,7 @@ pub struct Engine {
     pub(crate) relay: Relay,
     pub(crate) rejects: Rejects,
     pub(crate) ranking: Ranking,
+    pub(crate) dialect: Dialect,
     pub(crate) traffic: Traffic,
     pub(crate) watch: Watch,
     #[serde(skip)]
@@ -95,6 +97,8 @@ pub struct Engine {
     burnt: bool,
     /// Groups must be decided about anew.
     unsettled: bool,
+    /// Its own configuration left it out: until when it hands over.
+    removed_until: Option<Instant>,
 }
 
 /// What a recorder must know of a step.
@@ -144,6 +148,7 @@ impl Engine {
             relay: Relay::new(),
             rejects: Rejects::default(),
             ranking: Ranking::default(),
+            dialect: Dialect::default(),
             traffic: Traffic::default(),
             watch: Watch::new(shared),
             speaker: Speaker::new(),
@@ -154,6 +159,7 @@ impl Engine {
             mute: false,
             burnt: false,
             unsettled: true,
+            removed_until: None,
             started: now,
             name: node,
             me,
@@ -220,8 +226,11 @@ impl Engine {
                 self.speaker.touch();
             }
             Input::Told { group } => {
-                if let Some(group) = self.holdings.position(&group) {
-                    self.chronicle.told(group, now);
+                if let Some(index) = self.holdings.position(&group) {
+                    self.chronicle.told(index, now);
+                    let config = self.config.clone();
+                    let (holdings, mut hands) = self.holdings_and_hands();
+                    holdings.told(&config.shared, index, &mut hands);
                 }
             }
             Input::Renewed { .. }
@@ -287,6 +296,7 @@ impl Engine {
             self.fence.next_renewal(),
             silent,
             self.ranking.next_deadline(),
+            self.removed_until.filter(|_| self.holdings.any_plumbed()),
         ];
         deadlines.into_iter().fold(None, earliest)
     }
@@ -428,6 +438,11 @@ impl Engine {
     /// What a fresh frame of a peer means for groups.
     fn take_note(&mut self, now: Instant, boot: BootId, changes: Changes) {
         let digest = self.config.shared.digest;
+        if let Some((before, held)) = &changes.left
+            && let Some(held) = self.dialect.last_words(*before, held, digest)
+        {
+            self.members.held_before(boot, held);
+        }
         let facts = self.members.process(boot).and_then(|process| process.facts.as_ref());
         self.unsettled |= changes.standing;
         self.holdings.frame_came();
@@ -490,10 +505,15 @@ impl Engine {
     fn configure(&mut self, now: Instant, config: Arc<Config>) {
         let old = std::mem::replace(&mut self.config, config.clone());
         let new = &config.shared;
+        self.dialect.change(&old.shared, new, &mut self.members);
         self.placement = Placement::new(new);
         self.me = new.node_index(&self.name);
         self.keys = Keyring::new(&config.local.secrets, &config.local.cluster);
         self.standing.set_idle(self.me.is_none());
+        self.removed_until = match self.me {
+            Some(_) => None,
+            None => self.removed_until.or(Some(now + config.local.stop_timeout)),
+        };
         self.timing.configure(Timers { interval: new.interval, stale: new.stale });
         let retermed = self.fence.configure(now, config.local.lifetime, new.stale);
         let (holdings, mut hands) = self.holdings_and_hands();
@@ -514,8 +534,17 @@ impl Engine {
                 self.standing.set_farewell(Farewell::HandingOver { until });
             }
             Command::Stop => {}
-            Command::Restart => self.outputs.push_back(Output::Restarted),
+            Command::Restart => self.restart(now),
         }
+    }
+
+    /// F1: everything held gets its full lifetime for the next process to adopt.
+    fn restart(&mut self, now: Instant) {
+        let held = self.holdings.any_plumbed();
+        if let Some(lifetime) = self.fence.renew_now(now, held) {
+            self.outputs.push_back(Output::Renew { lifetime });
+        }
+        self.outputs.push_back(Output::Restarted);
     }
 
     /// Everything that follows from time and facts, in the order in which one
@@ -527,6 +556,10 @@ impl Engine {
         self.settle_farewell(now);
         self.renew(now);
         self.speak(now);
+        // What was claimed may have found nobody to ask.
+        if self.holdings.is_touched() {
+            self.settle_groups(now);
+        }
         self.store_epoch();
     }
 
@@ -557,7 +590,7 @@ impl Engine {
             self.standing.mature(now, |name| members.live(name).is_some());
         }
         let shared = &self.config.shared;
-        let differing = self.ranking.compare(shared, &self.members);
+        let differing = self.ranking.compare(now, shared, &self.members);
         for event in differing {
             self.tell(event);
         }
@@ -587,7 +620,8 @@ impl Engine {
     }
 
     fn settle_groups(&mut self, now: Instant) {
-        let recheck = self.holdings.next_deadline().is_some_and(|at| now >= at);
+        let due = [self.holdings.next_deadline(), self.removed_until];
+        let recheck = due.into_iter().flatten().any(|at| now >= at);
         let overruled = self.ranking.settle(now, &self.members, self.standing.changed());
         if overruled.let_go {
             self.drop_all("a peer whose configuration ranks higher has taken over");
@@ -607,9 +641,11 @@ impl Engine {
                 && !self.mute
                 && !overruled.by_an_active_peer
                 && self.members.is_counted(),
-            keep: self.me.is_some(),
+            keep: self.me.is_some() || self.removed_until.is_some_and(|until| now < until),
         };
+        let readings = self.dialect.readings(&self.members, config.shared.digest);
         let around = Surroundings {
+            readings: &readings,
             shared: &config.shared,
             placement: &self.placement,
             members: &self.members,
@@ -642,11 +678,14 @@ impl Engine {
             return self.watch.pause(now);
         };
         let digest = self.config.shared.digest;
-        let facts = self.members.live_processes().filter_map(|peer| peer.facts.as_ref());
-        let facts = facts.filter(|facts| facts.speaks(digest)).map(|facts| &facts.holding);
+        let readings = self.dialect.readings(&self.members, digest);
+        let peers = self.members.live_processes().filter_map(|peer| {
+            let facts = peer.facts.as_ref().filter(|facts| facts.speaks(digest));
+            facts.map(|facts| &facts.holding).or_else(|| readings.get(&peer.boot))
+        });
         let Timers { interval, stale } = self.members.timers();
         let sight = Sight {
-            holdings: facts.chain(std::iter::once(self.holdings.holding())).collect(),
+            holdings: peers.chain(std::iter::once(self.holdings.holding())).collect(),
             owned: &|group| self.holdings.owner(group).is_some(),
             patience_over: now >= booted_at + stale + 2 * interval,
         };

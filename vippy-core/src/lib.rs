@@ -11,6 +11,7 @@
 mod bits;
 mod chronicle;
 pub mod config;
+mod dialect;
 pub mod engine;
 mod epoch;
 pub mod event;

@@ -61,6 +61,7 @@ impl Plan {
             quorum: None,
             witness: Vec::new(),
             isolation: Duration::from_secs(30),
+            hold_down: None,
         };
         Arc::new(Config { shared, local: local(self.lifetime) })
     }
