@@ -2,4 +2,5 @@
 //! tests and the measuring tool share.
 
 pub mod measure;
+pub mod replay;
 pub mod sim;

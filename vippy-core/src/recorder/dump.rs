@@ -6,6 +6,7 @@
 //! that no key made become others that are refused for the same reason.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -107,6 +108,13 @@ fn is_nothing(hash: &u64) -> bool {
 pub(super) fn public_secrets(numbers: &[usize]) -> Vec<Secret> {
     let secret = |number: &usize| format!("vippy replay key {number}").into_bytes();
     numbers.iter().map(|number| Secret(Zeroizing::new(secret(number)))).collect()
+}
+
+impl fmt::Debug for Recording {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let steps: usize = self.segments.iter().map(|segment| segment.steps.len()).sum();
+        f.debug_struct("Recording").field("steps", &steps).finish_non_exhaustive()
+    }
 }
 
 impl Recording {
