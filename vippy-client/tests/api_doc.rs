@@ -12,7 +12,8 @@ use vippy_client::{Status, Timeline};
 const DOCUMENT: &str = include_str!("../../docs/API.md");
 
 /// Objects whose keys are data.
-const MAPS: [&str; 3] = ["stats.rejects", "state.ownership", "peers[].hears"];
+const MAPS: [&str; 4] =
+    ["stats.rejects", "state.ownership", "node.inquiry.answered", "peers[].hears"];
 
 /// A status in which every list has an item and nothing is null.
 fn full() -> Value {
@@ -35,7 +36,8 @@ fn full() -> Value {
         "node": {
             "state": "active", "reason": "none", "detail": "", "uptime_ms": 1, "boot": "00",
             "key": "00", "epoch": 1, "program": "0", "lifetime_s": 1, "interval_ms": 1.0,
-            "stale_ms": 1.0, "warnings": ["x"],
+            "stale_ms": 1.0, "warnings": ["x"], "quorum": { "present": 1, "needed": 1 },
+            "inquiry": { "asked": 1, "answered": { "10.0.0.1": 1 } },
         },
         "groups": [{
             "id": "x", "name": "x", "prefer": "node1", "exclusive": false,
@@ -190,7 +192,7 @@ fn every_value_is_documented_and_every_documented_value_is_sent() {
     let states = all!(NodeState: Booting, Active, Standby, Draining, Leaving);
     assert_eq!(values("State of a node"), states);
     let reasons = all!(NodeReason: None, Operator, Isolated, Mute, Twin, Idle, Outranked,
-        Suspended, Goodbye);
+        Suspended, Goodbye, NoQuorum);
     assert_eq!(values("Reason of a state"), reasons);
     let holdings = all!(Holding: No, Taking, Held, LettingGo);
     assert_eq!(values("What a node does with a group"), holdings);

@@ -179,6 +179,11 @@ impl Chronicle {
                 }
             }
             Event::StateChanged { .. }
+            | Event::Announced { .. }
+            | Event::QuorumLost { .. }
+            | Event::QuorumBack { .. }
+            | Event::Isolated { .. }
+            | Event::IsolationOver { .. }
             | Event::Adopted { .. }
             | Event::Announced { .. }
             | Event::GroupDown { .. }

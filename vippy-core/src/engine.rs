@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::authority::{Authority, Scene};
 use crate::chronicle::{Chronicle, View};
 use crate::config::{Config, Secret};
 use crate::dialect::Dialect;
@@ -81,6 +82,7 @@ pub struct Engine {
     pub(crate) rejects: Rejects,
     pub(crate) ranking: Ranking,
     pub(crate) dialect: Dialect,
+    pub(crate) authority: Authority,
     pub(crate) traffic: Traffic,
     pub(crate) watch: Watch,
     #[serde(skip)]
@@ -92,7 +94,6 @@ pub struct Engine {
     outputs: VecDeque<Output>,
     /// This node is silent: it slept or its frames do not leave (F2).
     asleep: bool,
-    mute: bool,
     /// Burnt; the next boot has been asked for (W1).
     burnt: bool,
     /// Groups must be decided about anew.
@@ -140,7 +141,7 @@ impl Engine {
             keys: Keyring::new(&config.local.secrets, &config.local.cluster),
             placement: Placement::new(shared),
             members: Membership::new(node.clone(), boot, timers),
-            standing: Standing::new(now, shared.mature, me.is_none()),
+            standing: Standing::new(now, shared.mature),
             holdings: Holdings::new(shared),
             timing: Timing::new(timers),
             fence: Fence::new(now, config.local.lifetime, shared.stale),
@@ -149,6 +150,7 @@ impl Engine {
             rejects: Rejects::default(),
             ranking: Ranking::default(),
             dialect: Dialect::default(),
+            authority: Authority::new(now),
             traffic: Traffic::default(),
             watch: Watch::new(shared),
             speaker: Speaker::new(),
@@ -156,7 +158,6 @@ impl Engine {
             unicast: Unicast::new(now),
             outputs: VecDeque::new(),
             asleep: false,
-            mute: false,
             burnt: false,
             unsettled: true,
             removed_until: None,
@@ -165,9 +166,17 @@ impl Engine {
             me,
             config,
         };
+        engine.find_place();
         engine.adopt(now, &present);
         engine.settle(now);
         engine
+    }
+
+    /// What the configuration says about this node as a whole.
+    fn find_place(&mut self) {
+        self.standing.set_idle(self.me.is_none());
+        let own = self.me.map(|me| &self.config.shared.nodes[me.get()]);
+        self.standing.set_standby(own.is_some_and(|node| node.standby));
     }
 
     fn adopt(&mut self, now: Instant, present: &BTreeSet<GroupId>) {
@@ -233,10 +242,12 @@ impl Engine {
                     holdings.told(&config.shared, index, &mut hands);
                 }
             }
-            Input::Renewed { .. }
-            | Input::Asked { .. }
-            | Input::Answered { .. }
-            | Input::Arrived => {}
+            Input::Renewed { .. } => {}
+            Input::Asked { targets } => self.authority.asked(targets),
+            Input::Answered { from } => {
+                self.authority.answered(now, from, &self.config.shared.witness);
+            }
+            Input::Arrived => self.authority.arrived(now),
             Input::Operator(command) => self.command(now, command),
         }
         self.settle(now);
@@ -284,7 +295,7 @@ impl Engine {
     pub fn next_deadline(&self) -> Option<Instant> {
         let speak = self.may_speak().then(|| self.speaker.due(self.timing.acting().interval));
         // Booting cannot end while nobody hears: nothing is due at its end.
-        let held_up = self.asleep || self.burnt || self.mute;
+        let held_up = self.asleep || self.burnt || self.authority.is_barred();
         let standing = self.standing.next_deadline().filter(|_| !held_up);
         let silent = self.fence.silent_at(self.timing.acting().stale);
         let silent = Some(silent).filter(|_| !self.asleep && !self.burnt);
@@ -297,6 +308,7 @@ impl Engine {
             silent,
             self.ranking.next_deadline(),
             self.removed_until.filter(|_| self.holdings.any_plumbed()),
+            self.authority.next_deadline(),
         ];
         deadlines.into_iter().fold(None, earliest)
     }
@@ -350,6 +362,7 @@ impl Engine {
     fn boot_again(&mut self, now: Instant, reason: NodeReason, peers: BTreeSet<NodeName>) {
         let patience = (self.timing.acting().interval, self.config.shared.mature);
         self.standing.reboot(now, reason, peers, patience);
+        self.holdings.returned(&self.config.shared);
         self.speaker.touch();
     }
 
@@ -509,7 +522,7 @@ impl Engine {
         self.placement = Placement::new(new);
         self.me = new.node_index(&self.name);
         self.keys = Keyring::new(&config.local.secrets, &config.local.cluster);
-        self.standing.set_idle(self.me.is_none());
+        self.find_place();
         self.removed_until = match self.me {
             Some(_) => None,
             None => self.removed_until.or(Some(now + config.local.stop_timeout)),
@@ -518,6 +531,9 @@ impl Engine {
         let retermed = self.fence.configure(now, config.local.lifetime, new.stale);
         let (holdings, mut hands) = self.holdings_and_hands();
         holdings.configure(now, (&old.shared, new), retermed, &mut hands);
+        if self.standing.is_booting() {
+            self.holdings.returned(new);
+        }
         self.ranking.forget();
         self.chronicle.configure(new);
         self.watch.configure(now, &old.shared, new);
@@ -584,9 +600,9 @@ impl Engine {
     }
 
     fn settle_standing(&mut self, now: Instant) {
-        self.settle_mute(now);
+        self.settle_authority(now);
         let members = &self.members;
-        if !self.asleep && !self.burnt && !self.mute {
+        if !self.asleep && !self.burnt && !self.authority.is_barred() {
             self.standing.mature(now, |name| members.live(name).is_some());
         }
         let shared = &self.config.shared;
@@ -605,17 +621,31 @@ impl Engine {
         }
     }
 
-    /// O6: a node that nobody hears holds nothing, and boots again after it.
-    fn settle_mute(&mut self, now: Instant) {
-        let mute = self.members.mute_until().is_some_and(|until| now < until);
-        if mute == std::mem::replace(&mut self.mute, mute) {
-            return;
+    /// O6, O7: whether this node may hold anything, and take more.
+    fn settle_authority(&mut self, now: Instant) {
+        let scene = Scene {
+            members: &self.members,
+            shared: &self.config.shared,
+            name: &self.name,
+            interval: self.timing.acting().interval,
+        };
+        let finding = self.authority.settle(now, &scene);
+        self.unsettled |= finding.changed;
+        self.standing.set_barred(self.authority.barred());
+        self.standing.set_isolated(self.authority.isolation());
+        self.outputs.extend(finding.orders);
+        if let Some(why) = finding.drop {
+            self.drop_all(why);
         }
-        self.standing.set_mute(mute);
-        if mute {
-            self.drop_all("nobody hears this node");
-        } else {
-            self.boot_again(now, NodeReason::Mute, BTreeSet::new());
+        if let Some(reason) = finding.boot {
+            self.boot_again(now, reason, BTreeSet::new());
+        }
+        if finding.hush {
+            let held = self.holdings.plumbed(&self.config.shared);
+            self.outputs.extend(held.map(|group| Output::Silence { group: group.clone() }));
+        }
+        if finding.tell {
+            self.holdings.meet();
         }
     }
 
@@ -638,7 +668,7 @@ impl Engine {
         let leave = Leave {
             take: !self.asleep
                 && !self.burnt
-                && !self.mute
+                && self.authority.may_take()
                 && !overruled.by_an_active_peer
                 && self.members.is_counted(),
             keep: self.me.is_some() || self.removed_until.is_some_and(|until| now < until),
@@ -672,7 +702,7 @@ impl Engine {
 
     /// Keeps the counters of the invariants.
     fn look(&mut self, now: Instant, scope: Scope<'_>) {
-        let silent = self.asleep || self.burnt || self.mute;
+        let silent = self.asleep || self.burnt || self.authority.is_barred();
         let judges = self.me.is_some() && self.ranking.outranked().is_none();
         let Some(booted_at) = self.standing.booted_at().filter(|_| !silent && judges) else {
             return self.watch.pause(now);
@@ -741,6 +771,7 @@ impl Engine {
         self.standing.announced_by(last);
         self.timing.announced_by(last);
         self.holdings.announced_by(last);
+        self.members.announced_by(last);
         if let Some(Farewell::Goodbyes(left)) = self.standing.farewell() {
             let next = if left > 1 { Farewell::Goodbyes(left - 1) } else { Farewell::Gone };
             self.standing.set_farewell(next);

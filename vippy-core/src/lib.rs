@@ -8,6 +8,7 @@
 //! Start reading at [`engine::Engine`]. The rules (W1–W8, O1–O10, F1–F4) are
 //! written down in `docs/PROTOCOL.md`.
 
+mod authority;
 mod bits;
 mod chronicle;
 pub mod config;
@@ -16,10 +17,12 @@ pub mod engine;
 mod epoch;
 pub mod event;
 mod fence;
+mod flapping;
 mod group;
 mod holdings;
 pub mod identity;
 pub mod input;
+mod inquiry;
 mod invariants;
 mod membership;
 pub mod memory;
@@ -30,6 +33,7 @@ mod ranking;
 pub mod recorder;
 mod rejects;
 mod relay;
+mod reluctance;
 mod report;
 mod speaker;
 mod standing;

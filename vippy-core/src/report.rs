@@ -124,6 +124,8 @@ fn node(engine: &Engine, now: Instant) -> NodeStatus {
         interval_ms: acting.interval.as_secs_f64() * 1000.0,
         stale_ms: engine.members.timers().stale.as_secs_f64() * 1000.0,
         warnings: warnings(engine, now),
+        quorum: engine.authority.quorum_status(),
+        inquiry: engine.authority.inquiry_status(now),
     }
 }
 

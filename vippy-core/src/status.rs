@@ -241,6 +241,8 @@ pub enum NodeReason {
     Suspended,
     /// Everything is let go: the goodbye (O8).
     Goodbye,
+    /// Too few nodes are alive for a quorum (O7).
+    NoQuorum,
 }
 
 /// This node.
@@ -270,6 +272,30 @@ pub struct NodeStatus {
     pub stale_ms: f64,
     /// Things that should not be, each in one sentence.
     pub warnings: Vec<String>,
+    /// How many nodes there are, and how many it takes (O7).
+    #[serde(default)]
+    pub quorum: QuorumStatus,
+    /// Who is asked while no peer is heard, and who answers (O7).
+    #[serde(default)]
+    pub inquiry: InquiryStatus,
+}
+
+/// How many nodes there are for a quorum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuorumStatus {
+    /// Live nodes, this one included.
+    pub present: u16,
+    /// How many it takes to hold anything, if a quorum is configured.
+    pub needed: Option<u16>,
+}
+
+/// What came of asking witnesses, or neighbours in their place.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InquiryStatus {
+    /// How many addresses are asked; `None` while nobody is.
+    pub asked: Option<u32>,
+    /// Who answered, and how many milliseconds ago last.
+    pub answered: BTreeMap<IpAddr, u64>,
 }
 
 /// A group.

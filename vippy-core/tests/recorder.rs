@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use lan::{INTERVAL, Lan, MATURE, Plan, STALE};
 use vippy_core::config::Secret;
+use vippy_core::engine::Engine;
 use vippy_core::input::{Command, Input, ResourceReport};
-use vippy_core::recorder::{Deviation, Line, Replay, Replayed};
+use vippy_core::recorder::{Deviation, Line, Recorded, Replay, Replayed};
 use vippy_core::wire::auth::Keyring;
 use vippy_core::wire::frame;
 use zeroize::Zeroizing;
@@ -151,4 +152,52 @@ fn a_changed_recording_is_found_out() {
     lines.remove(heard);
     let deviation = replay(&lines).err().unwrap().to_string();
     assert!(deviation.starts_with("input "), "{deviation}");
+}
+
+/// Half a minute of a node's life, many times over, with a recorder and without.
+#[test]
+#[ignore = "measures: cargo test --release -p vippy-core --test recorder -- --ignored --nocapture"]
+fn what_recording_costs() {
+    const ROUNDS: u32 = 40;
+    let plan = Plan::new(5, 50);
+    let mut lan = Lan { tape: 64 << 20, ..Lan::new() };
+    let begin = lan.now;
+    let mut starts = Vec::new();
+    for node in plan.nodes.clone() {
+        lan.start(node, &plan, &[]);
+        starts.push(lan.start_of(node, &plan, &[]));
+    }
+    lan.run(Duration::from_secs(30));
+    // A recording is signed anew: so must be whoever takes it in.
+    let recording = lan.machines[&0].engine.recording().unwrap();
+    let inputs: Vec<_> = recording
+        .lines()
+        .filter_map(|line| match line {
+            Line::Step { at, input, .. } => Some((at, input)),
+            Line::Recording(_) | Line::State { .. } => None,
+        })
+        .collect();
+    let mut config = (*plan.config()).clone();
+    config.local.secrets = vec![Secret(Zeroizing::new(b"vippy replay key 0".to_vec()))];
+    starts[0].config = config.into();
+    let spent = |recorder: fn(Engine) -> Recorded| {
+        let mut spent = Duration::ZERO;
+        for _ in 0..ROUNDS {
+            let inputs = inputs.clone();
+            let mut engine = recorder(Engine::new(begin, starts[0].clone()));
+            let clock = std::time::Instant::now();
+            let mut outputs = 0u64;
+            for (at, input) in inputs {
+                engine.handle(at, input);
+                outputs += std::iter::from_fn(|| engine.poll()).count() as u64;
+            }
+            spent += clock.elapsed();
+            assert!(outputs > 300, "{outputs}");
+        }
+        spent / ROUNDS / u32::try_from(inputs.len()).unwrap()
+    };
+    for _ in 0..3 {
+        let (without, with) = (spent(Recorded::off), spent(Recorded::new));
+        println!("{} inputs: {without:?} each without, {with:?} with", inputs.len());
+    }
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::bits::Bits;
+use crate::group::UNANNOUNCED;
 use crate::identity::{BootId, NodeName, Seq};
 use crate::status::{NodeReason, NodeState, RejectReason};
 use crate::time::Instant;
@@ -231,7 +232,8 @@ impl Membership {
             }
         }
         for boot in alive.difference(&self.alive) {
-            if let Some(process) = self.processes.get(boot) {
+            if let Some(process) = self.processes.get_mut(boot) {
+                process.met = UNANNOUNCED;
                 passages.push(Passage::Up { name: process.name.clone() });
             }
         }
@@ -422,6 +424,13 @@ impl Membership {
         });
         let all = ends.flatten().chain(self.mute_until());
         all.filter(|at| *at > self.refreshed).min()
+    }
+
+    /// An announcement whose last frame is `last` left: who came to life before
+    /// it can answer from now on.
+    pub(crate) fn announced_by(&mut self, last: Seq) {
+        let new = |process: &&mut Process| process.met == UNANNOUNCED;
+        self.processes.values_mut().filter(new).for_each(|process| process.met = last);
     }
 
     /// Notes a frame of this node as sent; what is older than any proof may be

@@ -388,7 +388,7 @@ fn state_of(code: u8) -> Result<NodeState, Malformed> {
     all.into_iter().find(|state| state_code(*state) == code).ok_or(Malformed("state"))
 }
 
-const REASONS: [NodeReason; 9] = [
+const REASONS: [NodeReason; 10] = [
     NodeReason::None,
     NodeReason::Operator,
     NodeReason::Isolated,
@@ -398,6 +398,7 @@ const REASONS: [NodeReason; 9] = [
     NodeReason::Outranked,
     NodeReason::Suspended,
     NodeReason::Goodbye,
+    NodeReason::NoQuorum,
 ];
 
 fn reason_code(reason: NodeReason) -> u8 {
@@ -411,6 +412,7 @@ fn reason_code(reason: NodeReason) -> u8 {
         NodeReason::Outranked => 6,
         NodeReason::Suspended => 7,
         NodeReason::Goodbye => 8,
+        NodeReason::NoQuorum => 9,
     }
 }
 

@@ -38,22 +38,33 @@ pub(crate) struct Plan {
     pub(crate) nodes: Vec<usize>,
     pub(crate) groups: Vec<Group>,
     pub(crate) lifetime: Lifetime,
+    /// Which of the nodes stand by.
+    pub(crate) standby: Vec<usize>,
+    pub(crate) hold_down: Option<Duration>,
 }
 
 impl Plan {
     /// `nodes` nodes, and groups `g0`, `g1`… on one address each.
     pub(crate) fn new(nodes: usize, groups: u8) -> Plan {
         let groups = (0..groups).map(|n| group(&format!("g{n}"), n)).collect();
-        Plan { version: 1, nodes: (0..nodes).collect(), groups, lifetime: Lifetime::Auto }
+        Plan {
+            version: 1,
+            nodes: (0..nodes).collect(),
+            groups,
+            lifetime: Lifetime::Auto,
+            standby: Vec::new(),
+            hold_down: None,
+        }
     }
 
     pub(crate) fn config(&self) -> Arc<Config> {
         let mut digest = [0; 16];
         digest[..8].copy_from_slice(&self.version.to_be_bytes());
+        let node = |n: &usize| Node { name: name(*n), standby: self.standby.contains(n) };
         let shared = SharedPart {
             version: self.version,
             digest: Digest(digest),
-            nodes: self.nodes.iter().map(|n| Node { name: name(*n), standby: false }).collect(),
+            nodes: self.nodes.iter().map(node).collect(),
             groups: self.groups.iter().cloned().map(Arc::new).collect(),
             interval: INTERVAL,
             mature: MATURE,
@@ -61,7 +72,7 @@ impl Plan {
             quorum: None,
             witness: Vec::new(),
             isolation: Duration::from_secs(30),
-            hold_down: None,
+            hold_down: self.hold_down,
         };
         Arc::new(Config { shared, local: local(self.lifetime) })
     }
@@ -148,6 +159,8 @@ pub(crate) struct Lan {
     pub(crate) cut: BTreeSet<(usize, usize)>,
     /// Every frame sent, by whom.
     pub(crate) frames: Vec<(usize, Arc<[u8]>)>,
+    /// Bytes of each recorder.
+    pub(crate) tape: usize,
     queue: BTreeMap<(Instant, u64), (usize, Input)>,
     serial: u64,
 }
@@ -159,6 +172,7 @@ impl Lan {
             machines: BTreeMap::new(),
             cut: BTreeSet::new(),
             frames: Vec::new(),
+            tape: TAPE,
             queue: BTreeMap::new(),
             serial: 0,
         }
@@ -176,16 +190,11 @@ impl Lan {
 
     pub(crate) fn start(&mut self, node: usize, plan: &Plan, present: &[&str]) {
         self.serial += 1;
-        let start = Start {
-            config: plan.config(),
-            node: name(node),
-            boot: BootId(self.serial * 1000 + node as u64),
-            epoch_floor: Epoch::from_wall_clock(1_700_000_000_000),
-            present: present.iter().map(|group| id(group)).collect(),
-            memory: vippy_core::memory::Memory::default(),
-        };
         let machine = Machine {
-            engine: Recorded::with_capacity(Engine::new(self.now, start), TAPE),
+            engine: Recorded::with_capacity(
+                Engine::new(self.now, self.start_of(node, plan, present)),
+                self.tape,
+            ),
             orders: Vec::new(),
             kernel: BTreeMap::new(),
             answering: true,
@@ -193,6 +202,18 @@ impl Lan {
         };
         self.machines.insert(node, machine);
         self.drain(node);
+    }
+
+    /// What a node's process starts from.
+    pub(crate) fn start_of(&self, node: usize, plan: &Plan, present: &[&str]) -> Start {
+        Start {
+            config: plan.config(),
+            node: name(node),
+            boot: BootId(self.serial * 1000 + node as u64),
+            epoch_floor: Epoch::from_wall_clock(1_700_000_000_000),
+            present: present.iter().map(|group| id(group)).collect(),
+            memory: vippy_core::memory::Memory::default(),
+        }
     }
 
     pub(crate) fn cut_between(&mut self, one: usize, other: usize) {

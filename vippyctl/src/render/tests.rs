@@ -7,8 +7,8 @@ use std::path::Path;
 use vippy_client::Timeline;
 use vippy_client::identity::{Epoch, GroupId, NodeName};
 use vippy_client::status::{
-    Breach, ConfigStatus, GroupStatus, HeardBy, Holding, Invariants, NodeReason, NodeState,
-    NodeStatus, PeerStatus, StateStatus, Stats,
+    Breach, ConfigStatus, GroupStatus, HeardBy, Holding, InquiryStatus, Invariants, NodeReason,
+    NodeState, NodeStatus, PeerStatus, QuorumStatus, StateStatus, Stats,
 };
 use vippy_client::timeline::{Failover, MoveCause, NodeMove};
 
@@ -60,6 +60,8 @@ fn status(nodes: &[&str]) -> Status {
             interval_ms: 500.0,
             stale_ms: 5000.0,
             warnings: Vec::new(),
+            quorum: QuorumStatus::default(),
+            inquiry: InquiryStatus::default(),
         },
         groups: Vec::new(),
         peers: nodes
