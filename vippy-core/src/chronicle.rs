@@ -185,7 +185,6 @@ impl Chronicle {
             | Event::Isolated { .. }
             | Event::IsolationOver { .. }
             | Event::Adopted { .. }
-            | Event::Announced { .. }
             | Event::GroupDown { .. }
             | Event::Unavailable { .. }
             | Event::Available { .. }

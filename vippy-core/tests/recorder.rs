@@ -160,7 +160,8 @@ fn a_changed_recording_is_found_out() {
 fn what_recording_costs() {
     const ROUNDS: u32 = 40;
     let plan = Plan::new(5, 50);
-    let mut lan = Lan { tape: 64 << 20, ..Lan::new() };
+    let mut lan = Lan::new();
+    lan.tape = 64 << 20;
     let begin = lan.now;
     let mut starts = Vec::new();
     for node in plan.nodes.clone() {
