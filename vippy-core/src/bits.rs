@@ -1,7 +1,9 @@
 //! A set of small numbers: group positions, one bit each.
 
+use serde::{Deserialize, Serialize};
+
 /// A growing set of `u32`, stored as a bitmap.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Bits {
     words: Vec<u64>,
 }

@@ -9,10 +9,12 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::authority::{Authority, Scene};
 use crate::chronicle::{Chronicle, View};
 use crate::conduct::Conduct;
-use crate::config::Config;
+use crate::config::{Config, Secret};
 use crate::dialect::Dialect;
 use crate::epoch::Epochs;
 use crate::event::Event;
@@ -59,10 +61,16 @@ pub struct Start {
 }
 
 /// One node's protocol state machine.
+///
+/// It can be written down and read again; only the secret is left out. What was
+/// read cannot go on before it has got keys again, which is the business of
+/// [`recorder`](crate::recorder).
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Engine {
     pub(crate) config: Arc<Config>,
     pub(crate) name: NodeName,
     pub(crate) me: Option<NodeIndex>,
+    #[serde(skip)]
     pub(crate) placement: Placement,
     pub(crate) started: Instant,
     pub(crate) members: Membership,
@@ -79,10 +87,12 @@ pub struct Engine {
     pub(crate) authority: Authority,
     pub(crate) traffic: Traffic,
     pub(crate) watch: Watch,
+    #[serde(skip)]
     keys: Keyring,
     speaker: Speaker,
     chronicle: Chronicle,
     unicast: Unicast,
+    #[serde(skip)]
     outputs: VecDeque<Output>,
     /// This node is silent: it slept or its frames do not leave (F2).
     asleep: bool,
@@ -96,8 +106,29 @@ pub struct Engine {
     removed_until: Option<Instant>,
 }
 
+/// What a recorder must know of a step.
+pub(crate) struct Noted {
+    /// How many outputs waited before it.
+    pub(crate) before: usize,
+    /// Why its datagram was refused before its sender mattered.
+    pub(crate) refused: Option<RejectReason>,
+    /// Nothing but a counter changed.
+    pub(crate) quiet: bool,
+}
+
+/// What became of a datagram.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Received {
+    /// No key of this node made it, or nobody can read it.
+    Refused(RejectReason),
+    /// It changed nothing but a counter.
+    Rejected,
+    /// It may have changed something.
+    Taken,
+}
+
 /// Announcements counted.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Traffic {
     pub(crate) sent: u64,
     pub(crate) received: u64,
@@ -164,22 +195,35 @@ impl Engine {
 
     /// Takes one input. `now` must never run backwards. Drain [`Engine::poll`] after it.
     pub fn handle(&mut self, now: Instant, input: Input) {
+        self.handle_noting(now, input);
+    }
+
+    /// The same, and what a recorder must know of it.
+    pub(crate) fn handle_noting(&mut self, now: Instant, input: Input) -> Noted {
         let before = self.outputs.len();
-        self.step(now, input);
+        let (refused, quiet) = self.step(now, input);
         if self.outputs.len() > before {
             self.chronicle_step(now, before);
         }
+        Noted { before, refused, quiet }
     }
 
-    fn step(&mut self, now: Instant, input: Input) {
+    /// Why an input was refused before its sender mattered, and whether nothing
+    /// but a counter changed.
+    fn step(&mut self, now: Instant, input: Input) -> (Option<RejectReason>, bool) {
+        let mut refused = None;
         let slept = self.notice_sleep(now);
         match input {
             Input::Tick => {}
             Input::Datagram(datagram) => {
                 // What time alone changes waits for its deadline: a flood of
                 // datagrams without effect must not cost a look at everything (W3).
-                if !self.receive(now, &datagram) && !slept {
-                    return;
+                let received = self.receive(now, &datagram);
+                if let Received::Refused(reason) = received {
+                    refused = Some(reason);
+                }
+                if received != Received::Taken && !slept {
+                    return (refused, true);
                 }
             }
             Input::Sent { left, .. } => self.sent(now, left),
@@ -217,6 +261,38 @@ impl Engine {
             Input::Operator(command) => self.command(now, command),
         }
         self.settle(now);
+        (refused, false)
+    }
+
+    /// Outputs that wait, from the one at this place on.
+    pub(crate) fn outputs_from(&self, place: usize) -> impl Iterator<Item = &Output> {
+        self.outputs.range(place..)
+    }
+
+    /// A copy without the outputs that wait.
+    pub(crate) fn copy(&mut self) -> Engine {
+        let outputs = std::mem::take(&mut self.outputs);
+        let copy = self.clone();
+        self.outputs = outputs;
+        copy
+    }
+
+    /// Gives an engine that was read its secrets and what follows from its
+    /// configuration.
+    pub(crate) fn revive(&mut self, secrets: Vec<Secret>) {
+        let mut config = Config::clone(&self.config);
+        config.local.secrets = secrets;
+        self.keys = Keyring::new(&config.local.secrets, &config.local.cluster);
+        self.placement = Placement::new(&config.shared);
+        self.config = Arc::new(config);
+    }
+
+    /// Everything that must be the same in two engines that went through the
+    /// same; the tags of frames they have sent need not.
+    pub(crate) fn told_apart(&mut self) -> String {
+        let mut copy = self.copy();
+        copy.members.own.reprint(|_| Default::default());
+        format!("{copy:?}")
     }
 
     /// The next order, until `None`.
@@ -338,21 +414,21 @@ impl Engine {
         }
     }
 
-    /// Takes a datagram; false when it changed nothing but a counter.
-    fn receive(&mut self, now: Instant, datagram: &Datagram) -> bool {
+    /// Takes a datagram.
+    fn receive(&mut self, now: Instant, datagram: &Datagram) -> Received {
         let source = datagram.source;
         let frame = match frame::open(&datagram.bytes, &self.keys) {
             Ok(frame) => frame,
             Err(reason) => {
                 self.reject(now, reason, source, None);
-                return false;
+                return Received::Refused(reason);
             }
         };
         let known = self.config.shared.node_index(&frame.header.name).is_some();
         match self.members.receive(now, &frame, (source, datagram.multicast), known) {
             Reception::Rejected(reason) => {
                 self.reject(now, reason, source, Some(&frame.header.name));
-                return false;
+                return Received::Rejected;
             }
             Reception::Cloned => self.burn(),
             Reception::New { fresh: None, .. } => {
@@ -375,7 +451,7 @@ impl Engine {
                 self.unsettled = true;
             }
         }
-        true
+        Received::Taken
     }
 
     /// What a fresh frame of a peer tells of its moves.
@@ -670,11 +746,14 @@ impl Engine {
             return self.watch.pause(now);
         };
         let digest = self.config.shared.digest;
-        let facts = self.members.live_processes().filter_map(|peer| peer.facts.as_ref());
-        let facts = facts.filter(|facts| facts.speaks(digest)).map(|facts| &facts.holding);
+        let readings = self.dialect.readings(&self.members, digest);
+        let peers = self.members.live_processes().filter_map(|peer| {
+            let facts = peer.facts.as_ref().filter(|facts| facts.speaks(digest));
+            facts.map(|facts| &facts.holding).or_else(|| readings.get(&peer.boot))
+        });
         let Timers { interval, stale } = self.members.timers();
         let sight = Sight {
-            holdings: facts.chain(std::iter::once(self.holdings.holding())).collect(),
+            holdings: peers.chain(std::iter::once(self.holdings.holding())).collect(),
             owned: &|group| self.holdings.owner(group).is_some(),
             patience_over: now >= booted_at + stale + 2 * interval,
         };

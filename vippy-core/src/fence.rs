@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::Lifetime;
 use crate::time::{Instant, earliest};
 
@@ -19,7 +21,7 @@ const CALM: usize = 8;
 const LONGEST: Duration = Duration::from_secs(3_600);
 
 /// When to renew, and whether this process slept.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Fence {
     setting: Lifetime,
     stale: Duration,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::bits::Bits;
 use crate::identity::BootId;
 use crate::time::Instant;
@@ -11,7 +13,7 @@ use crate::wire::moves::MoveReport;
 use crate::wire::{MAX_FRAME, auth::TAG};
 
 /// The rhythm of announcements: every interval, and soon after a change.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Speaker {
     last: Option<Instant>,
     changed: bool,

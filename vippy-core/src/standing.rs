@@ -6,13 +6,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::group::UNANNOUNCED;
 use crate::identity::{NodeName, Seq};
 use crate::status::{NodeReason, NodeState};
 use crate::time::{Instant, earliest};
 
 /// What this node is and since which frame everybody may know.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Standing {
     booting: Option<Booting>,
     /// When booting last ended.
@@ -36,7 +38,7 @@ pub(crate) struct Standing {
 }
 
 /// Listening before taking part (O6).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Booting {
     until: Instant,
     /// Peers alive before: booting ends early when all are two-way again.
@@ -46,7 +48,7 @@ struct Booting {
 }
 
 /// How far a goodbye has come (O8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Farewell {
     /// Others are given until then to take over.
     HandingOver { until: Instant },

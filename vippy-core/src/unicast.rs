@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::Config;
 use crate::identity::NodeName;
 use crate::membership::Membership;
@@ -15,7 +17,7 @@ const PATIENCE: u32 = 10;
 const RARELY: u64 = 10;
 
 /// Who was alive when, as far as addressing single peers goes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Unicast {
     started: Instant,
     last_alive: BTreeMap<NodeName, (Instant, SocketAddr)>,

@@ -20,6 +20,7 @@ use vippy_core::engine::Engine;
 use vippy_core::identity::{GroupId, NodeName};
 use vippy_core::input::{Command, Input, ResourceReport};
 use vippy_core::output::{Output, Transmit};
+use vippy_core::recorder::Recorded;
 use vippy_core::time::{Instant, earliest};
 use vippy_core::timeline::Timeline;
 
@@ -106,7 +107,7 @@ pub enum Ending {
 /// The loop and what it remembers.
 pub struct Daemon {
     parts: Parts,
-    engine: Engine,
+    engine: Recorded,
     alarm: Alarm,
     /// When the engine wants to be called next.
     due: Option<Instant>,
@@ -151,7 +152,7 @@ impl Daemon {
             reloader: Reloader::new(parts.source.clone()),
             restarter: Restarter::new(parts.successor.clone()),
             parts,
-            engine,
+            engine: Recorded::new(engine),
             alarm: Alarm::new()?,
             due: None,
             plumbed: BTreeSet::new(),
@@ -373,6 +374,9 @@ impl Daemon {
         match request {
             Request::Status(reply) => {
                 let _ = reply.send(self.engine.status(clock::now()));
+            }
+            Request::Recording(reply) => {
+                let _ = reply.send(self.engine.recording());
             }
             Request::Timeline(reply) => {
                 let timeline = self.engine.timeline(clock::now());

@@ -13,6 +13,7 @@ use super::notes::{Doing, Notes};
 use super::random::Random;
 use super::referee::Violation;
 use super::simulation::Simulation;
+use crate::replay::{self, Summary};
 
 /// Lines of story that a failure tells.
 const STORY: usize = 400;
@@ -166,6 +167,40 @@ pub fn outputs(seed: u64) -> Result<Vec<u8>, Failure> {
         Simulation::new(plan.setup.clone(), Notes { outputs: true, ..Notes::default() });
     drive(&plan, &mut simulation)?;
     Ok(simulation.world.outputs.take().unwrap_or_default())
+}
+
+/// Runs a seed with flight recorders of so many bytes and goes through every
+/// recording again.
+///
+/// # Errors
+/// The invariant that did not hold, or what a replay did otherwise.
+pub fn replay(seed: u64, recorders: usize) -> Result<Summary, Failure> {
+    let plan = Plan::draw(seed);
+    let notes = Notes { recorders, ..Notes::default() };
+    let mut simulation = Simulation::new(plan.setup.clone(), notes);
+    if plan.style == Style::Siege {
+        besiege(&mut simulation, Replays::Any);
+    }
+    drive(&plan, &mut simulation)?;
+    let mut total = Summary::default();
+    for (station, machine) in simulation.world.stations.iter().enumerate() {
+        let Some(recording) = machine.process.as_ref().and_then(|p| p.engine.recording()) else {
+            continue;
+        };
+        let failure = |what: String| Failure {
+            seed,
+            what: format!("the recording of s{station} does not happen again: {what}"),
+            setup: describe(&plan),
+            story: String::new(),
+        };
+        let lines = replay::lines(recording).map_err(|error| failure(error.to_string()))?;
+        let again = replay::replay(lines.iter().map(String::as_str), |_, _| {});
+        let again = again.map_err(|deviation| failure(deviation.to_string()))?;
+        total.inputs += again.inputs;
+        total.outputs += again.outputs;
+        total.states += again.states;
+    }
+    Ok(total)
 }
 
 fn besiege(simulation: &mut Simulation, replays: Replays) {

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vippy_core::config::Config;
-use vippy_core::engine::Engine;
 use vippy_core::identity::{BootId, Epoch};
 use vippy_core::input::Input;
 use vippy_core::memory::Memory;
+use vippy_core::recorder::Recorded;
 use vippy_core::status::NodeState;
 use vippy_core::time::Instant;
 
@@ -82,7 +82,7 @@ pub struct Process {
     /// Number of this life on this machine; the first is 1.
     pub life: u64,
     /// Its engine.
-    pub engine: Engine,
+    pub engine: Recorded,
     /// Its identity at the moment.
     pub boot: BootId,
     /// Stopped by a signal: gets no input.

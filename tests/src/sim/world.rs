@@ -14,6 +14,7 @@ use vippy_core::engine::{Engine, Start};
 use vippy_core::identity::{BootId, Epoch};
 use vippy_core::input::{Command, Datagram, Input, ResourceReport};
 use vippy_core::memory::Memory;
+use vippy_core::recorder::Recorded as Recorder;
 use vippy_core::status::{NodeState, Status};
 
 use super::Micros;
@@ -76,6 +77,7 @@ pub struct World {
     changes: Vec<Change>,
     attacker: Option<Attacker>,
     recording: bool,
+    recorders: usize,
     standing_still: u32,
 }
 
@@ -100,6 +102,7 @@ impl World {
             changes: Vec::new(),
             attacker: None,
             recording: false,
+            recorders: notes.recorders,
             standing_still: 0,
             setup,
         }
@@ -276,6 +279,10 @@ impl World {
             memory: machine.remembered(now),
         };
         let engine = Engine::new(machine.instant(now), start);
+        let engine = match self.recorders {
+            0 => Recorder::off(engine),
+            bytes => Recorder::with_capacity(engine, bytes),
+        };
         machine.process = Some(Process {
             life: machine.lives,
             engine,

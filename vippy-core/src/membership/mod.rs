@@ -13,12 +13,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::bits::Bits;
 use crate::group::UNANNOUNCED;
 use crate::identity::{BootId, NodeName, Seq};
 use crate::status::{NodeReason, NodeState, RejectReason};
 use crate::time::Instant;
 use crate::wire::announcement::{Announcement, Heard, Section};
+use crate::wire::auth::KeyId;
 use crate::wire::frame::{Body, Frame};
 use claims::Claims;
 use facts::{Changes, Facts};
@@ -36,7 +39,7 @@ const SEARCH: u32 = 100;
 const ECHO_SLOTS: usize = 4;
 
 /// All processes heard, this one included.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Membership {
     name: NodeName,
     pub(crate) own: Own,
@@ -48,7 +51,7 @@ pub(crate) struct Membership {
 }
 
 /// The timers by which peers are judged: the largest that any live node has (W5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Timers {
     pub(crate) interval: Duration,
     pub(crate) stale: Duration,
@@ -449,6 +452,11 @@ impl Membership {
         self.own.sent(now, seq, fingerprint, self.timers.memory());
     }
 
+    /// Changes the ids of keys that peers sign with.
+    pub(crate) fn rekey(&mut self, other: impl Fn(KeyId) -> KeyId) {
+        self.processes.values_mut().for_each(|process| process.key = other(process.key));
+    }
+
     /// A new life: nobody has echoed the new boot yet (W1, W6).
     pub(crate) fn reboot(&mut self, boot: BootId) {
         self.own = Own::new(boot);
@@ -496,7 +504,6 @@ mod tests {
     use crate::config::Digest;
     use crate::identity::{Epoch, GroupIndex};
     use crate::wire::announcement::Paths;
-    use crate::wire::auth::KeyId;
     use crate::wire::frame::Header;
 
     const OWN: BootId = BootId(1);

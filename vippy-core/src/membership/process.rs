@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::Digest;
 use crate::group::UNANNOUNCED;
 use crate::identity::{BootId, NodeName, Seq};
@@ -19,7 +21,7 @@ use crate::wire::frame::{Body, Frame, Header};
 const HISTORY: usize = 64;
 
 /// What is known of one process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Process {
     pub(crate) name: NodeName,
     pub(crate) boot: BootId,
