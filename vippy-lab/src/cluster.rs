@@ -212,8 +212,12 @@ impl Cluster {
         let open = OpenOptions::new().create(true).append(true).open(&path);
         let log = open.context(|| format!("open {}", path.display()))?;
         let errors = log.try_clone().context(|| format!("open {}", path.display()))?;
-        let mut command = Command::new(&self.options.vippyd);
+        let wrapper = self.options.wrappers.get(&node).into_iter().flatten();
+        let mut words =
+            wrapper.map(|word| word.as_os_str()).chain([self.options.vippyd.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap_or(self.options.vippyd.as_os_str()));
         command
+            .args(words)
             .arg("-c")
             .arg(self.config_path(node))
             .args(["-n", &name(node)])
