@@ -182,6 +182,15 @@ impl Lan {
         self.change_cuts(&[pair.0, pair.1], |cuts| cuts.extend([pair]))
     }
 
+    /// Cuts each of these directions, all at one instant.
+    ///
+    /// # Errors
+    /// As [`Lan::cut`].
+    pub fn cut_all(&self, pairs: &[(Port, Port)]) -> Result<(), LabError> {
+        let concerned: Vec<Port> = pairs.iter().flat_map(|(from, to)| [*from, *to]).collect();
+        self.change_cuts(&concerned, |cuts| cuts.extend(pairs.iter().copied()))
+    }
+
     /// Undoes [`Lan::cut`].
     ///
     /// # Errors

@@ -111,7 +111,10 @@ impl Probe {
         let started = Instant::now();
         let receiver = std::thread::Builder::new().name("lab probe in".into()).spawn({
             let (shared, sockets, patience) = (shared.clone(), sockets.clone(), options.patience);
-            move || receive(&shared, &sockets, probe, patience)
+            move || {
+                make_prompt();
+                receive(&shared, &sockets, probe, patience)
+            }
         });
         let receiver = receiver.context(|| "start the probe's receiver".into())?;
         let sender = std::thread::Builder::new().name("lab probe out".into()).spawn({
