@@ -162,7 +162,7 @@ fn receive(
     socket: &Socket,
     link: u32,
     buffer: &mut [u8],
-    control: &mut Vec<u8>,
+    control: &mut [u8],
 ) -> Option<Option<Frame>> {
     let mut parts = [IoSliceMut::new(buffer)];
     let message = recvmsg::<SockaddrStorage>(

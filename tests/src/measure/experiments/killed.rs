@@ -63,17 +63,16 @@ fn setting(bench: &Bench, interval: f64, stale: f64) -> Outcome<()> {
         scene.wait_for_master(VICTIM)?;
         scene.cluster.wait_settled(PATIENCE)?;
     }
-    let spread = |pick: &dyn Fn(&Run) -> f64| Spread::new(runs.iter().map(|run| pick(run)));
     let misled = |pick: &dyn Fn(&Run) -> (usize, usize)| {
         let sum = runs.iter().map(pick).fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
         format!("misled {} of {}", sum.0, sum.1)
     };
     println!(
         "  vippy      {interval} / {stale}, valid_lft {lifetime} s: twice {:.0} of {allowed:.0}, x {:.2}; gone after {:.0}; outage {:.0}; {}",
-        spread(&|run| ms(run.twice)),
-        spread(&|run| ms(run.twice) / allowed),
-        spread(&|run| ms(run.gone)),
-        spread(&|run| ms(run.outage)),
+        Spread::of(&runs, |run| ms(run.twice)),
+        Spread::of(&runs, |run| ms(run.twice) / allowed),
+        Spread::of(&runs, |run| ms(run.gone)),
+        Spread::of(&runs, |run| ms(run.outage)),
         misled(&|run| run.misled),
     );
     let other = runs.iter().filter_map(|run| run.other_twice.map(ms));

@@ -117,18 +117,17 @@ fn pace(bench: &Bench, times: (f64, f64), rate: u32) -> Outcome<()> {
 }
 
 fn line(kind: Move, runs: &[&Run]) {
-    let spread = |pick: &dyn Fn(&Run) -> f64| Spread::new(runs.iter().map(|run| pick(run)));
     let clean = runs.iter().filter(|run| run.lost == [0, 0]).count();
     println!(
         "    {:<36} nothing lost in {clean} of {} runs; IPv4 {:.0}, IPv6 {:.0} of {:.0} at {:.0}/s; took {:.1}; twice {:.1}",
         kind.name(),
         runs.len(),
-        spread(&|run| run.lost[0] as f64),
-        spread(&|run| run.lost[1] as f64),
-        spread(&|run| run.asked as f64).at(0.5),
-        spread(&|run| run.rate).at(0.0),
-        spread(&|run| ms(run.took)),
-        spread(&|run| ms(run.twice)),
+        Spread::of(runs, |run| run.lost[0] as f64),
+        Spread::of(runs, |run| run.lost[1] as f64),
+        Spread::of(runs, |run| run.asked as f64).at(0.5),
+        Spread::of(runs, |run| run.rate).at(0.0),
+        Spread::of(runs, |run| ms(run.took)),
+        Spread::of(runs, |run| ms(run.twice)),
     );
     let others: Vec<_> = runs.iter().filter_map(|run| run.other).collect();
     if !others.is_empty() {

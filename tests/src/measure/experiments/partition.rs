@@ -47,6 +47,11 @@ pub fn partition(bench: &Bench) -> Outcome<()> {
     Ok(())
 }
 
+/// How long two nodes may have an address after a heal.
+fn allowed(interval: Duration) -> Duration {
+    interval + Duration::from_millis(20)
+}
+
 fn targets() -> [IpAddr; 2] {
     [vip4(1), vip6(1)]
 }
@@ -66,33 +71,29 @@ fn setting(
         let phase = Duration::from_secs_f64(interval).mul_f64((number as f64 * 0.37).fract());
         runs.push(one(bench, &scene, lasting + phase)?);
     }
-    let allowed = 1e3 * interval + 20.0;
-    let spread = |pick: &dyn Fn(&Run) -> f64| Spread::new(runs.iter().map(|run| pick(run)));
+    let allowed = ms(allowed(Duration::from_secs_f64(interval)));
     let clean = runs.iter().filter(|run| run.lost == [0, 0]).count();
     println!(
         "  vippy      {nodes} nodes, {interval} / {stale}, {} s: twice {:.1} of {allowed:.0}, x {:.2}; lost {:.0} and {:.0}, nothing in {clean} of {} runs; outage {:.0}",
         lasting.as_secs(),
-        spread(&|run| ms(run.twice)),
-        spread(&|run| ms(run.twice) / allowed),
-        spread(&|run| run.lost[0] as f64),
-        spread(&|run| run.lost[1] as f64),
+        Spread::of(&runs, |run| ms(run.twice)),
+        Spread::of(&runs, |run| ms(run.twice) / allowed),
+        Spread::of(&runs, |run| run.lost[0] as f64),
+        Spread::of(&runs, |run| run.lost[1] as f64),
         runs.len(),
-        spread(&|run| ms(run.outage)),
+        Spread::of(&runs, |run| ms(run.outage)),
     );
     let others: Vec<_> = runs.iter().filter_map(|run| run.other).collect();
     if !others.is_empty() {
-        let spread = |pick: &dyn Fn(&(Duration, [usize; 2], Duration)) -> f64| {
-            Spread::new(others.iter().map(pick))
-        };
         let clean = others.iter().filter(|other| other.1 == [0, 0]).count();
         println!(
             "  keepalived {nodes} nodes, {interval}, {} s: twice {:.1}; lost {:.0} and {:.0}, nothing in {clean} of {} runs; outage {:.0}",
             lasting.as_secs(),
-            spread(&|other| ms(other.0)),
-            spread(&|other| other.1[0] as f64),
-            spread(&|other| other.1[1] as f64),
+            Spread::of(&others, |other| ms(other.0)),
+            Spread::of(&others, |other| other.1[0] as f64),
+            Spread::of(&others, |other| other.1[1] as f64),
             others.len(),
-            spread(&|other| ms(other.2)),
+            Spread::of(&others, |other| ms(other.2)),
         );
     }
     Ok(())
@@ -121,7 +122,7 @@ fn one(bench: &Bench, scene: &Scene, lasting: Duration) -> Outcome<Run> {
     scene.wait_for_master(1)?;
     let seen = look.finish()?;
     let run = assess(&seen, scene, healed)?;
-    let told = run.lost != [0, 0] || run.twice > Duration::from_secs(1);
+    let told = run.lost != [0, 0] || run.twice > allowed(scene.cluster.options().interval);
     if bench.tell && told {
         for ip in targets() {
             for client in CLIENTS {

@@ -53,14 +53,13 @@ fn setting(bench: &Bench, interval: f64, stale: f64, count: usize) -> Outcome<()
     let lifetime = scene.cluster.status(VICTIM)?.node.lifetime_s as f64;
     let allowed = 1e3 * (lifetime + 0.3 - stale + interval);
     let runs = (0..count).map(|_| one(bench, &scene, stale)).collect::<Outcome<Vec<_>>>()?;
-    let spread = |pick: &dyn Fn(&Run) -> f64| Spread::new(runs.iter().map(|run| pick(run)));
     println!(
         "  vippy      {interval} / {stale}: twice while stopped {:.0} of {allowed:.0}; after SIGCONT {:.2}; dropped {:.2}; early {:.0}; lost {:.0}",
-        spread(&|run| ms(run.stopped_twice)),
-        spread(&|run| ms(run.awake_twice)),
-        spread(&|run| ms(run.dropped)),
-        spread(&|run| run.early as f64),
-        spread(&|run| run.lost as f64),
+        Spread::of(&runs, |run| ms(run.stopped_twice)),
+        Spread::of(&runs, |run| ms(run.awake_twice)),
+        Spread::of(&runs, |run| ms(run.dropped)),
+        Spread::of(&runs, |run| run.early as f64),
+        Spread::of(&runs, |run| run.lost as f64),
     );
     let others: Vec<_> = runs.iter().filter_map(|run| run.other).collect();
     if !others.is_empty() {
