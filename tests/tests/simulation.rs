@@ -254,6 +254,24 @@ fn a_crash_and_restart_within_stale_moves_nothing() {
     }
 }
 
+/// An address found in its last moment is gone before it is put on anew: nobody
+/// is told of it meanwhile, whoever comes to life.
+#[test]
+fn an_adopted_address_is_not_announced_before_it_is_there_again() {
+    let setup = Setup { plumbing: (300_000, 300_000), ..three_nodes_six_groups(4) };
+    let mut lan = Lan::settled(setup);
+    let had = lan.held_by(1);
+    lan.act(Action::Crash(1));
+    let ends = |lan: &Lan| {
+        let kernel = &lan.simulation.world.stations[1].kernel;
+        had.iter().filter_map(|group| kernel.end_of(*group)).min()
+    };
+    let end = ends(&lan).expect("a lifetime");
+    lan.simulation.run_until(end - 1_000).unwrap();
+    lan.act(Action::Start(1));
+    lan.settle();
+}
+
 #[test]
 fn a_crashed_nodes_addresses_end_with_their_lifetime() {
     let mut lan = Lan::settled(three_nodes_six_groups(4));

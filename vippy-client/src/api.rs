@@ -30,6 +30,16 @@ pub struct Reloaded {
     pub warnings: Vec<String>,
 }
 
+/// Another process is about to take this one's place. Addresses and the process
+/// id stay; the new process has another `boot` in its status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restarting {
+    /// The version that goes.
+    pub program: String,
+    /// The version that comes.
+    pub successor: String,
+}
+
 /// A request was not carried out; nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub struct ApiError {

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use vippy_core::status::Status;
 
-use crate::api::{Answer, ApiError, Reloaded};
+use crate::api::{Answer, ApiError, Reloaded, Restarting};
 
 /// Time a request may take, from connecting to the last byte of the answer.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -128,6 +128,15 @@ impl Client {
     /// back as [`ClientError::Refused`] with all its problems.
     pub async fn reload(&self) -> Result<Reloaded, ClientError> {
         self.ask(Method::POST, "/reload").await
+    }
+
+    /// Lets the daemon's program, as it is on disk now, take the running
+    /// process's place without letting go of anything. The answer comes before
+    /// that happens: wait for another `boot` in the status. A program that does
+    /// not run, or refuses the configuration, changes nothing and comes back as
+    /// [`ClientError::Refused`].
+    pub async fn restart(&self) -> Result<Restarting, ClientError> {
+        self.ask(Method::POST, "/restart").await
     }
 
     async fn ask<T: DeserializeOwned>(&self, method: Method, to: &str) -> Result<T, ClientError> {

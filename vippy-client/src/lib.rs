@@ -9,7 +9,7 @@
 pub mod api;
 mod client;
 
-pub use api::{Answer, ApiError, DEFAULT_SOCKET, Reloaded};
+pub use api::{Answer, ApiError, DEFAULT_SOCKET, Reloaded, Restarting};
 pub use client::{ANSWER_LIMIT, Client, ClientError, DEFAULT_TIMEOUT};
 pub use vippy_core::identity;
 pub use vippy_core::status;

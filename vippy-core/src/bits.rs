@@ -13,8 +13,8 @@ fn place(position: u32) -> (usize, u64) {
 }
 
 impl Bits {
-    pub(crate) fn new() -> Self {
-        Bits::default()
+    pub(crate) const fn new() -> Self {
+        Bits { words: Vec::new() }
     }
 
     pub(crate) fn contains(&self, position: u32) -> bool {

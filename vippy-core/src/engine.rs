@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::dialect::Dialect;
 use crate::epoch::Epochs;
 use crate::event::Event;
 use crate::fence::Fence;
@@ -68,6 +69,7 @@ pub struct Engine {
     pub(crate) relay: Relay,
     pub(crate) rejects: Rejects,
     pub(crate) ranking: Ranking,
+    pub(crate) dialect: Dialect,
     pub(crate) traffic: Traffic,
     keys: Keyring,
     speaker: Speaker,
@@ -80,6 +82,8 @@ pub struct Engine {
     burnt: bool,
     /// Groups must be decided about anew.
     unsettled: bool,
+    /// Its own configuration left it out: until when it hands over.
+    removed_until: Option<Instant>,
 }
 
 /// Announcements counted.
@@ -108,6 +112,7 @@ impl Engine {
             relay: Relay::new(),
             rejects: Rejects::default(),
             ranking: Ranking::default(),
+            dialect: Dialect::default(),
             traffic: Traffic::default(),
             speaker: Speaker::new(),
             unicast: Unicast::new(now),
@@ -116,6 +121,7 @@ impl Engine {
             mute: false,
             burnt: false,
             unsettled: true,
+            removed_until: None,
             started: now,
             name: node,
             me,
@@ -160,8 +166,14 @@ impl Engine {
                 self.epochs.stored(epoch);
                 self.speaker.touch();
             }
-            Input::Told { .. }
-            | Input::Renewed { .. }
+            Input::Told { group } => {
+                if let Some(index) = self.holdings.position(&group) {
+                    let config = self.config.clone();
+                    let (holdings, mut hands) = self.holdings_and_hands();
+                    holdings.told(&config.shared, index, &mut hands);
+                }
+            }
+            Input::Renewed { .. }
             | Input::Asked { .. }
             | Input::Answered { .. }
             | Input::Arrived => {}
@@ -192,6 +204,7 @@ impl Engine {
             self.fence.next_renewal(),
             silent,
             self.ranking.next_deadline(),
+            self.removed_until.filter(|_| self.holdings.any_plumbed()),
         ];
         deadlines.into_iter().fold(None, earliest)
     }
@@ -300,6 +313,11 @@ impl Engine {
     /// What a fresh frame of a peer means for groups.
     fn take_note(&mut self, boot: BootId, changes: Changes) {
         let digest = self.config.shared.digest;
+        if let Some((before, held)) = &changes.left
+            && let Some(held) = self.dialect.last_words(*before, held, digest)
+        {
+            self.members.held_before(boot, held);
+        }
         let facts = self.members.process(boot).and_then(|process| process.facts.as_ref());
         self.unsettled |= changes.standing;
         self.holdings.frame_came();
@@ -357,10 +375,15 @@ impl Engine {
     fn configure(&mut self, now: Instant, config: Arc<Config>) {
         let old = std::mem::replace(&mut self.config, config.clone());
         let new = &config.shared;
+        self.dialect.change(&old.shared, new, &mut self.members);
         self.placement = Placement::new(new);
         self.me = new.node_index(&self.name);
         self.keys = Keyring::new(&config.local.secrets, &config.local.cluster);
         self.standing.set_idle(self.me.is_none());
+        self.removed_until = match self.me {
+            Some(_) => None,
+            None => self.removed_until.or(Some(now + config.local.stop_timeout)),
+        };
         self.timing.configure(Timers { interval: new.interval, stale: new.stale });
         let retermed = self.fence.configure(now, config.local.lifetime, new.stale);
         let (holdings, mut hands) = self.holdings_and_hands();
@@ -379,8 +402,17 @@ impl Engine {
                 self.standing.set_farewell(Farewell::HandingOver { until });
             }
             Command::Stop => {}
-            Command::Restart => self.outputs.push_back(Output::Restarted),
+            Command::Restart => self.restart(now),
         }
+    }
+
+    /// F1: everything held gets its full lifetime for the next process to adopt.
+    fn restart(&mut self, now: Instant) {
+        let held = self.holdings.any_plumbed();
+        if let Some(lifetime) = self.fence.renew_now(now, held) {
+            self.outputs.push_back(Output::Renew { lifetime });
+        }
+        self.outputs.push_back(Output::Restarted);
     }
 
     /// Everything that follows from time and facts, in the order in which one
@@ -392,6 +424,10 @@ impl Engine {
         self.settle_farewell(now);
         self.renew(now);
         self.speak(now);
+        // What was claimed may have found nobody to ask.
+        if self.holdings.is_touched() {
+            self.settle_groups(now);
+        }
         self.store_epoch();
     }
 
@@ -422,7 +458,7 @@ impl Engine {
             self.standing.mature(now, |name| members.live(name).is_some());
         }
         let shared = &self.config.shared;
-        let differing = self.ranking.compare(shared, &self.members);
+        let differing = self.ranking.compare(now, shared, &self.members);
         for event in differing {
             self.tell(event);
         }
@@ -452,7 +488,8 @@ impl Engine {
     }
 
     fn settle_groups(&mut self, now: Instant) {
-        let recheck = self.holdings.next_deadline().is_some_and(|at| now >= at);
+        let due = [self.holdings.next_deadline(), self.removed_until];
+        let recheck = due.into_iter().flatten().any(|at| now >= at);
         let overruled = self.ranking.settle(now, &self.members, self.standing.changed());
         if overruled.let_go {
             self.drop_all("a peer whose configuration ranks higher has taken over");
@@ -468,9 +505,11 @@ impl Engine {
                 && !self.mute
                 && !overruled.by_an_active_peer
                 && self.members.is_counted(),
-            keep: self.me.is_some(),
+            keep: self.me.is_some() || self.removed_until.is_some_and(|until| now < until),
         };
+        let readings = self.dialect.readings(&self.members, config.shared.digest);
         let around = Surroundings {
+            readings: &readings,
             shared: &config.shared,
             placement: &self.placement,
             members: &self.members,

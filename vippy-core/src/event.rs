@@ -55,6 +55,11 @@ pub enum Event {
         /// The fencing number of this ownership (W7).
         epoch: Epoch,
     },
+    /// The neighbours were told that the group is here: others may rely on it.
+    Announced {
+        /// The group.
+        group: GroupId,
+    },
     /// The group's addresses were already on this node at its start (F1).
     Adopted {
         /// The group.

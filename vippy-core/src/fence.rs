@@ -55,6 +55,11 @@ impl Fence {
         if self.renew_at.is_none_or(|at| now < at) {
             return None;
         }
+        self.renew_now(now, held)
+    }
+
+    /// The same before it is time.
+    pub(crate) fn renew_now(&mut self, now: Instant, held: bool) -> Option<Duration> {
         let lifetime = self.lifetime.filter(|_| held);
         self.renew_at = lifetime.map(|lifetime| now + self.period(lifetime));
         lifetime

@@ -2,16 +2,19 @@
 //!
 //! | phase       | input                     | next        | order             |
 //! |-------------|---------------------------|-------------|-------------------|
+//! | `Idle`      | [`Verdict::Claim`]        | `Claiming`  |                   |
 //! | `Idle`      | [`Verdict::Take`]         | `Taking`    | plumb             |
-//! | `Taking`    | resources up              | `Held`      | notify neighbours |
-//! | `Taking`    | resources failed          | `Idle`      | (retried later)   |
-//! | `Held`      | resources failed          | `Idle`      | (retried later)   |
-//! | `Held`      | up with other addresses   | `Held`      | notify neighbours |
-//! | `Held`      | [`Verdict::LetGo`]        | `LettingGo` | unplumb           |
-//! | `Taking`    | [`Verdict::LetGo`]        | `LettingGo` | unplumb           |
+//! | `Claiming`  | [`Verdict::Take`]         | `Taking`    | plumb             |
+//! | `Claiming`  | [`Verdict::LetGo`]        | `Idle`      |                   |
+//! | `Taking`    | resources up              | `Telling`   | notify neighbours |
+//! | `Telling`   | neighbours told           | `Held`      |                   |
+//! | any on      | resources failed          | `Idle`      | (retried later)   |
+//! | any on      | up with other addresses   | (the same)  | notify neighbours |
+//! | any on      | [`Verdict::LetGo`]        | `LettingGo` | unplumb           |
 //! | `LettingGo` | resources down            | `Idle`      |                   |
 //!
-//! Everything else changes nothing.
+//! *On* are `Taking`, `Telling` and `Held`. Everything else changes nothing.
+//! Only an exclusive group is claimed before it is taken.
 
 use std::time::Duration;
 
@@ -30,8 +33,19 @@ const LONGEST_RETRY: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Idle,
+    /// An exclusive group is announced as held, and nothing is done until every
+    /// live node has echoed that: should this node die with the addresses half
+    /// on, everybody waits for its fence time (O8).
+    Claiming,
     Taking,
-    Held { epoch: Epoch },
+    /// The addresses are on and the neighbours are being told. Until they are,
+    /// nobody may rely on it: they still send to the former holder (O8).
+    Telling {
+        epoch: Epoch,
+    },
+    Held {
+        epoch: Epoch,
+    },
     LettingGo,
 }
 
@@ -46,9 +60,12 @@ pub(crate) struct Slot {
     pub(crate) unavailable: Option<String>,
     /// Why the last attempt failed, and when the next may be made.
     pub(crate) failed: Option<Failure>,
-    /// Other addresses were ordered while it was on: the neighbours are told
-    /// when they are there.
+    /// Addresses were ordered while it was on, others or what was found at the
+    /// start: the neighbours are told when they are there, and not before.
     pub(crate) readdressed: bool,
+    /// It is on, but another node is the owner: the neighbours are not told of
+    /// this one any more.
+    pub(crate) silenced: bool,
 }
 
 /// A failed attempt.
@@ -64,6 +81,7 @@ pub(crate) struct Failure {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Keep,
+    Claim,
     Take,
     LetGo { why: &'static str },
 }
@@ -81,7 +99,8 @@ pub(crate) struct Situation {
     pub(crate) relieved: bool,
     /// This node may take what it does not hold.
     pub(crate) may_take: bool,
-    /// Nobody else may still hold it, or both may (ordinary groups).
+    /// Nobody else may still hold it, or both may (ordinary groups). Of a claim:
+    /// everybody has shown so knowing of the claim.
     pub(crate) clear: bool,
     pub(crate) exclusive: bool,
 }
@@ -94,28 +113,54 @@ impl Slot {
             unavailable: None,
             failed: None,
             readdressed: false,
+            silenced: false,
         }
     }
 
     /// Its addresses are ordered on: they are there, or soon will be.
     pub(crate) fn is_on(&self) -> bool {
         match self.phase {
-            Phase::Taking | Phase::Held { .. } => true,
-            Phase::Idle | Phase::LettingGo => false,
+            Phase::Taking | Phase::Telling { .. } | Phase::Held { .. } => true,
+            Phase::Idle | Phase::Claiming | Phase::LettingGo => false,
         }
     }
 
-    /// Whether this node announces the group as held. An ordinary group is no
-    /// longer promised from the moment of the decision to let go, so that two
-    /// nodes can never each rely on the other. An exclusive one is announced from
-    /// the moment of the decision to take it until its addresses are gone, so
-    /// that two nodes can never each believe it free.
+    /// Its addresses are known to be there.
+    pub(crate) fn is_up(&self) -> bool {
+        match self.phase {
+            Phase::Telling { .. } | Phase::Held { .. } => true,
+            Phase::Idle | Phase::Claiming | Phase::Taking | Phase::LettingGo => false,
+        }
+    }
+
+    /// Whether this node announces the group as held. An ordinary group is
+    /// promised from the moment when the neighbours know of it until the decision
+    /// to let go, so that two nodes can never each rely on the other. An exclusive
+    /// one is announced from the moment of the decision to take it until its
+    /// addresses are gone, so that two nodes can never each believe it free.
     pub(crate) fn announced(&self, exclusive: bool) -> bool {
         match self.phase {
             Phase::Held { .. } => true,
-            Phase::Taking | Phase::LettingGo => exclusive,
+            Phase::Claiming | Phase::Taking | Phase::Telling { .. } | Phase::LettingGo => exclusive,
             Phase::Idle => false,
         }
+    }
+
+    /// The fencing number of this node's ownership, while its addresses are on.
+    pub(crate) fn epoch(&self) -> Option<Epoch> {
+        match self.phase {
+            Phase::Telling { epoch } | Phase::Held { epoch } => Some(epoch),
+            Phase::Idle | Phase::Claiming | Phase::Taking | Phase::LettingGo => None,
+        }
+    }
+
+    /// Puts another epoch on what is up (W7).
+    pub(crate) fn renumber(&mut self, epoch: Epoch) {
+        self.phase = match self.phase {
+            Phase::Telling { .. } => Phase::Telling { epoch },
+            Phase::Held { .. } => Phase::Held { epoch },
+            other @ (Phase::Idle | Phase::Claiming | Phase::Taking | Phase::LettingGo) => other,
+        };
     }
 
     /// Why the group cannot be held here, if so (O1).
@@ -139,14 +184,36 @@ impl Slot {
     pub(crate) fn judge(&self, situation: Situation) -> Verdict {
         match self.phase {
             Phase::Idle => self.judge_idle(situation),
-            Phase::Taking | Phase::Held { .. } => self.judge_held(situation),
+            Phase::Claiming => self.judge_claim(situation),
+            Phase::Taking | Phase::Telling { .. } | Phase::Held { .. } => {
+                self.judge_held(situation)
+            }
             Phase::LettingGo => Verdict::Keep,
         }
     }
 
     fn judge_idle(&self, situation: Situation) -> Verdict {
-        let take = situation.mine && situation.may_take && situation.clear;
-        if take && self.cannot().is_none() { Verdict::Take } else { Verdict::Keep }
+        if !self.may_be_taken(situation) || !situation.clear {
+            Verdict::Keep
+        } else if situation.exclusive {
+            Verdict::Claim
+        } else {
+            Verdict::Take
+        }
+    }
+
+    fn judge_claim(&self, situation: Situation) -> Verdict {
+        if !self.may_be_taken(situation) {
+            Verdict::LetGo { why: "the claim is given up" }
+        } else if situation.clear {
+            Verdict::Take
+        } else {
+            Verdict::Keep
+        }
+    }
+
+    fn may_be_taken(&self, situation: Situation) -> bool {
+        situation.mine && situation.may_take && self.cannot().is_none()
     }
 
     fn judge_held(&self, situation: Situation) -> Verdict {
@@ -212,13 +279,24 @@ mod tests {
     }
 
     #[test]
+    fn an_exclusive_group_is_claimed_first_and_taken_when_everybody_knows() {
+        let mine = Situation { mine: true, exclusive: true, ..CALM };
+        assert_eq!(Slot::new().judge(mine), Verdict::Claim);
+        let claimed = Slot { phase: Phase::Claiming, ..Slot::new() };
+        assert_eq!(claimed.judge(Situation { clear: false, ..mine }), Verdict::Keep);
+        assert_eq!(claimed.judge(mine), Verdict::Take);
+        assert!(lets_go(&claimed, Situation { mine: false, theirs: true, ..mine }));
+    }
+
+    #[test]
     fn a_group_that_nobody_else_can_have_is_kept() {
         assert!(!lets_go(&held(), Situation { relieved: true, ..CALM }));
     }
 
     #[test]
     fn an_exclusive_group_in_motion_is_announced_and_an_ordinary_one_is_not() {
-        for phase in [Phase::Taking, Phase::LettingGo] {
+        let telling = Phase::Telling { epoch: Epoch(1) };
+        for phase in [Phase::Claiming, Phase::Taking, telling, Phase::LettingGo] {
             let slot = Slot { phase, ..Slot::new() };
             assert!(!slot.announced(false));
             assert!(slot.announced(true));

@@ -89,7 +89,10 @@ impl Holdings {
     ) {
         for (group, config) in shared.group_indexes().zip(&shared.groups) {
             if present.contains(&config.id) {
-                self.hold(group, me, hands);
+                let epoch = hands.epochs.raise(me);
+                self.hold(group, epoch);
+                // They may end before they are put on anew.
+                self.slots[group.get()].readdressed = true;
                 self.plumb(now, config, hands);
                 hands.tell(Event::Adopted { group: config.id.clone() });
             }
@@ -116,6 +119,9 @@ impl Holdings {
                 None => (None, Slot::new()),
             };
             slot.changed = UNANNOUNCED;
+            if slot.phase == Phase::Claiming {
+                slot.phase = Phase::Idle;
+            }
             let readdressed = before.is_some_and(|before| before.addresses != config.addresses);
             if slot.is_on() && (readdressed || retermed) {
                 slot.readdressed |= readdressed;
@@ -127,7 +133,7 @@ impl Holdings {
         }
         *self = next;
         for (id, (_, slot)) in former {
-            if slot.phase != Phase::Idle {
+            if slot.is_on() {
                 drop_group(id, hands);
                 let why = "it is no longer in the configuration".into();
                 hands.tell(Event::LettingGo { group: id.clone(), to: None, why });
@@ -151,7 +157,9 @@ impl Holdings {
             (ResourceReport::Up, Phase::Taking) => {
                 slot.failed = None;
                 if let Some(me) = me {
-                    let epoch = self.hold(group, me, hands);
+                    let epoch = hands.epochs.raise(me);
+                    slot.phase = Phase::Telling { epoch };
+                    slot.silenced = false;
                     hands.outputs.push_back(Output::Notify { group: id() });
                     hands.tell(Event::GroupUp { group: id(), epoch });
                 }
@@ -160,7 +168,10 @@ impl Holdings {
                 slot.phase = Phase::Idle;
                 hands.tell(Event::GroupDown { group: id() });
             }
-            (ResourceReport::Failed(error), Phase::Taking | Phase::Held { .. }) => {
+            (
+                ResourceReport::Failed(error),
+                Phase::Taking | Phase::Telling { .. } | Phase::Held { .. },
+            ) => {
                 slot.phase = Phase::Idle;
                 let retry_at = slot.fail(now, error.clone());
                 self.recheck_at = earliest(self.recheck_at, Some(retry_at));
@@ -180,16 +191,34 @@ impl Holdings {
                     hands.tell(Event::Available { group: id() });
                 }
             }
-            (ResourceReport::Up, Phase::Held { .. }) => {
+            (ResourceReport::Up, Phase::Telling { .. } | Phase::Held { .. }) => {
                 if std::mem::take(&mut slot.readdressed) {
-                    hands.outputs.push_back(Output::Notify { group: id() });
+                    self.contacts.insert(group);
                 }
             }
-            (ResourceReport::Up, Phase::Idle | Phase::LettingGo)
-            | (ResourceReport::Down, Phase::Idle | Phase::Taking | Phase::Held { .. })
-            | (ResourceReport::Failed(_), Phase::Idle | Phase::LettingGo) => {}
+            (ResourceReport::Up, Phase::Idle | Phase::Claiming | Phase::LettingGo)
+            | (
+                ResourceReport::Down,
+                Phase::Idle
+                | Phase::Claiming
+                | Phase::Taking
+                | Phase::Telling { .. }
+                | Phase::Held { .. },
+            )
+            | (ResourceReport::Failed(_), Phase::Idle | Phase::Claiming | Phase::LettingGo) => {}
         }
         self.publish(group, config.exclusive);
+        self.touched.insert(group);
+    }
+
+    /// The neighbours have been told of a group: whoever held it may rely on
+    /// this node now (O8).
+    pub(crate) fn told(&mut self, shared: &SharedPart, group: GroupIndex, hands: &mut Hands<'_>) {
+        if let Phase::Telling { epoch } = self.slots[group.get()].phase {
+            self.hold(group, epoch);
+            let group = shared.groups[group.get()].id.clone();
+            hands.tell(Event::Announced { group });
+        }
         self.touched.insert(group);
     }
 
@@ -278,11 +307,30 @@ impl Holdings {
         };
         for (group, owner) in groups.iter().zip(owners) {
             self.owners[group.get()] = owner;
+            self.mind_tongue(*group, around, hands);
             if self.settle_group(now, *group, around, hands) {
                 self.waiting.insert(*group);
             } else {
                 self.waiting.remove(group);
             }
+        }
+    }
+
+    /// A holder that is no longer the owner falls silent: what it repeats could
+    /// come after the owner's announcement. One that is the owner again speaks.
+    fn mind_tongue(&mut self, group: GroupIndex, around: &Surroundings<'_>, hands: &mut Hands<'_>) {
+        let owner = self.owners[group.get()];
+        let slot = &mut self.slots[group.get()];
+        if !slot.is_up() || owner.is_none() || slot.silenced == (owner != around.me) {
+            return;
+        }
+        slot.silenced = !slot.silenced;
+        let slot = &*slot;
+        let group = around.shared.groups[group.get()].id.clone();
+        if slot.silenced {
+            hands.outputs.push_back(Output::Silence { group });
+        } else if !slot.readdressed {
+            hands.outputs.push_back(Output::Notify { group });
         }
     }
 
@@ -297,19 +345,23 @@ impl Holdings {
     ) -> bool {
         let config = &around.shared.groups[group.get()];
         let owner = self.owners[group.get()];
-        let idle = self.slots[group.get()].phase == Phase::Idle;
+        let phase = self.slots[group.get()].phase;
+        let idle = phase == Phase::Idle;
+        let to_take = idle || phase == Phase::Claiming;
         let mine = owner.is_some() && owner == around.me;
         if idle && !mine {
             return false;
         }
         let needed = self.slots[group.get()].changed.max(around.standing_changed);
-        let relieved = !idle
+        let relieved = !to_take
             && owner.is_some_and(|owner| match config.exclusive {
                 true => around.everybody_knows(owner),
                 false => around.shows_held(owner, group, needed),
             });
-        let may_take = idle && around.leave.take && self.is_due(now, group, around);
-        let clear = !config.exclusive || (idle && self.is_free(now, group, needed, around));
+        let may_take = to_take && around.leave.take && self.is_due(now, group, around);
+        // A claim that nobody can have heard frees nothing.
+        let free = to_take && (idle || needed != UNANNOUNCED);
+        let clear = !config.exclusive || (free && self.is_free(now, group, needed, around));
         let situation = Situation {
             mine,
             theirs: owner.is_some() && !mine,
@@ -320,16 +372,20 @@ impl Holdings {
         };
         let slot = &self.slots[group.get()];
         let verdict = match slot.phase {
-            Phase::Idle | Phase::LettingGo => slot.judge(situation),
-            Phase::Taking | Phase::Held { .. } if around.leave.keep => slot.judge(situation),
-            Phase::Taking | Phase::Held { .. } => {
+            Phase::Idle | Phase::Claiming | Phase::LettingGo => slot.judge(situation),
+            Phase::Taking | Phase::Telling { .. } | Phase::Held { .. } if around.leave.keep => {
+                slot.judge(situation)
+            }
+            Phase::Taking | Phase::Telling { .. } | Phase::Held { .. } => {
                 Verdict::LetGo { why: "this node may hold nothing now" }
             }
         };
-        let undecided = if idle { mine } else { situation.theirs };
+        let undecided = if to_take { mine } else { situation.theirs };
         let waits = undecided && verdict == Verdict::Keep;
         match verdict {
             Verdict::Keep => {}
+            Verdict::Claim => self.enter(group, Phase::Claiming, config.exclusive),
+            Verdict::LetGo { .. } if to_take => self.enter(group, Phase::Idle, config.exclusive),
             Verdict::Take => self.take(now, group, around, hands),
             Verdict::LetGo { why } => {
                 let to = owner.filter(|_| situation.theirs).map(|node| around.name(node).clone());
@@ -372,10 +428,8 @@ impl Holdings {
         hands: &mut Hands<'_>,
     ) {
         let config = &around.shared.groups[group.get()];
-        let slot = &mut self.slots[group.get()];
-        slot.phase = Phase::Taking;
-        slot.readdressed = false;
-        self.publish(group, config.exclusive);
+        self.slots[group.get()].readdressed = false;
+        self.enter(group, Phase::Taking, config.exclusive);
         let from = around.last_holder(group);
         self.plumb(now, config, hands);
         hands.tell(Event::Taking { group: config.id.clone(), from });
@@ -389,17 +443,24 @@ impl Holdings {
         why: &str,
         hands: &mut Hands<'_>,
     ) {
-        self.slots[group.get()].phase = Phase::LettingGo;
+        self.enter(group, Phase::LettingGo, config.exclusive);
         drop_group(&config.id, hands);
         hands.tell(Event::LettingGo { group: config.id.clone(), to, why: why.to_owned() });
-        self.publish(group, config.exclusive);
+    }
+
+    fn enter(&mut self, group: GroupIndex, phase: Phase, exclusive: bool) {
+        self.slots[group.get()].phase = phase;
+        self.publish(group, exclusive);
     }
 
     /// Lets go of everything at once (F2, W1, O6, O8).
     pub(crate) fn drop_all(&mut self, shared: &SharedPart, why: &str, hands: &mut Hands<'_>) {
         for (group, config) in shared.group_indexes().zip(&shared.groups) {
             match self.slots[group.get()].phase {
-                Phase::Taking | Phase::Held { .. } => self.let_go(group, config, None, why, hands),
+                Phase::Claiming => self.enter(group, Phase::Idle, config.exclusive),
+                Phase::Taking | Phase::Telling { .. } | Phase::Held { .. } => {
+                    self.let_go(group, config, None, why, hands);
+                }
                 Phase::Idle | Phase::LettingGo => {}
             }
         }
@@ -411,16 +472,14 @@ impl Holdings {
         hands.outputs.push_back(Output::Plumb { group: config.clone(), lifetime });
     }
 
-    /// Holds a group under a new epoch (W7).
-    fn hold(&mut self, group: GroupIndex, me: NodeIndex, hands: &mut Hands<'_>) -> Epoch {
-        let epoch = hands.epochs.raise(me);
+    /// Holds a group from now on, and promises so (O8).
+    fn hold(&mut self, group: GroupIndex, epoch: Epoch) {
         let slot = &mut self.slots[group.get()];
         slot.phase = Phase::Held { epoch };
         slot.changed = UNANNOUNCED;
         self.news = true;
         self.seen.set(group.0, true);
         self.publish(group, false);
-        epoch
     }
 
     /// Brings what is announced about a group in line with its slot.
@@ -441,8 +500,13 @@ impl Holdings {
         if !std::mem::take(&mut self.news) {
             return;
         }
-        for slot in self.slots.iter_mut().filter(|slot| slot.changed == UNANNOUNCED) {
-            slot.changed = last;
+        for (index, slot) in (0u32..).zip(&mut self.slots) {
+            if slot.changed == UNANNOUNCED {
+                slot.changed = last;
+                if slot.phase == Phase::Claiming {
+                    self.touched.insert(GroupIndex(index));
+                }
+            }
         }
     }
 
@@ -483,15 +547,20 @@ impl Holdings {
     fn meet_rivals(&mut self, around: &Surroundings<'_>, hands: &mut Hands<'_>) {
         let Some(me) = around.me else { return };
         for group in std::mem::take(&mut self.contacts) {
-            let held = matches!(
-                self.slots.get(group.get()).map(|slot| slot.phase),
-                Some(Phase::Held { .. })
-            );
-            if !held || self.owners[group.get()] != Some(me) {
+            let Some(slot) = self.slots.get_mut(group.get()).filter(|slot| slot.is_up()) else {
+                continue;
+            };
+            if self.owners[group.get()] != Some(me) {
                 continue;
             }
+            let there = !slot.readdressed;
             if around.has_rival(group) {
-                self.hold(group, me, hands);
+                slot.renumber(hands.epochs.raise(me));
+                slot.changed = UNANNOUNCED;
+                self.news = true;
+            }
+            if !there {
+                continue;
             }
             let id = around.shared.groups[group.get()].id.clone();
             hands.outputs.push_back(Output::Notify { group: id });

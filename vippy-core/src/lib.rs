@@ -10,6 +10,7 @@
 
 mod bits;
 pub mod config;
+mod dialect;
 pub mod engine;
 mod epoch;
 pub mod event;

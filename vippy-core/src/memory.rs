@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A node's memory.
+/// A node's memory. What an older version did not write is as if never known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Memory {
     /// How long ago this node came back from something that made it let go or
     /// stop speaking, newest first (O4).

@@ -11,6 +11,11 @@
 //!
 //! Appending a node therefore moves groups only to the new node, and removing
 //! the last node undoes exactly that.
+//!
+//! That is done twice: among the nodes that do not stand by, and among those
+//! that do. A succession is the first order and behind it the second, so a
+//! standby node moves nothing by coming or going, and standby nodes share evenly
+//! what falls to them (O3).
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -21,6 +26,16 @@ use crate::identity::{GroupIndex, NodeIndex};
 /// The succession of every group of one configuration.
 #[derive(Clone, Debug)]
 pub struct Placement {
+    ordinary: Order,
+    standby: Order,
+}
+
+/// An order of some of the nodes for every group. Nodes are counted among
+/// these alone.
+#[derive(Clone, Debug)]
+struct Order {
+    /// Their positions in the configuration.
+    members: Vec<NodeIndex>,
     leaders: Vec<u16>,
     seconds: Vec<u16>,
     nodes: Vec<u64>,
@@ -33,25 +48,54 @@ const NOBODY: u16 = u16::MAX;
 impl Placement {
     /// Computes all successions; milliseconds for 10,000 groups on 100 nodes.
     pub fn new(shared: &SharedPart) -> Placement {
-        let nodes = shared.nodes.iter().map(|node| fnv1a(node.name.as_str())).collect();
-        let groups = shared.groups.iter().map(|group| fnv1a(group.id.as_str())).collect();
-        let preferred: Vec<u16> =
-            shared.groups.iter().map(|group| group.prefer.map_or(NOBODY, |node| node.0)).collect();
-        Builder::new(nodes, groups, preferred).build()
+        Placement { ordinary: Order::new(shared, false), standby: Order::new(shared, true) }
     }
 
     /// The first node of a succession; `None` without nodes.
     pub fn leader(&self, group: GroupIndex) -> Option<NodeIndex> {
-        somebody(self.leaders[group.get()])
+        self.head(group).next()
     }
 
     /// The second node of a succession; `None` with fewer than two nodes.
     pub fn second(&self, group: GroupIndex) -> Option<NodeIndex> {
-        somebody(self.seconds[group.get()])
+        self.head(group).nth(1)
     }
 
     /// The whole succession of a group.
     pub fn succession(&self, group: GroupIndex) -> Vec<NodeIndex> {
+        self.ordinary.succession(group).chain(self.standby.succession(group)).collect()
+    }
+
+    fn head(&self, group: GroupIndex) -> impl Iterator<Item = NodeIndex> {
+        self.ordinary.head(group).chain(self.standby.head(group))
+    }
+}
+
+impl Order {
+    /// The order of the nodes that stand by, or of those that do not.
+    fn new(shared: &SharedPart, standby: bool) -> Order {
+        let nodes = (0u16..).map(NodeIndex).zip(&shared.nodes);
+        let members: Vec<NodeIndex> =
+            nodes.filter(|(_, node)| node.standby == standby).map(|(index, _)| index).collect();
+        let hash = |node: &NodeIndex| fnv1a(shared.nodes[node.get()].name.as_str());
+        let nodes = members.iter().map(hash).collect();
+        let groups = shared.groups.iter().map(|group| fnv1a(group.id.as_str())).collect();
+        let place = |node: NodeIndex| members.binary_search(&node).ok();
+        let preferred = shared.groups.iter().map(|group| {
+            let place = group.prefer.and_then(place);
+            place.and_then(|place| u16::try_from(place).ok()).unwrap_or(NOBODY)
+        });
+        let preferred = preferred.collect();
+        Builder::new(members, nodes, groups, preferred).build()
+    }
+
+    /// The first two at most.
+    fn head(&self, group: GroupIndex) -> impl Iterator<Item = NodeIndex> {
+        let head = [self.leaders[group.get()], self.seconds[group.get()]];
+        head.into_iter().filter_map(|node| self.members.get(usize::from(node)).copied())
+    }
+
+    fn succession(&self, group: GroupIndex) -> impl Iterator<Item = NodeIndex> {
         let head = [self.leaders[group.get()], self.seconds[group.get()]];
         let mut tail: Vec<u16> =
             (0..count(&self.nodes)).filter(|node| !head.contains(node)).collect();
@@ -61,12 +105,12 @@ impl Placement {
                 *node,
             ))
         });
-        head.into_iter().filter_map(somebody).chain(tail.into_iter().map(NodeIndex)).collect()
+        self.head(group).chain(tail.into_iter().map(|node| self.members[usize::from(node)]))
     }
 }
 
 struct Builder {
-    placement: Placement,
+    order: Order,
     preferred: Vec<u16>,
     /// Groups led, per node, in order of position.
     led: Vec<Vec<usize>>,
@@ -77,28 +121,33 @@ struct Builder {
 }
 
 impl Builder {
-    fn new(nodes: Vec<u64>, groups: Vec<u64>, preferred: Vec<u16>) -> Builder {
+    fn new(
+        members: Vec<NodeIndex>,
+        nodes: Vec<u64>,
+        groups: Vec<u64>,
+        preferred: Vec<u16>,
+    ) -> Builder {
         let led = vec![Vec::new(); nodes.len()];
         let leads = vec![0; nodes.len()];
         let follows = vec![vec![0; nodes.len()]; nodes.len()];
         let leaders = vec![NOBODY; groups.len()];
         let seconds = vec![NOBODY; groups.len()];
-        let placement = Placement { leaders, seconds, nodes, groups };
-        Builder { placement, preferred, led, leads, follows }
+        let order = Order { members, leaders, seconds, nodes, groups };
+        Builder { order, preferred, led, leads, follows }
     }
 
-    fn build(mut self) -> Placement {
-        for node in 0..count(&self.placement.nodes) {
+    fn build(mut self) -> Order {
+        for node in 0..count(&self.order.nodes) {
             self.start(node);
             self.take_leads(node);
             for leader in 0..node {
                 self.take_seconds(leader, node);
             }
         }
-        for leader in 0..count(&self.placement.nodes) {
+        for leader in 0..count(&self.order.nodes) {
             self.level_seconds(leader);
         }
-        self.placement
+        self.order
     }
 
     /// Groups that prefer `node`, and for the first node all that prefer nobody.
@@ -123,25 +172,25 @@ impl Builder {
     }
 
     fn weight(&self, node: u16, group: usize) -> u64 {
-        weigh(self.placement.nodes[usize::from(node)], self.placement.groups[group])
+        weigh(self.order.nodes[usize::from(node)], self.order.groups[group])
     }
 
     /// Gives a group's first place to `node`.
     fn lead(&mut self, group: usize, node: u16) {
-        if let Some(former) = self.leads.get_mut(usize::from(self.placement.leaders[group])) {
+        if let Some(former) = self.leads.get_mut(usize::from(self.order.leaders[group])) {
             *former -= 1;
         }
-        self.placement.leaders[group] = node;
+        self.order.leaders[group] = node;
         self.leads[usize::from(node)] += 1;
     }
 
     /// Gives a group's second place to `node`; its leader stays.
     fn second(&mut self, group: usize, node: u16) {
-        let follows = &mut self.follows[usize::from(self.placement.leaders[group])];
-        if let Some(former) = follows.get_mut(usize::from(self.placement.seconds[group])) {
+        let follows = &mut self.follows[usize::from(self.order.leaders[group])];
+        if let Some(former) = follows.get_mut(usize::from(self.order.seconds[group])) {
             *former -= 1;
         }
-        self.placement.seconds[group] = node;
+        self.order.seconds[group] = node;
         follows[usize::from(node)] += 1;
     }
 
@@ -172,7 +221,7 @@ impl Builder {
                 self.hand_over(group, leader, node);
                 taken.push(group);
             }
-            let leaders = &self.placement.leaders;
+            let leaders = &self.order.leaders;
             self.led[usize::from(leader)].retain(|group| leaders[*group] == leader);
         }
         let led = &mut self.led[usize::from(node)];
@@ -181,11 +230,11 @@ impl Builder {
     }
 
     fn hand_over(&mut self, group: usize, leader: u16, node: u16) {
-        let second = self.placement.seconds[group];
+        let second = self.order.seconds[group];
         if second != NOBODY {
             self.follows[usize::from(leader)][usize::from(second)] -= 1;
         }
-        self.placement.seconds[group] = NOBODY;
+        self.order.seconds[group] = NOBODY;
         self.lead(group, node);
         self.second(group, leader);
     }
@@ -201,7 +250,7 @@ impl Builder {
         let loads: Vec<u32> = (0..node).map(|n| self.load_without(leader, n)).collect();
         let quotas = level(&loads, available, self.load_without(leader, node));
         for (second, quota) in (0u16..).zip(quotas).filter(|(_, quota)| *quota > 0) {
-            let seconds = &self.placement.seconds;
+            let seconds = &self.order.seconds;
             let pool = led.iter().copied().filter(|group| seconds[*group] == second);
             let size = self.follows[usize::from(leader)][usize::from(second)];
             for group in self.lightest(node, pool, quota, size) {
@@ -216,7 +265,7 @@ impl Builder {
     fn level_seconds(&mut self, leader: u16) {
         let led = std::mem::take(&mut self.led[usize::from(leader)]);
         let others: Vec<u16> =
-            (0..count(&self.placement.nodes)).filter(|node| *node != leader).collect();
+            (0..count(&self.order.nodes)).filter(|node| *node != leader).collect();
         for _ in 0..led.len() {
             let load = |n: &u16| (self.load_without(leader, *n), *n);
             let follows = &self.follows[usize::from(leader)];
@@ -226,7 +275,7 @@ impl Builder {
             if load(&giver).0 <= load(&taker).0 + 1 {
                 return;
             }
-            let pool = led.iter().copied().filter(|g| self.placement.seconds[*g] == giver);
+            let pool = led.iter().copied().filter(|g| self.order.seconds[*g] == giver);
             if let Some(group) = pool.min_by_key(|group| (self.weight(taker, *group), *group)) {
                 self.second(group, taker);
             }
@@ -280,10 +329,6 @@ fn level(loads: &[u32], available: &[u32], own: u32) -> Vec<u32> {
         }
     }
     quotas
-}
-
-fn somebody(node: u16) -> Option<NodeIndex> {
-    (node != NOBODY).then_some(NodeIndex(node))
 }
 
 fn count<T>(items: &[T]) -> u16 {

@@ -1,10 +1,13 @@
 //! Nodes with different configurations: the higher one judges (O5, W8).
 //!
 //! A node that has not got the highest configuration cannot read what its
-//! holders announce about groups. It drains, says why, and lets go one interval
+//! holders announce about groups. It takes nothing any more and keeps what it
+//! has, for the higher configuration is probably on its way to it. When it has
+//! not come after [`PATIENCE`] the node drains, says why, and lets go one interval
 //! after an active peer with a higher configuration has echoed that.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::config::{Digest, SharedPart};
 use crate::event::Event;
@@ -16,12 +19,19 @@ use crate::membership::process::Process;
 use crate::status::{NodeReason, NodeState};
 use crate::time::Instant;
 
+/// How long a rollout may take from node to node before those left behind drain.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// How this node's configuration compares with those of its live peers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ranking {
     own: (u64, Digest),
     told: BTreeMap<NodeName, (u64, Digest)>,
     outranked: Option<String>,
+    /// Until when this node waits for the higher configuration.
+    patient_until: Option<Instant>,
+    /// It has waited in vain.
+    overdue: bool,
     retreat: Retreat,
 }
 
@@ -53,7 +63,12 @@ impl Ranking {
     }
 
     /// Compares with all live peers; returns what is worth telling.
-    pub(crate) fn compare(&mut self, shared: &SharedPart, members: &Membership) -> Vec<Event> {
+    pub(crate) fn compare(
+        &mut self,
+        now: Instant,
+        shared: &SharedPart,
+        members: &Membership,
+    ) -> Vec<Event> {
         self.own = (shared.version, shared.digest);
         let own = self.own;
         let ours = describe(own);
@@ -78,12 +93,17 @@ impl Ranking {
             };
             Some(format!("{name} has configuration {theirs}, this node has {ours}{rule}"))
         });
+        self.patient_until = match &self.outranked {
+            Some(_) => self.patient_until.or(Some(now + PATIENCE)),
+            None => None,
+        };
+        self.overdue = self.patient_until.is_some_and(|until| now >= until);
         events
     }
 
-    /// Who has a higher configuration, if anybody.
+    /// Who has a higher configuration, once this node has waited for it in vain.
     pub(crate) fn outranked(&self) -> Option<&str> {
-        self.outranked.as_deref()
+        self.outranked.as_deref().filter(|_| self.overdue)
     }
 
     /// Works out what must follow. `said` is the frame that first carried this
@@ -99,6 +119,10 @@ impl Ranking {
             self.retreat = Retreat::None;
             return Overruled::default();
         };
+        if !self.overdue {
+            self.retreat = Retreat::None;
+            return Overruled { by_an_active_peer: true, let_go: false };
+        }
         let knows = said != UNANNOUNCED && judge.echoed >= said;
         let let_go = matches!(self.retreat, Retreat::At(at) if now >= at);
         self.retreat = match self.retreat {
@@ -112,6 +136,7 @@ impl Ranking {
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         match self.retreat {
             Retreat::At(at) => Some(at),
+            Retreat::None if !self.overdue => self.patient_until,
             Retreat::None | Retreat::Done => None,
         }
     }

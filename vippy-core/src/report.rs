@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::dialect::Readings;
 use crate::engine::Engine;
 use crate::group::Phase;
 use crate::identity::{BootId, GroupIndex, NodeIndex, NodeName};
@@ -24,7 +25,7 @@ pub(crate) fn status(engine: &Engine, now: Instant) -> Status {
         config: config(engine),
         state: state(engine),
         node: node(engine, now),
-        groups: engine.config.shared.group_indexes().map(|g| group(engine, g)).collect(),
+        groups: groups(engine),
         peers: peers(engine, now),
     }
 }
@@ -158,15 +159,21 @@ fn warnings(engine: &Engine, now: Instant) -> Vec<String> {
     warnings
 }
 
-fn group(engine: &Engine, index: GroupIndex) -> GroupStatus {
+fn groups(engine: &Engine) -> Vec<GroupStatus> {
+    let shared = &engine.config.shared;
+    let readings = engine.dialect.readings(&engine.members, shared.digest);
+    shared.group_indexes().map(|index| group(engine, &readings, index)).collect()
+}
+
+fn group(engine: &Engine, readings: &Readings, index: GroupIndex) -> GroupStatus {
     let shared = &engine.config.shared;
     let config = &shared.groups[index.get()];
     let slot = engine.holdings.slot(index);
-    let (here, epoch) = match slot.phase {
-        Phase::Idle => (Holding::No, None),
-        Phase::Taking => (Holding::Taking, None),
-        Phase::Held { epoch } => (Holding::Held, Some(epoch)),
-        Phase::LettingGo => (Holding::LettingGo, None),
+    let here = match slot.phase {
+        Phase::Idle => Holding::No,
+        Phase::Claiming | Phase::Taking | Phase::Telling { .. } => Holding::Taking,
+        Phase::Held { .. } => Holding::Held,
+        Phase::LettingGo => Holding::LettingGo,
     };
     let succession = engine.placement.succession(index).into_iter().take(SUCCESSORS);
     GroupStatus {
@@ -176,23 +183,24 @@ fn group(engine: &Engine, index: GroupIndex) -> GroupStatus {
         exclusive: config.exclusive,
         addresses: config.addresses.iter().map(|address| address.net).collect(),
         owner: engine.holdings.owner(index).map(|node| name(engine, node)),
-        holders: holders(engine, index),
+        holders: holders(engine, readings, index),
         succession: succession.map(|node| name(engine, node)).collect(),
         here,
         cannot: slot.cannot().map(str::to_owned),
-        epoch,
+        epoch: slot.epoch(),
     }
 }
 
-fn holders(engine: &Engine, index: GroupIndex) -> Vec<NodeName> {
+fn holders(engine: &Engine, readings: &Readings, index: GroupIndex) -> Vec<NodeName> {
     let shared = &engine.config.shared;
     let holds = |name: &NodeName| {
         if *name == engine.name {
             return engine.holdings.holding().contains(index.0);
         }
-        let facts = engine.members.live(name).and_then(|process| process.facts.as_ref());
-        let facts = facts.filter(|facts| facts.speaks(shared.digest));
-        facts.is_some_and(|facts| facts.holding.contains(index.0))
+        let Some(process) = engine.members.live(name) else { return false };
+        let facts = process.facts.as_ref().filter(|facts| facts.speaks(shared.digest));
+        let holding = facts.map(|facts| &facts.holding).or_else(|| readings.get(&process.boot));
+        holding.is_some_and(|holding| holding.contains(index.0))
     };
     shared.nodes.iter().map(|node| node.name.clone()).filter(holds).collect()
 }

@@ -275,7 +275,8 @@ pub struct GroupStatus {
 pub enum Holding {
     /// Nothing.
     No,
-    /// Its addresses are being put on.
+    /// It is claimed, its addresses are being put on, or the neighbours are
+    /// being told.
     Taking,
     /// It holds the group.
     Held,

@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
+use crate::bits::Bits;
 use crate::config::SharedPart;
+use crate::dialect::Readings;
 use crate::identity::{GroupIndex, NodeIndex, NodeName, Seq};
 use crate::membership::Membership;
 use crate::membership::facts::Facts;
@@ -14,11 +16,15 @@ use crate::ownership::{Candidacy, Candidate};
 use crate::placement::Placement;
 use crate::time::{Instant, earliest};
 
+/// A process that cannot be read refuses nothing that this node knows of.
+static NONE: Bits = Bits::new();
+
 /// The rest of the world, as far as groups go, at one moment.
 pub(crate) struct Surroundings<'a> {
     pub(crate) shared: &'a SharedPart,
     pub(crate) placement: &'a Placement,
     pub(crate) members: &'a Membership,
+    pub(crate) readings: &'a Readings,
     pub(crate) me: Option<NodeIndex>,
     pub(crate) candidacy: Candidacy,
     pub(crate) leave: Leave,
@@ -62,20 +68,32 @@ impl<'a> Surroundings<'a> {
         facts.speaks(self.shared.digest).then_some(facts)
     }
 
+    /// What a process holds, in this node's terms.
+    fn holding_of(&self, peer: &'a Process) -> Option<&'a Bits> {
+        let facts = peer.facts.as_ref()?;
+        match facts.speaks(self.shared.digest) {
+            true => Some(&facts.holding),
+            false => self.readings.get(&peer.boot),
+        }
+    }
+
     /// Every node as a candidate; `own` is this one.
     pub(crate) fn candidates(&self, own: Candidate<'a>) -> Vec<Candidate<'a>> {
         let candidate = |node: NodeIndex| {
             if self.me == Some(node) {
                 return own;
             }
-            let Some(facts) = self.facts(node) else {
-                return Candidate { candidacy: Candidacy::Out, ..own };
+            let out = Candidate { candidacy: Candidacy::Out, ..own };
+            let Some(peer) = self.members.live(self.name(node)) else { return out };
+            let Some((facts, holding)) = peer.facts.as_ref().zip(self.holding_of(peer)) else {
+                return out;
             };
-            Candidate {
-                candidacy: facts.state.into(),
-                holding: &facts.holding,
-                cannot: &facts.cannot,
-                rather_not: &facts.rather_not,
+            if facts.speaks(self.shared.digest) {
+                let (cannot, rather_not) = (&facts.cannot, &facts.rather_not);
+                Candidate { candidacy: facts.state.into(), holding, cannot, rather_not }
+            } else {
+                let candidacy = Candidacy::foreign(facts.state, facts.reason);
+                Candidate { candidacy, holding, cannot: &NONE, rather_not: &NONE }
             }
         };
         (0u16..).map(NodeIndex).zip(&self.shared.nodes).map(|(node, _)| candidate(node)).collect()
@@ -170,13 +188,11 @@ impl<'a> Surroundings<'a> {
 
     /// All groups that other live nodes announce as held.
     pub(crate) fn held_by_others(&self) -> impl Iterator<Item = u32> {
-        let facts = self.members.live_processes().filter_map(|peer| peer.facts.as_ref());
-        let same = facts.filter(|facts| facts.speaks(self.shared.digest));
-        same.flat_map(|facts| facts.holding.iter())
+        let holding = self.members.live_processes().filter_map(|peer| self.holding_of(peer));
+        holding.flat_map(Bits::iter)
     }
 
-    fn holds(&self, peer: &Process, group: GroupIndex) -> bool {
-        let facts = peer.facts.as_ref().filter(|facts| facts.speaks(self.shared.digest));
-        facts.is_some_and(|facts| facts.holding.contains(group.0))
+    fn holds(&self, peer: &'a Process, group: GroupIndex) -> bool {
+        self.holding_of(peer).is_some_and(|holding| holding.contains(group.0))
     }
 }

@@ -21,11 +21,12 @@ const BASE: [(&str, &str); 4] = [
     ("vips", "vips: [[{ interface: \"eth0\", ip: \"192.0.2.10/24\" }]],"),
 ];
 
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
     ("syntax", include_str!("broken_configs/syntax.txt")),
     ("keys", include_str!("broken_configs/keys.txt")),
     ("shared", include_str!("broken_configs/shared.txt")),
     ("groups", include_str!("broken_configs/groups.txt")),
+    ("policy", include_str!("broken_configs/policy.txt")),
     ("chat", include_str!("broken_configs/chat.txt")),
     ("local", include_str!("broken_configs/local.txt")),
 ];

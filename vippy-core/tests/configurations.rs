@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use lan::{INTERVAL, Lan, Plan, STALE, group};
 use vippy_core::config::Lifetime;
+use vippy_core::identity::NodeIndex;
 use vippy_core::input::Command;
 use vippy_core::output::Output;
 
@@ -71,7 +72,7 @@ fn a_node_without_a_part_in_its_own_higher_configuration_takes_nothing_from_anyb
     let mut lan = Lan::settled(&plan);
     let without = Plan { version: 2, nodes: vec![0, 1], ..plan };
     lan.configure(2, &without);
-    lan.run(4 * STALE);
+    lan.run(Duration::from_secs(5) + 4 * STALE);
     for g in ["g0", "g1", "g2", "g3", "g4", "g5"] {
         assert_eq!(lan.holders(g).len(), 1, "{g} is on {:?}", lan.holders(g));
     }
@@ -88,4 +89,61 @@ fn a_long_lifetime_is_never_announced_as_a_short_fence() {
     let (_, bytes) = lan.frames.last().unwrap();
     let fence = frame::open(bytes, &keys).unwrap().header.fence;
     assert!(fence.is_none_or(|fence| fence >= day), "{fence:?}");
+}
+
+/// Runs and asserts at every step that every group is on some node.
+fn run_without_a_gap(lan: &mut Lan, plan: &Plan, span: Duration) {
+    let end = lan.now + span;
+    let held =
+        |lan: &Lan| plan.groups.iter().all(|group| !lan.holders(group.id.as_str()).is_empty());
+    assert!(!lan.run_until(span, |lan| !held(lan)), "a group is nowhere at {:?}", lan.now);
+    lan.now = end;
+}
+
+#[test]
+fn a_rollout_from_node_to_node_moves_only_what_changed_and_without_a_gap() {
+    let plan = Plan::new(3, 9);
+    let mut lan = Lan::settled(&plan);
+    let place = |lan: &Lan| -> Vec<Vec<usize>> {
+        plan.groups.iter().map(|group| lan.holders(group.id.as_str())).collect()
+    };
+    let before = place(&lan);
+    let moving = before.iter().position(|holders| *holders == [2]).unwrap();
+    let mut changed = Plan { version: 2, ..Plan::new(3, 9) };
+    changed.groups[moving].prefer = Some(NodeIndex(0));
+    for node in 0..3 {
+        lan.configure(node, &changed);
+        run_without_a_gap(&mut lan, &plan, Duration::from_secs(5));
+        let moved: Vec<usize> =
+            (0..9).filter(|group| place(&lan)[*group] != before[*group]).collect();
+        assert!(node > 0 || moved.is_empty(), "one node alone moves nothing: {moved:?}");
+    }
+    assert_eq!(lan.holders(plan.groups[moving].id.as_str()), [0]);
+    let moved = (0..9).filter(|group| place(&lan)[*group] != before[*group]).count();
+    assert!(moved <= 3, "levelling moves few others: {moved}");
+}
+
+#[test]
+fn what_a_dying_node_held_goes_to_the_higher_configuration_in_a_rollout() {
+    let plan = Plan::new(3, 9);
+    let mut lan = Lan::settled(&plan);
+    lan.configure(0, &Plan { version: 2, ..Plan::new(3, 9) });
+    lan.run(STALE);
+    lan.machines.remove(&2);
+    lan.run(3 * STALE);
+    for group in &plan.groups {
+        assert_eq!(lan.holders(group.id.as_str()).len(), 1, "{}", group.id);
+    }
+}
+
+#[test]
+fn a_node_that_its_own_configuration_leaves_out_hands_over_first() {
+    let plan = Plan::new(3, 6);
+    let mut lan = Lan::settled(&plan);
+    let without = Plan { version: 2, nodes: vec![0, 1], ..Plan::new(3, 6) };
+    for node in [0, 1, 2] {
+        lan.configure(node, &without);
+        run_without_a_gap(&mut lan, &plan, Duration::from_secs(3));
+    }
+    assert!(lan.machines[&2].kernel.is_empty());
 }

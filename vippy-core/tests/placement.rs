@@ -33,7 +33,14 @@ fn shared(nodes: usize, groups: usize, prefer: impl Fn(usize) -> Option<u16>) ->
         quorum: None,
         witness: Vec::new(),
         isolation: Duration::from_secs(30),
+        hold_down: None,
     }
+}
+
+/// The same, with these nodes standing by.
+fn with_standby(mut shared: SharedPart, standby: &[usize]) -> SharedPart {
+    standby.iter().for_each(|n| shared.nodes[*n].standby = true);
+    shared
 }
 
 /// Owner of every group when the nodes of `down` are down.
@@ -118,4 +125,60 @@ proptest! {
             prop_assert_eq!(list.len(), nodes);
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn standby_nodes_come_after_all_others_and_change_nothing_among_them(
+        active in 1usize..=6, standby in 1usize..=4, groups in 1usize..60, at in 0usize..=6,
+    ) {
+        let places: Vec<usize> = (0..standby).map(|n| at.min(active) + n).collect();
+        let with = with_standby(shared(active + standby, groups, |_| None), &places);
+        let mut without = with.clone();
+        without.nodes.retain(|node| !node.standby);
+        let names = |shared: &SharedPart, list: Vec<NodeIndex>| -> Vec<String> {
+            list.into_iter().map(|n| shared.nodes[n.get()].name.to_string()).collect()
+        };
+        let (long, short) = (Placement::new(&with), Placement::new(&without));
+        for g in with.group_indexes() {
+            let list = long.succession(g);
+            prop_assert_eq!(long.leader(g), list.first().copied());
+            prop_assert_eq!(long.second(g), list.get(1).copied());
+            let list = names(&with, list);
+            prop_assert_eq!(&list[..active], &names(&without, short.succession(g))[..]);
+            let mut rest = list[active..].to_vec();
+            rest.sort();
+            rest.dedup();
+            prop_assert_eq!(rest.len(), standby);
+        }
+    }
+
+    #[test]
+    fn standby_nodes_share_what_nobody_else_can_hold_evenly(
+        active in 1usize..=4, standby in 1usize..=6, groups in 0usize..80, dead in 0usize..6,
+    ) {
+        let places: Vec<usize> = (active..active + standby).collect();
+        let shared = with_standby(shared(active + standby, groups, |_| None), &places);
+        let taken = owners(&shared, |n| n < active);
+        prop_assert!(taken.iter().all(|owner| *owner >= active));
+        prop_assert!(spread(&taken, active..active + standby) <= 1);
+        let dead = active + dead;
+        if standby > 1 && dead < active + standby {
+            let rest = owners(&shared, |n| n < active || n == dead);
+            prop_assert!(spread(&rest, (active..active + standby).filter(|n| *n != dead)) <= 2);
+        }
+    }
+}
+
+/// Two releases that order nodes differently would fight over every group.
+#[test]
+fn the_lists_of_a_cluster_are_those_of_every_release() {
+    let wish = |g: usize| (g.is_multiple_of(5)).then_some(2);
+    let shared = shared(7, 50, wish);
+    let placement = Placement::new(&shared);
+    let lists = shared.group_indexes().flat_map(|g| placement.succession(g));
+    let sum = lists.fold(0u64, |sum, node| sum.wrapping_mul(31).wrapping_add(node.get() as u64));
+    assert_eq!(sum, 7_807_346_171_989_209_230);
 }

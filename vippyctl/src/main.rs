@@ -9,6 +9,7 @@ mod lab;
 mod print;
 mod reload;
 mod render;
+mod restart;
 mod resume;
 mod status;
 mod words;
@@ -36,6 +37,7 @@ enum Command {
     Drain(drain::Options),
     Resume(resume::Options),
     Reload(reload::Options),
+    Restart(restart::Options),
     Lab(lab::Options),
 }
 
@@ -68,6 +70,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Drain(options) => wait(drain::run(&options, &client)),
         Command::Resume(options) => wait(resume::run(&options, &client)),
         Command::Reload(options) => wait(reload::run(&options, &client)),
+        Command::Restart(options) => wait(restart::run(&options, &client)),
         // No runtime, no thread: see there.
         Command::Lab(options) => lab::run(options),
     }

@@ -7,6 +7,7 @@
 //! (F2), and carries out the engine's orders after each input, in their order.
 
 mod reload;
+mod restart;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -21,7 +22,8 @@ use vippy_core::input::{Command, Input, ResourceReport};
 use vippy_core::output::{Output, Transmit};
 use vippy_core::time::{Instant, earliest};
 
-use self::reload::{Outcome, Reloader};
+use self::reload::Reloader;
+use self::restart::Restarter;
 use crate::announce::Announcer;
 use crate::chat::Chat;
 use crate::clock::{self, Alarm};
@@ -32,7 +34,8 @@ use crate::logging::{Level, Logger};
 use crate::management::Request;
 use crate::narrate;
 use crate::signals::{Signal, Signals};
-use crate::state_dir::{EpochWriter, Stored};
+use crate::state_dir::{Stored, Writer};
+use crate::successor::Successor;
 use crate::summary::Summary;
 use crate::supervision::Supervision;
 
@@ -45,6 +48,9 @@ const BATCH: usize = 256;
 /// How long a second stop signal waits for the kernel.
 const FORCED: Duration = Duration::from_millis(1_500);
 
+/// How long the disk may take at the end.
+const LAST_WRITES: Duration = Duration::from_millis(500);
+
 /// Everything the loop works with, opened and running.
 #[derive(Debug)]
 pub struct Parts {
@@ -54,6 +60,8 @@ pub struct Parts {
     pub source: Source,
     /// This node.
     pub node: NodeName,
+    /// What takes this process's place at a restart.
+    pub successor: Successor,
     /// The log.
     pub logger: Logger,
     /// Sockets to the other daemons.
@@ -66,9 +74,9 @@ pub struct Parts {
     pub notices: UnboundedReceiver<String>,
     /// Tells neighbours.
     pub announcer: Announcer,
-    /// Writes epochs.
-    pub epochs: EpochWriter,
-    /// What became of them.
+    /// Writes what must outlive this process.
+    pub writer: Writer,
+    /// What became of it.
     pub stored: UnboundedReceiver<Stored>,
     /// What operators ask.
     pub requests: Receiver<Request>,
@@ -102,6 +110,7 @@ pub struct Daemon {
     /// Answers to orders, which the engine gets once it has no more orders.
     answers: VecDeque<Input>,
     reloader: Reloader,
+    restarter: Restarter,
     summary: Summary,
     lateness: Lateness,
     stopping: bool,
@@ -113,11 +122,13 @@ enum Woken {
     Alarm,
     Datagrams,
     Report(Report),
+    Told(GroupId),
     Notice(String),
     Stored(Stored),
     Signal(Signal),
     Request(Request),
-    Reload(Box<Outcome>),
+    Reload(Box<reload::Outcome>),
+    Restart(restart::Step),
     Lost(&'static str),
 }
 
@@ -130,6 +141,7 @@ impl Daemon {
         Ok(Daemon {
             groups: groups_by_id(&parts.config),
             reloader: Reloader::new(parts.source.clone()),
+            restarter: Restarter::new(parts.successor.clone()),
             parts,
             engine,
             alarm: Alarm::new()?,
@@ -150,6 +162,8 @@ impl Daemon {
         loop {
             if let Some(ending) = self.ending.take() {
                 self.parts.logger.log(Level::Debug, format_args!("loop: {}", self.lateness));
+                // A disk that takes longer keeps nobody: what it lacks is old.
+                let _ = tokio::time::timeout(LAST_WRITES, self.parts.writer.flush()).await;
                 return ending;
             }
             let woken = match self.wait().await {
@@ -165,16 +179,19 @@ impl Daemon {
         self.due = self.engine.next_deadline();
         let feeding = self.parts.supervision.next_feeding(clock::now());
         self.alarm.set(earliest(self.due, feeding))?;
-        let Parts { chat, reports, notices, stored, requests, signals, .. } = &mut self.parts;
+        let Parts { chat, reports, announcer, notices, stored, requests, signals, .. } =
+            &mut self.parts;
         Ok(tokio::select! {
             biased;
             rung = self.alarm.ring() => { rung?; Woken::Alarm }
             signal = signals.next() => Woken::Signal(signal),
             report = reports.recv() => report.map_or(Woken::Lost("kernel"), Woken::Report),
+            told = announcer.told() => told.map_or(Woken::Lost("announcer"), Woken::Told),
             // It ends together with the reports, which tell.
             Some(notice) = notices.recv() => Woken::Notice(notice),
-            stored = stored.recv() => stored.map_or(Woken::Lost("epoch"), Woken::Stored),
+            stored = stored.recv() => stored.map_or(Woken::Lost("state"), Woken::Stored),
             outcome = self.reloader.next() => Woken::Reload(Box::new(outcome)),
+            step = self.restarter.next() => Woken::Restart(step),
             request = requests.recv() => request.map_or(Woken::Lost("management"), Woken::Request),
             () = chat.readable() => Woken::Datagrams,
         })
@@ -200,12 +217,14 @@ impl Daemon {
             // The tick before and the reads after are all there is to do.
             Woken::Alarm | Woken::Datagrams => {}
             Woken::Report(report) => self.take_report(report),
+            Woken::Told(group) => self.tell(Input::Told { group }),
             Woken::Notice(text) => self.parts.logger.notice(text),
             Woken::Stored(stored) => self.take_stored(stored),
             Woken::Signal(Signal::Reload) => self.begin_reload(None),
             Woken::Signal(Signal::Stop(name)) => self.stop(name).await,
             Woken::Request(request) => self.take_request(request),
             Woken::Reload(outcome) => self.end_reload(*outcome),
+            Woken::Restart(step) => self.take_step(step).await,
             Woken::Lost(worker) => {
                 let text = format!("the {worker} worker ended without being asked to");
                 self.ending.get_or_insert(Ending::Failed(text));
@@ -226,6 +245,10 @@ impl Daemon {
         for _ in 0..BATCH {
             let Ok(report) = self.parts.reports.try_recv() else { break };
             self.take_report(report);
+        }
+        for _ in 0..BATCH {
+            let Some(group) = self.parts.announcer.told_at_hand() else { break };
+            self.tell(Input::Told { group });
         }
         while let Ok(stored) = self.parts.stored.try_recv() {
             self.take_stored(stored);
@@ -259,13 +282,13 @@ impl Daemon {
             }
             Output::Unplumb { group } => self.parts.kernel.unplumb(group),
             Output::Renew { lifetime } => self.parts.kernel.renew(lifetime),
-            Output::Notify { group } => {
-                if let Some(group) = self.groups.get(&group) {
-                    self.parts.announcer.notify(group);
-                }
-            }
+            Output::Notify { group } => match self.groups.get(&group) {
+                Some(group) => self.parts.announcer.notify(group),
+                // It left the configuration meanwhile: nobody is kept waiting.
+                None => self.answers.push_back(Input::Told { group }),
+            },
             Output::Silence { group } => self.parts.announcer.silence(&group),
-            Output::StoreEpoch(epoch) => self.parts.epochs.store(epoch),
+            Output::StoreEpoch(epoch) => self.parts.writer.store_epoch(epoch),
             Output::WantBoot => match clock::fresh_boot() {
                 Ok(boot) => self.answers.push_back(Input::Boot(boot)),
                 Err(e) => {
@@ -278,7 +301,9 @@ impl Daemon {
                 self.parts.logger.log(level, line);
                 self.summary.note(&event);
             }
-            Output::Remember(_) | Output::Ask { .. } | Output::Restarted => {}
+            Output::Remember(memory) => self.parts.writer.remember(memory),
+            Output::Ask { .. } => {}
+            Output::Restarted => self.leave(),
             Output::Stopped => {
                 self.ending.get_or_insert(Ending::Stopped);
             }
@@ -304,7 +329,7 @@ impl Daemon {
 
     fn take_stored(&mut self, stored: Stored) {
         match stored {
-            Stored::Safe(epoch) => self.tell(Input::EpochStored(epoch)),
+            Stored::Epoch(epoch) => self.tell(Input::EpochStored(epoch)),
             Stored::Failed(text) => self.parts.logger.err(text),
         }
     }
@@ -323,6 +348,7 @@ impl Daemon {
                 let _ = reply.send(Ok(answer));
             }
             Request::Reload(reply) => self.begin_reload(Some(reply)),
+            Request::Restart(reply) => self.begin_restart(reply),
         }
     }
 
@@ -333,6 +359,7 @@ impl Daemon {
             return;
         }
         self.stopping = true;
+        self.restarter.cancel();
         self.parts.logger.notice(format_args!("stopping (signal {signal})"));
         self.parts.supervision.stopping();
         self.tell(Input::Operator(Command::Stop));

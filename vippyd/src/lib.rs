@@ -21,5 +21,6 @@ pub mod operators;
 pub mod signals;
 pub mod startup;
 pub mod state_dir;
+pub mod successor;
 pub mod summary;
 pub mod supervision;

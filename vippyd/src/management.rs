@@ -30,7 +30,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
-use vippy_client::{Answer, ApiError, Reloaded, Status};
+use vippy_client::{Answer, ApiError, Reloaded, Restarting, Status};
 use vippy_core::input::Command;
 
 pub use listener::{Listener, ManagementError, bind};
@@ -59,6 +59,9 @@ pub enum Request {
     Command(Command, oneshot::Sender<Result<Answer, ApiError>>),
     /// Read the configuration file again, as SIGHUP does.
     Reload(oneshot::Sender<Result<Reloaded, ApiError>>),
+    /// Let the program as it is on disk take this process's place; the answer
+    /// comes when that is about to happen.
+    Restart(oneshot::Sender<Result<Restarting, ApiError>>),
 }
 
 /// Who is at the other end of a connection.
@@ -197,7 +200,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stranger_with_access_may_not_act_and_the_loop_never_hears_of_it() {
-        for path in ["/drain", "/resume", "/reload"] {
+        for path in ["/drain", "/resume", "/reload", "/restart"] {
             let request = format!("POST {path} HTTP/1.1\r\nhost: x\r\n\r\n");
             let (answer, asked) = talk(1000, &request).await;
             assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");

@@ -47,6 +47,9 @@ pub fn line(event: &Event) -> (Level, String) {
             let line = Line::new("up").field("group", group).field("epoch", epoch);
             (Level::Notice, line.done())
         }
+        Event::Announced { group } => {
+            (Level::Debug, Line::new("neighbours told").field("group", group).done())
+        }
         Event::Adopted { group } => {
             (Level::Notice, Line::new("found here and kept").field("group", group).done())
         }

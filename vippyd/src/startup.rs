@@ -28,7 +28,8 @@ use crate::logging::{Level, Logger};
 use crate::management::ManagementError;
 use crate::operators::Operators;
 use crate::signals::Signals;
-use crate::state_dir::{EpochWriter, StateDir, StateError};
+use crate::state_dir::{StateDir, StateError, Writer};
+use crate::successor::Successor;
 use crate::supervision::Supervision;
 
 /// How long the last lines may take to be written.
@@ -155,7 +156,9 @@ fn run(cli: &Cli, source: Source) -> Result<Exit, StartError> {
     if !config.local.plugins.is_empty() {
         logger.warning("plugins are configured; this version does not run them");
     }
-    let exit = operate(source, config, node, &state, &logger);
+    let successor = Successor::of_this_process(&node, cli.node.is_some())
+        .map_err(system("find the running program"))?;
+    let exit = operate(source, config, node, successor, &state, &logger);
     if let Err(error) = &exit {
         for line in error.lines() {
             logger.log(Level::Crit, line);
@@ -174,14 +177,18 @@ fn operate(
     source: Source,
     config: Config,
     node: NodeName,
+    successor: Successor,
     state: &StateDir,
     logger: &Logger,
 ) -> Result<Exit, StartError> {
     let config = Arc::new(config);
     let runtime = runtime().map_err(system("start the loop"))?;
     let _inside = runtime.enter();
-    let (stored_epoch, warning) = state.load_epoch()?;
-    if let Some(warning) = warning {
+    // First: from here on nobody can end this process without its letting go.
+    let signals = Signals::catch().map_err(system("catch signals"))?;
+    let (stored_epoch, damaged_epoch) = state.load_epoch()?;
+    let (memory, damaged_memory) = state.load_memory()?;
+    for warning in damaged_epoch.into_iter().chain(damaged_memory) {
         logger.warning(warning);
     }
     let (operators, requests) = Operators::open(&config.local.management)?;
@@ -189,21 +196,22 @@ fn operate(
     let settings = kernel::Settings { ledger: state.ledger() };
     let kernel = Kernel::start(settings, &config.shared.groups)?;
     let announcer = Announcer::start()?;
-    let (epochs, stored) = EpochWriter::start(state).map_err(system("start a thread"))?;
-    let engine = engine(&config, &node, stored_epoch, kernel.present)?;
+    let (writer, stored) = Writer::start(state).map_err(system("start a thread"))?;
+    let engine = engine(&config, &node, stored_epoch, memory, kernel.present)?;
     let parts = Parts {
         source,
         node: node.clone(),
+        successor,
         logger: logger.clone(),
         chat,
         kernel: kernel.kernel,
         reports: kernel.reports,
         notices: kernel.notices,
         announcer,
-        epochs,
+        writer,
         stored,
         requests,
-        signals: Signals::catch().map_err(system("catch signals"))?,
+        signals,
         supervision: Supervision::from_environment()
             .map_err(system("reach the service manager"))?,
         config,
@@ -250,6 +258,7 @@ fn engine(
     config: &Arc<Config>,
     node: &NodeName,
     stored: Epoch,
+    memory: Memory,
     present: std::collections::BTreeSet<GroupId>,
 ) -> Result<Engine, StartError> {
     let start = Start {
@@ -258,7 +267,7 @@ fn engine(
         boot: clock::fresh_boot().map_err(system("draw random bits"))?,
         epoch_floor: stored.max(Epoch::from_wall_clock(clock::wall_millis())),
         present,
-        memory: Memory::default(),
+        memory,
     };
     Ok(Engine::new(clock::now(), start))
 }

@@ -1,24 +1,31 @@
 //! What must outlive the process: the state directory.
 //!
 //! Owns the names of the files in it, the lock that keeps a second daemon of
-//! the same name out, and how the epoch (W7) is written. The ledger's content is
-//! the kernel side's business; here it is only a path. Everything blocks, so
-//! after the start it runs on the thread of [`EpochWriter`].
+//! the same name out, and how the epoch (W7) and the memory are written. The
+//! ledger's content is the kernel side's business; here it is only a path.
+//! Everything blocks, so after the start it runs on the thread of [`Writer`].
+
+mod writer;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use vippy_core::identity::{Epoch, NodeName};
+use vippy_core::memory::Memory;
 
-/// Time between two attempts to write an epoch that could not be written.
-const RETRY: Duration = Duration::from_secs(1);
+use crate::clock;
+
+pub use writer::{Stored, Writer};
+
+/// Names of files, after the node's.
+const EPOCH: &str = "epoch";
+const MEMORY: &str = "memory";
 
 /// Why the state directory cannot be used. Nothing was changed in it.
 #[derive(Debug, Error)]
@@ -78,27 +85,73 @@ impl StateDir {
     /// # Errors
     /// When the file is there and cannot be read.
     pub fn load_epoch(&self) -> Result<(Epoch, Option<String>), StateError> {
-        let path = self.file("epoch");
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((Epoch(0), None)),
-            Err(e) => return Err(failed("read", &path, e)),
-        };
-        if let Ok(number) = text.trim().parse() {
-            return Ok((Epoch(number), None));
+        let Some(text) = self.read(EPOCH)? else { return Ok((Epoch(0), None)) };
+        match text.trim().parse() {
+            Ok(number) => Ok((Epoch(number), None)),
+            Err(_) => {
+                let told = self.set_aside(EPOCH, "no epoch", "the wall clock counts")?;
+                Ok((Epoch(0), Some(told)))
+            }
         }
-        let aside = self.file("epoch.bad");
+    }
+
+    /// What the last process remembered, older by what the wall clock says has
+    /// passed since. A file that holds no memory is set aside as
+    /// `….memory.bad` and told as the second value.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    pub fn load_memory(&self) -> Result<(Memory, Option<String>), StateError> {
+        let Some(text) = self.read(MEMORY)? else { return Ok((Memory::default(), None)) };
+        match serde_json::from_str::<Remembered>(&text) {
+            Ok(remembered) => Ok((remembered.at(clock::wall_millis()), None)),
+            Err(_) => {
+                let told = self.set_aside(MEMORY, "no memory", "this node remembers nothing")?;
+                Ok((Memory::default(), Some(told)))
+            }
+        }
+    }
+
+    /// `None` where there is no such file yet.
+    fn read(&self, kind: &str) -> Result<Option<String>, StateError> {
+        let path = self.file(kind);
+        match fs::read(&path) {
+            // What is not UTF-8 makes no sense to anybody either.
+            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(failed("read", &path, e)),
+        }
+    }
+
+    fn set_aside(&self, kind: &str, lack: &str, then: &str) -> Result<String, StateError> {
+        let path = self.file(kind);
+        let aside = self.file(&format!("{kind}.bad"));
         fs::rename(&path, &aside).map_err(|source| failed("rename", &path, source))?;
-        let warning = format!(
-            "{} held no epoch; it is now {} and the wall clock counts",
-            path.display(),
-            aside.display()
-        );
-        Ok((Epoch(0), Some(warning)))
+        let (path, aside) = (path.display(), aside.display());
+        Ok(format!("{path} held {lack}; it is now {aside} and {then}"))
     }
 
     fn file(&self, kind: &str) -> PathBuf {
         self.dir.join(format!("{}.{kind}", self.stem))
+    }
+}
+
+/// A memory and when it was what it says: its times are ages and remainders.
+#[derive(Debug, Serialize, Deserialize)]
+struct Remembered {
+    /// Milliseconds since 1970.
+    written_ms: u64,
+    memory: Memory,
+}
+
+impl Remembered {
+    fn now(memory: Memory) -> Remembered {
+        Remembered { written_ms: clock::wall_millis(), memory }
+    }
+
+    /// A clock that was set back makes nothing younger than it was.
+    fn at(&self, wall_millis: u64) -> Memory {
+        self.memory.aged(Duration::from_millis(wall_millis.saturating_sub(self.written_ms)))
     }
 }
 
@@ -173,64 +226,10 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// What became of an epoch that was to be stored.
-#[derive(Debug)]
-pub enum Stored {
-    /// It is on disk.
-    Safe(Epoch),
-    /// It could not be written for this reason; it is tried again.
-    Failed(String),
-}
-
-/// The thread that writes epochs, one at a time and only the newest.
-#[derive(Debug)]
-pub struct EpochWriter {
-    orders: Sender<Epoch>,
-}
-
-impl EpochWriter {
-    /// Starts the thread; what it did comes out of the receiver.
-    ///
-    /// # Errors
-    /// When no thread can be started.
-    pub fn start(state: &StateDir) -> io::Result<(EpochWriter, UnboundedReceiver<Stored>)> {
-        let path = state.file("epoch");
-        let (orders, queue) = channel();
-        let (results, receiver) = unbounded_channel();
-        std::thread::Builder::new()
-            .name("epoch".into())
-            .spawn(move || write_epochs(&path, &queue, &results))?;
-        Ok((EpochWriter { orders }, receiver))
-    }
-
-    /// Orders an epoch to be written. Never blocks.
-    pub fn store(&self, epoch: Epoch) {
-        // The thread ends only after this sender is gone.
-        let _ = self.orders.send(epoch);
-    }
-}
-
-fn write_epochs(path: &Path, orders: &Receiver<Epoch>, results: &UnboundedSender<Stored>) {
-    while let Ok(first) = orders.recv() {
-        let mut epoch = orders.try_iter().fold(first, Epoch::max);
-        let mut told = false;
-        while let Err(e) = replace(path, format!("{epoch}\n").as_bytes()) {
-            if !told {
-                let text = format!("cannot write {}: {e}; trying again", path.display());
-                let _ = results.send(Stored::Failed(text));
-                told = true;
-            }
-            std::thread::sleep(RETRY);
-            epoch = orders.try_iter().fold(epoch, Epoch::max);
-        }
-        if results.send(Stored::Safe(epoch)).is_err() {
-            return;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use vippy_core::memory::Drained;
+
     use super::*;
 
     fn open(dir: &Path) -> Result<StateDir, StateError> {
@@ -261,10 +260,72 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = open(dir.path()).unwrap();
         assert_eq!(state.load_epoch().unwrap(), (Epoch(0), None));
-        let (writer, mut stored) = EpochWriter::start(&state).unwrap();
-        writer.store(Epoch(77));
-        assert!(matches!(stored.blocking_recv(), Some(Stored::Safe(Epoch(77)))));
+        let (writer, mut stored) = Writer::start(&state).unwrap();
+        writer.store_epoch(Epoch(77));
+        assert!(matches!(stored.blocking_recv(), Some(Stored::Epoch(Epoch(77)))));
         assert_eq!(state.load_epoch().unwrap(), (Epoch(77), None));
+    }
+
+    #[test]
+    fn what_was_remembered_is_found_again_and_older() {
+        let hour = Duration::from_secs(3_600);
+        let memory = Memory { drained: Some(Drained::For(hour)), ..Memory::default() };
+        let written_ms = 1_000_000_000;
+        let remembered = Remembered { written_ms, memory: memory.clone() };
+        let text = serde_json::to_string(&remembered).unwrap();
+        let back: Remembered = serde_json::from_str(&text).unwrap();
+        let left = Duration::from_secs(3_599);
+        assert_eq!(back.at(written_ms + 1_000).drained, Some(Drained::For(left)));
+        assert_eq!(back.at(written_ms + 3_600_000).drained, None);
+        assert_eq!(back.at(0), memory, "a clock set back makes nothing younger");
+    }
+
+    #[test]
+    fn memory_and_epoch_are_both_written_before_a_flush_is_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = open(dir.path()).unwrap();
+        assert_eq!(state.load_memory().unwrap(), (Memory::default(), None));
+        let (writer, _stored) = Writer::start(&state).unwrap();
+        let drained = |until| Memory { drained: Some(until), ..Memory::default() };
+        writer.remember(drained(Drained::For(Duration::from_secs(5))));
+        writer.store_epoch(Epoch(8));
+        writer.remember(drained(Drained::UntilResumed));
+        writer.flush().blocking_recv().unwrap();
+        assert_eq!(state.load_memory().unwrap(), (drained(Drained::UntilResumed), None));
+        assert_eq!(state.load_epoch().unwrap(), (Epoch(8), None));
+    }
+
+    #[test]
+    fn file_without_a_memory_is_set_aside_and_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = open(dir.path()).unwrap();
+        for damaged in [&b"{"[..], b"{\"written_ms\": 5}", b"\xff\xfe"] {
+            fs::write(dir.path().join("node1.memory"), damaged).unwrap();
+            let (memory, warning) = state.load_memory().unwrap();
+            assert_eq!(memory, Memory::default());
+            assert!(warning.unwrap().contains("node1.memory.bad"));
+            assert_eq!(fs::read(dir.path().join("node1.memory.bad")).unwrap(), damaged);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_told_once_and_written_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = open(dir.path()).unwrap();
+        // A directory in the place of the new file.
+        let way = dir.path().join("node1.memory.new");
+        fs::create_dir(&way).unwrap();
+        let (writer, mut stored) = Writer::start(&state).unwrap();
+        writer.remember(Memory { drained: Some(Drained::UntilResumed), ..Memory::default() });
+        let Some(Stored::Failed(text)) = stored.blocking_recv() else { panic!("no failure told") };
+        assert!(text.contains("node1.memory"), "{text}");
+        // What waits for another attempt keeps nothing else waiting.
+        writer.store_epoch(Epoch(9));
+        assert!(matches!(stored.blocking_recv(), Some(Stored::Epoch(Epoch(9)))));
+        fs::remove_dir(&way).unwrap();
+        writer.flush().blocking_recv().unwrap();
+        assert_eq!(state.load_memory().unwrap().0.drained, Some(Drained::UntilResumed));
+        assert!(stored.try_recv().is_err(), "told once");
     }
 
     #[test]

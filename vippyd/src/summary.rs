@@ -48,6 +48,7 @@ impl Summary {
             | Event::PeerLeft { .. }
             | Event::PeerRestarted { .. }
             | Event::Taking { .. }
+            | Event::Announced { .. }
             | Event::Unavailable { .. }
             | Event::Available { .. }
             | Event::ConfigDiffers { .. }

@@ -6,166 +6,15 @@
 // The helpers of a test may unwrap as the test itself does.
 #![allow(clippy::unwrap_used)]
 
+#[path = "binary_support/mod.rs"]
+mod support;
+
 use std::net::UdpSocket;
-use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use nix::sched::{CloneFlags, unshare};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// A directory with a configuration, a state directory and a socket of its own.
-struct Bench {
-    dir: tempfile::TempDir,
-}
-
-impl Bench {
-    fn new(text: &str) -> Bench {
-        let bench = Bench { dir: tempfile::tempdir().unwrap() };
-        std::fs::write(bench.config(), text).unwrap();
-        bench
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn config(&self) -> PathBuf {
-        self.path("v.conf")
-    }
-
-    fn command(&self, node: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_vippyd"));
-        command.arg("-c").arg(self.config()).args(["-n", node]);
-        command.arg("--state").arg(self.path("state"));
-        command.arg("--management").arg(self.path(&format!("{node}.socket")));
-        command.env_remove("JOURNAL_STREAM").env_remove("NOTIFY_SOCKET");
-        command.stderr(Stdio::piped()).stdout(Stdio::piped());
-        command
-    }
-
-    fn run(&self, node: &str) -> Output {
-        finish(self.command(node).spawn().unwrap())
-    }
-
-    fn check(&self) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_vippyd"));
-        command.arg("--check").arg("-c").arg(self.config()).output().unwrap()
-    }
-
-    /// Starts the daemon and waits until it says that it is ready.
-    fn start(&self, node: &str) -> Daemon {
-        let path = self.path(&format!("{node}.notify"));
-        let manager = UnixDatagram::bind(&path).unwrap();
-        manager.set_read_timeout(Some(PATIENCE)).unwrap();
-        let child = self.command(node).env("NOTIFY_SOCKET", &path).spawn().unwrap();
-        let daemon = Daemon { child: Some(child), manager };
-        daemon.hear("READY=1");
-        daemon
-    }
-}
-
-/// A running daemon; killed when the test forgets it.
-struct Daemon {
-    child: Option<Child>,
-    manager: UnixDatagram,
-}
-
-impl Daemon {
-    /// Waits for a message to the service manager.
-    fn hear(&self, expected: &str) {
-        let mut buffer = [0; 4096];
-        loop {
-            let length = match self.manager.recv(&mut buffer) {
-                Ok(length) => length,
-                Err(e) => panic!("the daemon never said {expected}: {e}"),
-            };
-            if String::from_utf8_lossy(&buffer[..length]).contains(expected) {
-                return;
-            }
-        }
-    }
-
-    fn pid(&self) -> u32 {
-        self.child.as_ref().unwrap().id()
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.pid().cast_signed()), signal).unwrap();
-    }
-
-    fn finish(mut self) -> Output {
-        finish(self.child.take().unwrap())
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-/// Waits for the end, but not for ever.
-fn finish(mut child: Child) -> Output {
-    let begun = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        if begun.elapsed() > PATIENCE {
-            child.kill().unwrap();
-            let output = child.wait_with_output().unwrap();
-            panic!("vippyd did not end: {}", text(&output.stderr));
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    child.wait_with_output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn assert_exit(output: &Output, code: i32, says: &str) {
-    let stderr = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{stderr}");
-    assert!(stderr.contains(says), "expected {says:?} in {stderr:?}");
-}
-
-/// Runs a test in a network namespace of its own, with the loopback up.
-fn in_namespace(test: impl FnOnce() + Send + 'static) {
-    let thread = std::thread::spawn(move || {
-        unshare(CloneFlags::CLONE_NEWNET).expect("this test needs root for a network namespace");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let (connection, handle, _) = rtnetlink::new_connection().unwrap();
-            tokio::spawn(connection);
-            let up = rtnetlink::LinkUnspec::new_with_index(1).up().build();
-            handle.link().set(up).execute().await.unwrap();
-        });
-        test();
-    });
-    if let Err(panic) = thread.join() {
-        std::panic::resume_unwind(panic);
-    }
-}
-
-fn config(more: &str) -> String {
-    format!(
-        "{{
-            chat: '224.1.1.1:5007', chat_interface: '127.0.0.1',
-            secret: 'a secret that is long enough', version: 5,
-            nodes: ['node1', 'node2'],
-            vips: [[{{interface: 'lo', ip: '10.99.0.1/32'}}], [{{interface: 'lo', ip: '10.99.0.2/32'}}]],
-            interval: 0.05, stale: 0.3, mature: 0.3,
-            {more}
-        }}"
-    )
-}
+use nix::sys::signal::Signal;
+use support::{Bench, PATIENCE, assert_exit, config, in_namespace, lo_has, text};
 
 #[test]
 fn check_of_a_good_file_says_what_it_read() {
@@ -493,10 +342,4 @@ fn eventually(what: &str, is_so: impl Fn() -> bool) {
         assert!(begun.elapsed() < PATIENCE, "never: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
-}
-
-/// Whether the calling thread's loopback carries an address: only then can it
-/// be bound to.
-fn lo_has(address: &str) -> bool {
-    UdpSocket::bind((address, 0)).is_ok()
 }

@@ -12,7 +12,7 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use vippy_client::status::{NodeReason, NodeState};
-use vippy_client::{Answer, ApiError, Client, ClientError, Reloaded, Status};
+use vippy_client::{Answer, ApiError, Client, ClientError, Reloaded, Restarting, Status};
 use vippy_core::input::Command;
 use vippyd::management::{MAX_CONNECTIONS, ManagementError, Request, bind, serve};
 
@@ -76,6 +76,9 @@ fn answer(request: Request, status: &Status) {
             digest: "ab".into(),
             warnings: vec!["careful".into()],
         }))),
+        Request::Restart(to) => {
+            drop(to.send(Ok(Restarting { program: "0.1.0".into(), successor: "0.2.0".into() })))
+        }
     }
 }
 
@@ -99,6 +102,7 @@ async fn our_own_client_can_ask_everything() {
     assert_eq!(client.status().await.unwrap().identity.as_str(), "node1");
     assert_eq!(client.drain().await.unwrap().state, NodeState::Draining);
     assert_eq!(client.reload().await.unwrap().version, 6);
+    assert_eq!(client.restart().await.unwrap().successor, "0.2.0");
     let refused = client.resume().await;
     let Err(ClientError::Refused { status: 409, error }) = refused else { panic!("{refused:?}") };
     assert_eq!(error.error, "not draining");

@@ -20,6 +20,7 @@ use nix::sys::socket::{
 use nix::sys::time::TimeVal;
 use pnet_packet::icmpv6::{Icmpv6Packet, checksum};
 use support::{eventually, group, in_namespace, ip};
+use vippy_core::identity::GroupId;
 use vippyd::announce::{AnnounceError, Announcer};
 
 /// Hears what arrives at `far0`.
@@ -79,7 +80,7 @@ fn mac(interface: &str) -> Vec<u8> {
 fn both_forms_of_arp_and_an_advertisement_arrive_three_times_far_enough_apart() {
     in_namespace(|_| {
         let ear = Ear::new();
-        let announcer = Announcer::start().unwrap();
+        let mut announcer = Announcer::start().unwrap();
         let both = group(&["eth0 10.9.0.50/24", "eth0 fd00:9::50/64"]);
         let ordered = Instant::now();
         announcer.notify(&both);
@@ -122,7 +123,7 @@ fn neighbours_who_know_the_old_owner_learn_the_new_one() {
         ip("address add fd00:9::9/64 dev far0 nodad");
         ip("neighbour add 10.9.0.50 lladdr 02:00:00:00:00:01 nud stale dev far0");
         ip("neighbour add fd00:9::50 lladdr 02:00:00:00:00:01 nud stale dev far0");
-        let announcer = Announcer::start().unwrap();
+        let mut announcer = Announcer::start().unwrap();
         announcer.notify(&group(&["eth0 10.9.0.50/24", "eth0 fd00:9::50/64"]));
         let links = support::links();
         let link = links.iter().find(|link| link["ifname"] == "eth0").unwrap();
@@ -137,7 +138,7 @@ fn neighbours_who_know_the_old_owner_learn_the_new_one() {
 fn a_silenced_group_is_not_announced_again() {
     in_namespace(|_| {
         let ear = Ear::new();
-        let announcer = Announcer::start().unwrap();
+        let mut announcer = Announcer::start().unwrap();
         let one = group(&["eth0 10.9.0.50/24"]);
         announcer.notify(&one);
         assert!(ear.hear(support::PATIENCE).is_some());
@@ -150,7 +151,7 @@ fn a_silenced_group_is_not_announced_again() {
 #[test]
 fn a_recreated_interface_speaks_with_its_new_address() {
     in_namespace(|lan| {
-        let announcer = Announcer::start().unwrap();
+        let mut announcer = Announcer::start().unwrap();
         let one = group(&["eth0 10.9.0.50/24"]);
         let ear = Ear::new();
         announcer.notify(&one);
@@ -175,7 +176,7 @@ fn a_router_announces_itself_as_one() {
     in_namespace(|_| {
         std::fs::write("/proc/sys/net/ipv6/conf/eth0/forwarding", "1").unwrap();
         let ear = Ear::new();
-        let announcer = Announcer::start().unwrap();
+        let mut announcer = Announcer::start().unwrap();
         announcer.notify(&group(&["eth0 fd00:9::50/64"]));
         eventually("an advertisement with the router flag", || {
             ear.hear(support::PATIENCE).unwrap().1.get(58) == Some(&0xa0)
@@ -187,11 +188,69 @@ fn a_router_announces_itself_as_one() {
 fn an_absent_interface_costs_the_others_nothing() {
     in_namespace(|_| {
         let ear = Ear::new();
-        let announcer = Announcer::start().unwrap();
+        let mut announcer = Announcer::start().unwrap();
         announcer.notify(&group(&["absent0 10.9.0.49/24", "eth0 10.9.0.50/24"]));
         assert!(ear.hear(support::PATIENCE).is_some());
         eventually("the failure is counted", || announcer.counts().failures >= 1);
     });
+}
+
+#[test]
+fn a_group_is_told_about_when_its_frames_have_left() {
+    in_namespace(|_| {
+        let ear = Ear::new();
+        let mut announcer = Announcer::start().unwrap();
+        let both = group(&["eth0 10.9.0.50/24", "eth0 fd00:9::50/64"]);
+        announcer.notify(&both);
+        assert_eq!(told_within(&mut announcer, support::PATIENCE), Some(both.id.clone()));
+        assert_eq!(ear.hear_all(Duration::from_millis(100)).len(), 3);
+        // The second and the third round are nobody's news.
+        assert_eq!(told_within(&mut announcer, Duration::from_millis(1_500)), None);
+    });
+}
+
+#[test]
+fn dead_interfaces_do_not_keep_anybody_waiting() {
+    in_namespace(|_| {
+        ip("link add dead0 type veth peer name dead1");
+        ip("link add stuck0 type veth peer name stuck1");
+        ip("link set stuck0 up");
+        let mut announcer = Announcer::start().unwrap();
+        // Absent, down, without carrier.
+        let items = ["absent0 10.9.0.49/24", "dead0 10.9.0.50/24", "stuck0 10.9.0.51/24"];
+        for item in items {
+            let one = group(&[item]);
+            let ordered = Instant::now();
+            announcer.notify(&one);
+            assert_eq!(told_within(&mut announcer, support::PATIENCE), Some(one.id.clone()));
+            let took = ordered.elapsed();
+            println!("{item}: told after {took:?}");
+            assert!(took < Duration::from_millis(50), "{item}: {took:?}");
+        }
+    });
+}
+
+#[test]
+fn a_group_that_was_silenced_is_not_reported() {
+    in_namespace(|_| {
+        let mut announcer = Announcer::start().unwrap();
+        let one = group(&["eth0 10.9.0.50/24"]);
+        announcer.notify(&one);
+        // Its frames may well have left before.
+        announcer.silence(&one.id);
+        assert_eq!(told_within(&mut announcer, Duration::from_millis(100)), None);
+    });
+}
+
+fn told_within(announcer: &mut Announcer, patience: Duration) -> Option<GroupId> {
+    let end = Instant::now() + patience;
+    while Instant::now() < end {
+        if let Some(group) = announcer.told_at_hand() {
+            return Some(group);
+        }
+        std::thread::sleep(Duration::from_micros(50));
+    }
+    None
 }
 
 #[test]
@@ -219,7 +278,7 @@ fn without_the_capability_the_error_says_which_and_what_to_do() {
 fn a_thousand_addresses_are_announced_in_milliseconds() {
     in_namespace(|_| {
         let ear = Ear::new();
-        let announcer = Announcer::start().unwrap();
+        let mut announcer = Announcer::start().unwrap();
         let groups: Vec<_> = (0..1_000)
             .map(|n| group(&[&format!("eth0 10.9.{}.{}/16", n / 250, n % 250 + 1)]))
             .collect();

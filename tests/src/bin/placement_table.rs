@@ -38,6 +38,7 @@ fn shared(names: &[usize], groups: usize) -> SharedPart {
         quorum: None,
         witness: Vec::new(),
         isolation: Duration::from_secs(30),
+        hold_down: None,
     }
 }
 

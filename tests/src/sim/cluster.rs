@@ -86,6 +86,8 @@ pub struct Setup {
     pub delay: (Micros, Micros),
     /// Time to put addresses on or take them off.
     pub plumbing: (Micros, Micros),
+    /// Time until the neighbours are told for the first time.
+    pub telling: (Micros, Micros),
     /// Time to make an epoch durable.
     pub storing: (Micros, Micros),
     /// How late a process wakes after a deadline.
@@ -114,6 +116,7 @@ impl Setup {
             peers: false,
             delay: (50, 500),
             plumbing: (500, 3_000),
+            telling: (100, 2_000),
             storing: (100, 4_000),
             lateness: (0, 200),
             timer_first: false,
@@ -160,6 +163,7 @@ impl Setup {
             quorum: None,
             witness: Vec::new(),
             isolation: 10 * self.timing.stale,
+            hold_down: None,
         }
     }
 

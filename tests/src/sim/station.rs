@@ -4,11 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use vippy_core::config::Config;
 use vippy_core::engine::Engine;
 use vippy_core::identity::{BootId, Epoch};
 use vippy_core::input::Input;
+use vippy_core::memory::Memory;
 use vippy_core::status::NodeState;
 use vippy_core::time::Instant;
 
@@ -59,6 +61,11 @@ impl Kernel {
         gone
     }
 
+    /// When a group's addresses end, if nobody renews them.
+    pub fn end_of(&self, group: usize) -> Option<Micros> {
+        self.addresses.get(&group).copied().flatten()
+    }
+
     /// Groups whose addresses are present.
     pub fn groups(&self) -> impl Iterator<Item = usize> + '_ {
         self.addresses.keys().copied()
@@ -96,6 +103,9 @@ pub struct Process {
     pub finished: VecDeque<Work>,
     /// When the last job for a group ends: jobs of one group keep their order.
     pub busy_until: BTreeMap<usize, Micros>,
+    /// Groups that the neighbours are being told of, each under the number of the
+    /// order that is being carried out.
+    pub telling: BTreeMap<usize, u64>,
     /// Groups that could not be plumbed in this life.
     pub failed: BTreeSet<usize>,
     /// Recorded frames that reached it, newest last, bounded.
@@ -123,6 +133,15 @@ pub enum Work {
     },
     /// Write an epoch to disk.
     Store(Epoch),
+    /// Tell the neighbours of a group.
+    Tell {
+        /// The group.
+        group: usize,
+        /// The order that this follows.
+        order: u64,
+        /// How often it was told before.
+        round: u32,
+    },
 }
 
 /// A machine.
@@ -137,6 +156,8 @@ pub struct Station {
     pub kernel: Kernel,
     /// The epoch on its disk.
     pub disk: Epoch,
+    /// What its last process remembered, and when it said so.
+    pub memory: (Memory, Micros),
     /// Its process, if one runs.
     pub process: Option<Process>,
     /// Lives so far.
@@ -168,6 +189,12 @@ impl Station {
     /// The world's time at which this machine's clock shows `instant`.
     pub fn world_time(&self, instant: Instant) -> Micros {
         instant.as_micros().saturating_sub(self.clock)
+    }
+
+    /// What the next process remembers, if it starts now.
+    pub fn remembered(&self, now: Micros) -> Memory {
+        let (memory, written) = &self.memory;
+        memory.aged(Duration::from_micros(now.saturating_sub(*written)))
     }
 
     /// Whether a process runs and is not paused.

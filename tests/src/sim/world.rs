@@ -12,6 +12,7 @@ use std::sync::Arc;
 use vippy_core::engine::{Engine, Start};
 use vippy_core::identity::{BootId, Epoch};
 use vippy_core::input::{Command, Datagram, Input, ResourceReport};
+use vippy_core::memory::Memory;
 use vippy_core::status::{NodeState, Status};
 
 use super::Micros;
@@ -66,6 +67,7 @@ pub struct World {
     now: Micros,
     queue: BTreeMap<(Micros, u8, u64), Happening>,
     serial: u64,
+    tellings: u64,
     frames: u64,
     changes: Vec<Change>,
     attacker: Option<Attacker>,
@@ -89,6 +91,7 @@ impl World {
             now: 0,
             queue: BTreeMap::new(),
             serial: 0,
+            tellings: 0,
             frames: 0,
             changes: Vec::new(),
             attacker: None,
@@ -256,7 +259,7 @@ impl World {
             boot,
             epoch_floor: machine.disk.max(wall),
             present: machine.kernel.groups().map(group_id).collect(),
-            memory: vippy_core::memory::Memory::default(),
+            memory: machine.remembered(now),
         };
         let engine = Engine::new(machine.instant(now), start);
         machine.process = Some(Process {
@@ -272,6 +275,7 @@ impl World {
             pending: VecDeque::new(),
             finished: VecDeque::new(),
             busy_until: BTreeMap::new(),
+            telling: BTreeMap::new(),
             failed: std::collections::BTreeSet::new(),
             received: VecDeque::new(),
             started: now,
@@ -467,6 +471,7 @@ fn new_station(setup: &Setup, station: usize) -> Station {
         config: setup.config(1),
         kernel: Kernel::default(),
         disk: Epoch(0),
+        memory: (Memory::default(), 0),
         process: None,
         lives: 0,
         uplink: true,

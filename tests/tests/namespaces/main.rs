@@ -13,6 +13,7 @@ mod deaths;
 mod links;
 mod operators;
 mod partitions;
+mod restarts;
 mod sample;
 mod size;
 mod support;

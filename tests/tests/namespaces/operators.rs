@@ -12,12 +12,13 @@ use crate::support::{
     holder, owners, program, virtual_addresses,
 };
 
-/// Runs `vippyctl` on a node; it must succeed.
-pub(crate) fn vippyctl(cluster: &Cluster, node: usize, command: &str) {
+/// Runs `vippyctl` on a node; it must succeed. What it said.
+pub(crate) fn vippyctl(cluster: &Cluster, node: usize, command: &str) -> String {
     let mut process = Command::new(program("vippyctl"));
     let output = process.arg("-s").arg(cluster.management(node)).arg(command).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "vippyctl {command}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use sha2::{Digest as _, Sha256};
 
-use super::model::{Digest, Group, SharedPart};
+use super::model::{Digest, Failback, Group, SharedPart};
+use super::policy::{DEFAULT_HOLD_DOWN, default_isolation};
 use crate::time::micros;
 
 /// The canonical text of the shared part, whose SHA-256 is the digest.
@@ -20,11 +21,24 @@ use crate::time::micros;
 /// interval MICROSECONDS
 /// mature MICROSECONDS
 /// stale MICROSECONDS
-/// node NAME                      one line per node, in configuration order
+/// quorum NODES                   (*)
+/// witness ADDRESS                (*) one line per witness, in configuration order
+/// isolation MICROSECONDS         (*)
+/// hold_down MICROSECONDS         (*) or `hold_down off`
+/// node NAME                      one line per node, in configuration order,
+/// standby                        (*) each followed by this when it stands by
 /// group NAME PREFER MOVE         one line per group, in configuration order,
-/// address ADDRESS/PREFIX         each followed by one line per address of
-///                                that group, in configuration order
+/// failback MICROSECONDS          (*) each followed by this, or `failback never`,
+/// address ADDRESS/PREFIX         and by one line per address of that group, in
+///                                configuration order
 /// ```
+///
+/// - A line marked (*) is there only when the value is not the default of
+///   `docs/CONFIG.md`. So a new key changes the digest of no configuration that
+///   does not use it, and daemons of two releases agree on such a one. All keys
+///   that are added to this format follow this rule.
+/// - `NODES` is a number also where the configuration says `"majority"`. A
+///   group's `failback` is the one that holds for it, wherever it is written.
 ///
 /// - `1` in the first line is the version of this text's format.
 /// - Spans are whole microseconds, rounded to nearest when read.
@@ -67,8 +81,12 @@ pub fn canonical_text(shared: &SharedPart) -> String {
     let _ = writeln!(text, "interval {}", micros(shared.interval));
     let _ = writeln!(text, "mature {}", micros(shared.mature));
     let _ = writeln!(text, "stale {}", micros(shared.stale));
+    push_policy(&mut text, shared);
     for node in &shared.nodes {
         let _ = writeln!(text, "node {}", node.name);
+        if node.standby {
+            text.push_str("standby\n");
+        }
     }
     for group in &shared.groups {
         push_group(&mut text, shared, group);
@@ -85,11 +103,38 @@ pub fn digest(shared: &SharedPart) -> Digest {
     digest
 }
 
+/// Lines that are there only for what is not the default.
+fn push_policy(text: &mut String, shared: &SharedPart) {
+    if let Some(quorum) = shared.quorum {
+        let _ = writeln!(text, "quorum {quorum}");
+    }
+    for witness in &shared.witness {
+        let _ = writeln!(text, "witness {witness}");
+    }
+    if shared.isolation != default_isolation(shared.stale) {
+        let _ = writeln!(text, "isolation {}", micros(shared.isolation));
+    }
+    match shared.hold_down {
+        Some(DEFAULT_HOLD_DOWN) => {}
+        Some(first) => {
+            let _ = writeln!(text, "hold_down {}", micros(first));
+        }
+        None => text.push_str("hold_down off\n"),
+    }
+}
+
 fn push_group(text: &mut String, shared: &SharedPart, group: &Group) {
     let name = group.name.as_deref().unwrap_or("-");
     let prefer = group.prefer.map_or("-", |index| shared.nodes[index.get()].name.as_str());
     let how = if group.exclusive { "exclusive" } else { "overlap" };
     let _ = writeln!(text, "group {name} {prefer} {how}");
+    match group.failback {
+        Failback::Auto => {}
+        Failback::Never => text.push_str("failback never\n"),
+        Failback::After(delay) => {
+            let _ = writeln!(text, "failback {}", micros(delay));
+        }
+    }
     for address in &group.addresses {
         let _ = writeln!(text, "address {}/{}", address.ip(), address.net.prefix_len());
     }
@@ -155,6 +200,9 @@ mod tests {
             ("0123456789abcdef", "another secret, longer"),
             ("version: 5", "chat_interface: \"eth0\", version: 5"),
             ("version: 5", "peers: { node1: \"10.0.0.1:5007\" }, version: 5"),
+            ("version: 5", "failback: 'auto', hold_down: 30, isolation: 50, version: 5"),
+            ("\"node1\", \"node2\"", "\"node1\", { name: 'node2', standby: false }"),
+            ("version: 5", "realtime: 20, version: 5"),
             ("version: 5", "cluster: \"c\", state: \"/s\", management: \"/m\", version: 5"),
             (
                 "version: 5",
@@ -180,6 +228,17 @@ mod tests {
             ("stale: 5", "stale: 6"),
             ("[\"node1\", \"node2\"]", "[\"node2\", \"node1\"]"),
             ("[\"node1\", \"node2\"]", "[\"node1\", \"node2\", \"node3\"]"),
+            ("version: 5", "failback: 'never', version: 5"),
+            ("version: 5", "failback: 60, version: 5"),
+            ("exclusive: true", "exclusive: true, failback: 'never'"),
+            ("version: 5", "hold_down: 'off', version: 5"),
+            ("version: 5", "hold_down: 60, version: 5"),
+            ("version: 5", "isolation: 60, version: 5"),
+            ("version: 5", "quorum: 1, version: 5"),
+            ("version: 5", "quorum: 2, version: 5"),
+            ("version: 5", "witness: '10.8.3.1', version: 5"),
+            ("version: 5", "witness: ['10.8.3.1', '10.8.3.2'], version: 5"),
+            ("[\"node1\", \"node2\"]", "[\"node1\", \"node2\", {name: 'node3', standby: true}]"),
             ("10.8.3.195/24", "10.8.3.194/24"),
             ("10.8.3.195/24", "10.8.3.195/25"),
             ("10.8.3.195/24", "10.8.3.195"),
@@ -195,6 +254,38 @@ mod tests {
         let mut seen = std::collections::BTreeSet::from([shared(EXAMPLE).digest]);
         for (from, to) in different {
             assert!(seen.insert(changed(from, to)), "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    fn what_differs_from_the_default_has_a_line_of_its_own() {
+        let text = EXAMPLE
+            .replacen("\"node2\"]", "\"node2\", { name: 'node3', standby: true }]", 1)
+            .replacen("exclusive: true", "exclusive: true, failback: 'never'", 1)
+            .replacen(
+                "version: 5",
+                "version: 5, failback: 60, quorum: 'majority', witness: ['10.8.3.1', 'fd00::1'],
+                 hold_down: 5",
+                1,
+            );
+        let wanted = "vippy-shared 1\nversion 5\ninterval 500000\nmature 5000000\nstale 5000000\n\
+            quorum 2\nwitness 10.8.3.1\nwitness fd00::1\nhold_down 5000000\n\
+            node node1\nnode node2\nnode node3\nstandby\n\
+            group - - overlap\nfailback 60000000\naddress 10.8.3.195/24\n\
+            group - node2 overlap\nfailback 60000000\naddress 10.8.99.147/24\n\
+            group web node1 exclusive\nfailback never\n\
+            address 10.8.99.149/24\naddress fd00::1:149/64\n";
+        assert_eq!(canonical_text(&shared(&text)), wanted);
+    }
+
+    #[test]
+    fn the_way_a_policy_is_written_does_not_change_the_digest() {
+        let same = [
+            ("quorum: 2, version: 5", "quorum: 'majority', version: 5"),
+            ("witness: '10.8.3.1', version: 5", "witness: ['10.8.3.1'], version: 5"),
+        ];
+        for (one, other) in same {
+            assert_eq!(changed("version: 5", one), changed("version: 5", other), "{other}");
         }
     }
 

@@ -24,18 +24,25 @@ const GROUP_FORMS: &str = "a group: a list of addresses, its preferred node's na
 const ADDRESS_FORM: &str = "an address: {\"interface\": \"eth0\", \"ip\": \"10.1.2.3/24\"}";
 
 /// The groups and where their parts stand.
-#[derive(Default)]
 pub(super) struct Groups {
     pub(super) groups: Vec<Arc<Group>>,
     /// Every managed address with the offset of its `ip`.
     pub(super) addresses: BTreeMap<IpAddr, usize>,
     /// Every group's name with its offset.
     names: BTreeMap<String, usize>,
+    /// What holds for a group that does not say otherwise.
+    failback: Failback,
 }
 
 impl Reader {
     pub(super) fn groups(&mut self, top: &Fields<'_>, nodes: &Nodes<'_>) -> Groups {
-        let mut groups = Groups::default();
+        let failback = top.get("failback").and_then(|node| self.failback(node));
+        let mut groups = Groups {
+            groups: Vec::new(),
+            addresses: BTreeMap::new(),
+            names: BTreeMap::new(),
+            failback: failback.unwrap_or(Failback::Auto),
+        };
         let expected =
             "the list of groups, such as [[{\"interface\": \"eth0\", \"ip\": \"10.1.2.3/24\"}]]";
         let Some(list) = top.get("vips") else {
@@ -95,20 +102,22 @@ impl Reader {
             self.report.error(node.start, found, "at least one address");
         }
         let addresses = self.addresses(addresses, seen);
-        Some(finished(None, prefer, false, addresses))
+        Some(Group { prefer, failback: seen.failback, ..finished(None, addresses) })
     }
 
-    /// `{"name": …, "prefer": …, "exclusive": …, "vips": […]}`.
+    /// `{"name": …, "prefer": …, "exclusive": …, "failback": …, "vips": […]}`.
     fn object_form(
         &mut self,
         node: &Node<'_>,
         nodes: &Nodes<'_>,
         seen: &mut Groups,
     ) -> Option<Group> {
-        let fields = self.object(node, GROUP_FORMS, &["name", "prefer", "exclusive", "vips"])?;
+        let known = ["name", "prefer", "exclusive", "failback", "vips"];
+        let fields = self.object(node, GROUP_FORMS, &known)?;
         let name = fields.get("name").and_then(|name| self.group_name(name, seen));
         let prefer = fields.get("prefer").and_then(|prefer| self.preference(prefer, nodes));
         let exclusive = fields.get("exclusive").and_then(|value| self.boolean(value));
+        let failback = fields.get("failback").and_then(|value| self.failback(value));
         let Some(vips) = fields.get("vips") else {
             return self.missing(&fields, "vips", "the list of the group's addresses");
         };
@@ -117,7 +126,12 @@ impl Reader {
             self.wrong::<()>(vips, "at least one address");
         }
         let addresses = self.addresses(items, seen);
-        Some(finished(name, prefer, exclusive.unwrap_or(false), addresses))
+        Some(Group {
+            prefer,
+            exclusive: exclusive.unwrap_or(false),
+            failback: failback.unwrap_or(seen.failback),
+            ..finished(name, addresses)
+        })
     }
 
     fn group_name(&mut self, node: &Node<'_>, seen: &mut Groups) -> Option<String> {
@@ -142,7 +156,11 @@ impl Reader {
             let hint = nearest(name, known.iter().copied()).map(quoted);
             return self.wrong_but(node, "the name of a node in `nodes`", hint);
         }
-        nodes.position(name)
+        let node_index = nodes.position(name)?;
+        if nodes.stands_by(node_index) {
+            return self.wrong(node, "a node that is not `standby`: those come after all others");
+        }
+        Some(node_index)
     }
 
     fn addresses<'t>(&mut self, items: &'t [Node<'t>], seen: &mut Groups) -> Vec<Address> {
@@ -229,13 +247,9 @@ pub(super) fn host_rule(ip: IpAddr) -> Option<&'static str> {
     }
 }
 
-/// Gives a group its identity: its name, else its addresses in ascending order.
-fn finished(
-    name: Option<String>,
-    prefer: Option<NodeIndex>,
-    exclusive: bool,
-    addresses: Vec<Address>,
-) -> Group {
+/// A group of these addresses with its identity: its name, else its addresses in
+/// ascending order.
+fn finished(name: Option<String>, addresses: Vec<Address>) -> Group {
     let id = match &name {
         Some(name) => GroupId::from(name.as_str()),
         None => {
@@ -245,5 +259,6 @@ fn finished(
             GroupId::from(texts.join(",").as_str())
         }
     };
-    Group { id, name, prefer, exclusive, failback: Failback::Auto, addresses }
+    let failback = Failback::Auto;
+    Group { id, name, prefer: None, exclusive: false, failback, addresses }
 }

@@ -1,5 +1,5 @@
 //! The keys that only this node reads, except how it reaches the others:
-//! secret, cluster, neighbour cache, paths, stopping, kernel lifetime.
+//! secret, cluster, neighbour cache, paths, stopping, kernel lifetime, priority.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::chat::Chat;
 use super::groups::{Groups, host_rule};
 use super::model::{Lifetime, LocalPart, NotifyTarget, Secret};
-use super::reader::{Fields, Reader, in_seconds, kind, quoted, span};
+use super::reader::{Fields, Reader, in_seconds, kind, quoted, span, whole};
 use super::shared::Timers;
 use super::suggest::nearest;
 use super::text::{Node, Value};
@@ -50,7 +50,7 @@ impl Reader {
                 .and_then(|node| self.seconds(node, (0.0, 60.0)))
                 .unwrap_or(Duration::from_secs(1)),
             lifetime: self.lifetime(top, timers),
-            realtime: None,
+            realtime: top.get("realtime").and_then(|node| self.realtime(node)),
         }
     }
 
@@ -183,6 +183,27 @@ impl Reader {
             return Vec::new();
         };
         items.iter().filter_map(|item| self.path(item)).collect()
+    }
+
+    /// A priority of the real-time scheduler, as `chrt` counts them.
+    fn realtime(&mut self, node: &Node<'_>) -> Option<u8> {
+        let expected = "a priority from 1 to 99";
+        let hint = match &node.value {
+            Value::Number(literal) => match whole(literal).and_then(|n| u8::try_from(n).ok()) {
+                Some(priority @ 1..=99) => return Some(priority),
+                Some(_) | None => None,
+            },
+            Value::String(text) => {
+                whole(text.as_str()).filter(|n| (1..=99).contains(n)).map(|n| n.to_string())
+            }
+            Value::Bool(true) => Some("10".to_owned()),
+            Value::Null
+            | Value::Bool(false)
+            | Value::Array(_)
+            | Value::Object(_)
+            | Value::Broken => None,
+        };
+        self.wrong_but(node, expected, hint)
     }
 
     /// An exclusive group waits until a silent holder's addresses have run out

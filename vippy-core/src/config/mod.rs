@@ -6,8 +6,8 @@
 //! `docs/CONFIG.md`.
 //!
 //! Inside, `text` reads JSON5 into a tree with positions, `reader` and
-//! `values` take typed values out of it, `shared`, `groups`, `chat`, `logging`
-//! and `local` know the keys and the rules between them, and `report` collects
+//! `values` take typed values out of it, `shared`, `groups`, `policy`, `chat`,
+//! `logging` and `local` know the keys and the rules between them, and `report` collects
 //! and places problems. [`mod@digest`] says what two nodes compare.
 //!
 //! Nothing here reads files: the text and its file's name are arguments. The
@@ -20,6 +20,7 @@ mod groups;
 mod local;
 mod logging;
 pub mod model;
+mod policy;
 mod problem;
 mod reader;
 mod report;
@@ -41,7 +42,7 @@ use report::Report;
 use text::{Node as TextNode, Tree};
 
 /// All keys of a configuration.
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 25] = [
     "chat",
     "chat_interface",
     "peers",
@@ -57,8 +58,14 @@ const KEYS: [&str; 19] = [
     "notify",
     "management",
     "state",
+    "failback",
+    "hold_down",
+    "quorum",
+    "witness",
+    "isolation",
     "stop_timeout",
     "lifetime",
+    "realtime",
     "logging",
     "plugins",
 ];
@@ -103,7 +110,9 @@ fn read_config(reader: &mut Reader, tree: &Tree<'_>) -> Option<Config> {
     let timers = reader.timers(&top);
     let chat = reader.chat(&top, &nodes, &groups);
     let local = reader.local(&top, &timers, chat);
+    let policy = reader.policy(&top, &timers, &nodes, &groups);
     reader.check_exclusive(&top, &local, &groups);
+    reader.check_witnesses(&top, &policy, local.fixed_addresses());
     if reader.report.has_errors() {
         return None;
     }
@@ -115,9 +124,10 @@ fn read_config(reader: &mut Reader, tree: &Tree<'_>) -> Option<Config> {
         interval: timers.interval,
         mature: timers.mature,
         stale: timers.stale,
-        quorum: None,
-        witness: Vec::new(),
-        isolation: 10 * timers.stale,
+        quorum: policy.quorum,
+        witness: policy.witness,
+        isolation: policy.isolation,
+        hold_down: policy.hold_down,
     };
     shared.digest = digest::digest(&shared);
     Some(Config { shared, local })

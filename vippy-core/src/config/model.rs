@@ -49,6 +49,9 @@ pub struct SharedPart {
     /// How long an isolated node without a set witness waits before it takes
     /// part after all (O7).
     pub isolation: Duration,
+    /// How long a node that comes and goes too often stands by the first time
+    /// (O4); `None` when it never does.
+    pub hold_down: Option<Duration>,
 }
 
 /// Whether a group goes back to an earlier node of its succession (O4).
@@ -152,6 +155,17 @@ pub struct LocalPart {
     /// Real-time priority of the daemon's threads, 1 to 99; `None` leaves them
     /// as they were started.
     pub realtime: Option<u8>,
+}
+
+impl LocalPart {
+    /// Addresses of nodes that this part names: they stay where they are.
+    pub(super) fn fixed_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let own = match self.chat_interface {
+            ChatInterface::Address(ip) => Some(ip),
+            ChatInterface::All | ChatInterface::Name(_) => None,
+        };
+        own.into_iter().chain(self.peers.values().map(SocketAddr::ip))
+    }
 }
 
 /// A shared secret; wiped from memory when dropped, never printed.

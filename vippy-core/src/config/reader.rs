@@ -259,7 +259,7 @@ fn float(literal: &str) -> Option<f64> {
 }
 
 /// A number literal as a whole number: `7`, `+7`, `0x7`, `7.0` and `7e2` are.
-fn whole(literal: &str) -> Option<u64> {
+pub(super) fn whole(literal: &str) -> Option<u64> {
     if !super::text::is_number(literal) {
         return None;
     }

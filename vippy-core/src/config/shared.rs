@@ -6,14 +6,23 @@ use std::time::Duration;
 
 use super::model::Node;
 use super::reader::{Fields, Reader, in_seconds, quoted};
+use super::text::{Node as TextNode, Value};
 use crate::identity::{NodeIndex, NodeName};
 
 /// A node's number has 10 bits (W7).
 const MOST_NODES: usize = 1_024;
 
+const NODE_FORMS: &str =
+    "a node: its name, or an object such as {\"name\": \"node3\", \"standby\": true}";
+
+/// Below, a daemon that is not scheduled in real time is late too often.
+const SHORT_INTERVAL: Duration = Duration::from_millis(20);
+
 /// The `nodes` list while other keys refer to it.
 pub(super) struct Nodes<'t> {
     names: Vec<&'t str>,
+    /// Which of them stand by (O3).
+    standby: Vec<bool>,
     index: BTreeMap<&'t str, NodeIndex>,
     /// Whether the list was read without problems: only then may somebody be
     /// told that a name is not in it.
@@ -36,9 +45,17 @@ impl<'t> Nodes<'t> {
         if self.trusted { &self.names } else { &[] }
     }
 
+    /// Whether a node stands by (O3).
+    pub(super) fn stands_by(&self, node: NodeIndex) -> bool {
+        self.standby.get(node.get()).copied().unwrap_or(false)
+    }
+
     /// The nodes for the model.
     pub(super) fn to_model(&self) -> Vec<Node> {
-        self.names.iter().map(|name| Node { name: NodeName::from(*name), standby: false }).collect()
+        let nodes = self.names.iter().zip(&self.standby);
+        nodes
+            .map(|(name, standby)| Node { name: NodeName::from(*name), standby: *standby })
+            .collect()
     }
 }
 
@@ -55,7 +72,12 @@ impl Reader {
     }
 
     pub(super) fn nodes<'t>(&mut self, top: &Fields<'t>) -> Nodes<'t> {
-        let mut nodes = Nodes { names: Vec::new(), index: BTreeMap::new(), trusted: false };
+        let mut nodes = Nodes {
+            names: Vec::new(),
+            standby: Vec::new(),
+            index: BTreeMap::new(),
+            trusted: false,
+        };
         let expected = "the list of all nodes' names, such as [\"node1\", \"node2\"]";
         let Some(list) = top.get("nodes") else {
             self.missing::<()>(top, "nodes", expected);
@@ -73,7 +95,7 @@ impl Reader {
         }
         let mut places: BTreeMap<String, (usize, &str)> = BTreeMap::new();
         for item in items {
-            let Some(name) = self.name(item, "a node's name") else {
+            let Some((item, name, standby)) = self.node(item) else {
                 nodes.trusted = false;
                 continue;
             };
@@ -97,8 +119,27 @@ impl Reader {
             let position = u16::try_from(nodes.names.len()).unwrap_or(u16::MAX);
             nodes.index.insert(name, NodeIndex(position));
             nodes.names.push(name);
+            nodes.standby.push(standby);
+        }
+        if nodes.trusted && nodes.standby.iter().all(|standby| *standby) {
+            let expected = "at least one node that does not stand by for others";
+            self.report.error(list.start, "nothing but standby nodes", expected);
         }
         nodes
+    }
+
+    /// A name, or `{"name": …, "standby": …}`: where the name stands, the name,
+    /// and whether the node stands by.
+    fn node<'t>(&mut self, item: &'t TextNode<'t>) -> Option<(&'t TextNode<'t>, &'t str, bool)> {
+        if !matches!(item.value, Value::Object(_)) {
+            return Some((item, self.name(item, NODE_FORMS)?, false));
+        }
+        let fields = self.object(item, NODE_FORMS, &["name", "standby"])?;
+        let standby = fields.get("standby").and_then(|value| self.boolean(value));
+        let Some(name) = fields.get("name") else {
+            return self.missing(&fields, "name", "the node's name");
+        };
+        Some((name, self.name(name, "the node's name")?, standby.unwrap_or(false)))
     }
 
     /// The timers, each alone and against each other.
@@ -109,12 +150,18 @@ impl Reader {
                 .unwrap_or(Duration::from_secs(default))
         };
         let timers = Timers {
-            interval: read("interval", (0.01, 60.0), 1),
-            mature: read("mature", (0.01, 3_600.0), 5),
-            stale: read("stale", (0.02, 3_600.0), 3),
+            interval: read("interval", (0.001, 60.0), 1),
+            mature: read("mature", (0.001, 3_600.0), 5),
+            stale: read("stale", (0.003, 3_600.0), 3),
         };
         self.check_stale(top, &timers);
         self.check_mature(top, &timers);
+        if timers.interval < SHORT_INTERVAL && top.get("realtime").is_none() {
+            let found = format!("interval {}", in_seconds(timers.interval));
+            let expected = "`realtime` with an interval this short: on a busy processor the \
+                            daemon is late, and a late node looks dead";
+            self.report.warn(top.place_of("interval"), found, expected);
+        }
         timers
     }
 

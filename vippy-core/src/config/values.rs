@@ -98,6 +98,21 @@ impl Reader {
         Some(endpoint)
     }
 
+    /// One address without port and prefix, without the judgement what kind of
+    /// address it is.
+    pub(super) fn ip(&mut self, node: &Node<'_>, expected: &str) -> Option<IpAddr> {
+        let text = self.text(node, expected)?;
+        let Ok(ip) = text.parse::<IpAddr>() else {
+            let address = text.split('/').next().unwrap_or_default();
+            let hint = address_hint(address, None);
+            return self.wrong_but(node, expected, hint.as_deref().map(quoted));
+        };
+        match mapped(ip) {
+            Some(v4) => self.wrong_but(node, "a plain IPv4 address", Some(quoted(&v4.to_string()))),
+            None => Some(ip),
+        }
+    }
+
     /// `ADDRESS/PREFIX`, without the judgement what kind of address it is; a
     /// missing prefix means the single address.
     pub(super) fn net(&mut self, node: &Node<'_>) -> Option<IpNet> {

@@ -21,6 +21,9 @@ pub(crate) struct Facts {
     pub(crate) holding: Bits,
     pub(crate) cannot: Bits,
     pub(crate) rather_not: Bits,
+    /// What it held when this node could last read it, in this node's terms; of
+    /// use while it speaks of a configuration that this node cannot read (O5).
+    pub(crate) last_held: Bits,
     /// The frame that first carried the present state and refusals.
     pub(crate) standing_since: Seq,
     /// Slices of *holding* as last shown, by first group: (last group, highest
@@ -35,6 +38,8 @@ pub(crate) struct Changes {
     pub(crate) standing: bool,
     /// Groups whose holding changed.
     pub(crate) holding: Vec<GroupIndex>,
+    /// The configuration it left, and what it held of that one's groups.
+    pub(crate) left: Option<(Digest, Bits)>,
 }
 
 impl Facts {
@@ -49,6 +54,7 @@ impl Facts {
             holding: Bits::new(),
             cannot: Bits::new(),
             rather_not: Bits::new(),
+            last_held: Bits::new(),
             standing_since: seq,
             shown: BTreeMap::new(),
         }
@@ -64,6 +70,7 @@ impl Facts {
     pub(crate) fn apply(&mut self, part: &Announcement, seq: Seq, echoed: Seq) -> Changes {
         let mut changes = Changes::default();
         if self.digest != part.digest {
+            changes.left = Some((self.digest, self.holding.clone()));
             self.forget_groups();
             changes.standing = true;
         }

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::bits::Bits;
 use crate::identity::{BootId, NodeName, Seq};
 use crate::status::{NodeReason, NodeState, RejectReason};
 use crate::time::Instant;
@@ -363,6 +364,19 @@ impl Membership {
 
     pub(crate) fn processes(&self) -> impl Iterator<Item = &Process> {
         self.processes.values()
+    }
+
+    /// What every process announced, to be put in other terms (O5).
+    pub(crate) fn facts_mut(&mut self) -> impl Iterator<Item = &mut Facts> {
+        self.processes.values_mut().filter_map(|process| process.facts.as_mut())
+    }
+
+    /// Notes what a process held before it changed its configuration (O5).
+    pub(crate) fn held_before(&mut self, boot: BootId, held: Bits) {
+        let process = self.processes.get_mut(&boot);
+        if let Some(facts) = process.and_then(|process| process.facts.as_mut()) {
+            facts.last_held = held;
+        }
     }
 
     pub(crate) fn timers(&self) -> Timers {

@@ -58,6 +58,7 @@ impl Plan {
             quorum: None,
             witness: Vec::new(),
             isolation: Duration::from_secs(30),
+            hold_down: None,
         };
         Arc::new(Config { shared, local: local(self.lifetime) })
     }
@@ -266,10 +267,13 @@ impl Lan {
                 let boot = BootId(self.serial * 1000 + node as u64);
                 self.later(node, Input::Boot(boot));
             }
+            Output::Notify { group } => self.later(node, Input::Told { group }),
             Output::Send(_)
-            | Output::Notify { .. }
             | Output::Silence { .. }
+            | Output::Remember(_)
+            | Output::Ask { .. }
             | Output::Event(_)
+            | Output::Restarted
             | Output::Stopped => {}
         }
     }

@@ -1,9 +1,10 @@
 //! Decides when which frames leave: at once, and again twice.
 //!
-//! A thread of its own, since a raw socket may block on a slow interface.
+//! A thread of its own, since a raw socket may have to be waited for. What the
+//! loop waits for is that a group was told about for the first time; the answer
+//! comes in any case, a few milliseconds later for each interface that is dead.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,17 +14,23 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use vippy_core::config::Group;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use vippy_core::config::{Address, Group};
 use vippy_core::identity::GroupId;
 
-use super::frames::{Form, gratuitous_arp, unsolicited_advertisement};
-use super::port::{Identity, Interfaces, Port, raw_socket};
+use super::frames::Form;
+use super::mouth::{Mouth, Places};
+use super::port::raw_socket;
 
 /// How often everything is said.
 const ROUNDS: u32 = 3;
 /// Time between two rounds. Older Linux ignores a change of an ARP entry
 /// within a second of the last one, so the gap must be longer than that.
 const GAP: Duration = Duration::from_millis(1_200);
+
+/// Groups whose frames leave before the first of them are reported told: a
+/// thousand are not kept waiting for the last.
+const BATCH: usize = 256;
 
 /// Why the announcer could not start.
 #[derive(Debug, thiserror::Error)]
@@ -46,16 +53,26 @@ pub enum AnnounceError {
 /// One address of a group and its interface.
 type Place = (String, IpAddr);
 
+/// Tells an order about a group from an earlier one about it.
+type OrderNumber = u64;
+
 #[derive(Debug)]
 enum Command {
-    Notify(GroupId, Vec<Place>),
+    Notify { group: GroupId, places: Vec<Place>, order: OrderNumber },
     Silence(GroupId),
 }
 
+/// The first round of this order is over.
+#[derive(Debug)]
+struct Told {
+    group: GroupId,
+    order: OrderNumber,
+}
+
 #[derive(Debug, Default)]
-struct Counters {
-    frames: AtomicU64,
-    failures: AtomicU64,
+pub(super) struct Counters {
+    pub(super) frames: AtomicU64,
+    pub(super) failures: AtomicU64,
 }
 
 /// A reading of the announcer's counters.
@@ -72,6 +89,12 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Announcer {
     commands: Sender<Command>,
+    reports: UnboundedReceiver<Told>,
+    /// Groups whose first round is not over, by their newest order.
+    awaited: BTreeMap<GroupId, OrderNumber>,
+    orders: OrderNumber,
+    /// When the last repetition of what was ordered so far leaves.
+    quiet_at: Option<Instant>,
     counters: Arc<Counters>,
 }
 
@@ -83,28 +106,69 @@ impl Announcer {
             if refused { AnnounceError::Capability } else { AnnounceError::Socket(errno) }
         })?;
         let (commands, queue) = channel();
+        let (told, reports) = unbounded_channel();
         let counters = Arc::new(Counters::default());
-        let mouth = Mouth { ports: BTreeMap::new(), counters: Arc::clone(&counters) };
+        let mouth = Mouth::new(Arc::clone(&counters));
         thread::Builder::new()
             .name("vippy-announce".to_owned())
-            .spawn(move || work(&queue, mouth))
+            .spawn(move || work(&queue, mouth, &told))
             .map_err(AnnounceError::Thread)?;
-        Ok(Announcer { commands, counters })
+        let awaited = BTreeMap::new();
+        Ok(Announcer { commands, reports, awaited, orders: 0, quiet_at: None, counters })
     }
 
     /// Tells the neighbours about all of a group's addresses, at once and two
     /// more times. Starts over for a group that is being told about.
-    pub fn notify(&self, group: &Group) {
-        let place =
-            |address: &vippy_core::config::Address| (address.interface.clone(), address.ip());
+    pub fn notify(&mut self, group: &Group) {
+        self.orders += 1;
+        self.quiet_at = Some(Instant::now() + GAP * (ROUNDS - 1) + GAP / 2);
+        let order = self.orders;
+        self.awaited.insert(group.id.clone(), order);
+        let place = |address: &Address| (address.interface.clone(), address.ip());
         let places = group.addresses.iter().map(place).collect();
         // The thread lives as long as this handle.
-        let _ = self.commands.send(Command::Notify(group.id.clone(), places));
+        let _ = self.commands.send(Command::Notify { group: group.id.clone(), places, order });
     }
 
-    /// Says nothing more about a group.
-    pub fn silence(&self, group: &GroupId) {
+    /// Says nothing more about a group, and reports nothing more about it.
+    pub fn silence(&mut self, group: &GroupId) {
+        self.awaited.remove(group);
         let _ = self.commands.send(Command::Silence(group.clone()));
+    }
+
+    /// The next group about which everything was said once, as far as its
+    /// interfaces took it. Dropping the future loses none; `None`: the thread
+    /// ended.
+    pub async fn told(&mut self) -> Option<GroupId> {
+        loop {
+            let told = self.reports.recv().await?;
+            if self.is_awaited(&told) {
+                return Some(told.group);
+            }
+        }
+    }
+
+    /// The same without waiting; `None`: there is none now.
+    pub fn told_at_hand(&mut self) -> Option<GroupId> {
+        loop {
+            let told = self.reports.try_recv().ok()?;
+            if self.is_awaited(&told) {
+                return Some(told.group);
+            }
+        }
+    }
+
+    fn is_awaited(&mut self, told: &Told) -> bool {
+        let newest = self.awaited.get(&told.group) == Some(&told.order);
+        if newest {
+            self.awaited.remove(&told.group);
+        }
+        newest
+    }
+
+    /// How long it may be until everything ordered so far was said three times.
+    pub fn time_to_quiet(&self) -> Duration {
+        self.quiet_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()))
     }
 
     /// What was sent so far.
@@ -116,7 +180,7 @@ impl Announcer {
     }
 }
 
-fn work(queue: &Receiver<Command>, mut mouth: Mouth) {
+fn work(queue: &Receiver<Command>, mut mouth: Mouth, told: &UnboundedSender<Told>) {
     let mut schedule = Schedule::default();
     loop {
         let command = match schedule.next() {
@@ -133,9 +197,23 @@ fn work(queue: &Receiver<Command>, mut mouth: Mouth) {
         }
         let due = schedule.take_due(Instant::now());
         if !due.is_empty() {
-            mouth.say(&due);
+            say(&mut mouth, due, told);
         }
     }
+}
+
+/// One form for all addresses first, so that the last address is not kept
+/// waiting by the second form of the first.
+fn say(mouth: &mut Mouth, due: Vec<Due>, told: &UnboundedSender<Told>) {
+    mouth.begin();
+    let mut spoken = Vec::new();
+    for Due { places, firsts } in due {
+        mouth.say(&places, Form::Request);
+        // The handle is gone when the daemon is about to end.
+        firsts.into_iter().for_each(|first| drop(told.send(first)));
+        spoken.push(places);
+    }
+    spoken.iter().for_each(|places| mouth.say(places, Form::Reply));
 }
 
 /// What is still to be said, and when.
@@ -147,15 +225,25 @@ struct Schedule {
 #[derive(Debug)]
 struct Telling {
     places: Vec<Place>,
+    order: OrderNumber,
     rounds_left: u32,
     due: Instant,
+}
+
+/// What is due of some groups.
+#[derive(Debug, Default)]
+struct Due {
+    places: Places,
+    /// Whose first round this is.
+    firsts: Vec<Told>,
 }
 
 impl Schedule {
     fn obey(&mut self, command: Command, now: Instant) {
         match command {
-            Command::Notify(group, places) => {
-                self.groups.insert(group, Telling { places, rounds_left: ROUNDS, due: now });
+            Command::Notify { group, places, order } => {
+                let telling = Telling { places, order, rounds_left: ROUNDS, due: now };
+                self.groups.insert(group, telling);
             }
             Command::Silence(group) => {
                 self.groups.remove(&group);
@@ -167,84 +255,37 @@ impl Schedule {
         self.groups.values().map(|telling| telling.due).min()
     }
 
-    /// The places of all groups that are due, by interface.
-    fn take_due(&mut self, now: Instant) -> BTreeMap<String, Vec<IpAddr>> {
-        let mut due: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
-        for telling in self.groups.values_mut().filter(|telling| telling.due <= now) {
-            for (interface, ip) in &telling.places {
-                match due.get_mut(interface) {
-                    Some(ips) => ips.push(*ip),
-                    None => drop(due.insert(interface.clone(), vec![*ip])),
-                }
+    /// What is due of all groups, those never told about first.
+    fn take_due(&mut self, now: Instant) -> Vec<Due> {
+        let mut due: Vec<_> =
+            self.groups.iter_mut().filter(|(_, telling)| telling.due <= now).collect();
+        due.sort_by_key(|(_, telling)| telling.rounds_left != ROUNDS);
+        let mut batches = Vec::new();
+        for batch in due.chunks_mut(BATCH) {
+            let mut due = Due::default();
+            for (group, telling) in batch {
+                due.add(group, telling);
+                telling.rounds_left -= 1;
+                telling.due = now + GAP;
             }
-            telling.rounds_left -= 1;
-            telling.due = now + GAP;
+            batches.push(due);
         }
         self.groups.retain(|_, telling| telling.rounds_left > 0);
-        due
+        batches
     }
 }
 
-/// The sockets, one an interface.
-struct Mouth {
-    ports: BTreeMap<String, Port>,
-    counters: Arc<Counters>,
-}
-
-impl Mouth {
-    /// Says where addresses are: one form for all of them first, so that the
-    /// last address is not kept waiting by the second form of the first.
-    fn say(&mut self, places: &BTreeMap<String, Vec<IpAddr>>) {
-        // Asked anew each time: interfaces are recreated, MACs change.
-        let Ok(interfaces) = Interfaces::now() else {
-            self.counters.failures.fetch_add(1, Ordering::Relaxed);
-            return;
-        };
-        for form in [Form::Request, Form::Reply] {
-            for (interface, ips) in places {
-                if self.say_on(interface, &interfaces, ips, form).is_err() {
-                    self.ports.remove(interface);
-                    self.counters.failures.fetch_add(1, Ordering::Relaxed);
-                }
+impl Due {
+    fn add(&mut self, group: &GroupId, telling: &Telling) {
+        for (interface, ip) in &telling.places {
+            match self.places.get_mut(interface) {
+                Some(ips) => ips.push(*ip),
+                None => drop(self.places.insert(interface.clone(), vec![*ip])),
             }
         }
-    }
-
-    /// Stops at the first frame that cannot leave: the link went down.
-    fn say_on(
-        &mut self,
-        interface: &str,
-        interfaces: &Interfaces,
-        ips: &[IpAddr],
-        form: Form,
-    ) -> Result<(), Errno> {
-        let Some(identity) = interfaces.identity(interface)? else { return Ok(()) };
-        let port = match self.ports.entry(interface.to_owned()) {
-            Entry::Occupied(entry) if entry.get().is(interface, interfaces) => entry.into_mut(),
-            Entry::Occupied(mut entry) => {
-                entry.insert(Port::open(interface, interfaces)?);
-                entry.into_mut()
-            }
-            Entry::Vacant(entry) => entry.insert(Port::open(interface, interfaces)?),
-        };
-        for ip in ips {
-            if let Some(frame) = frame(identity, *ip, form) {
-                port.send(&frame)?;
-                self.counters.frames.fetch_add(1, Ordering::Relaxed);
-            }
+        if telling.rounds_left == ROUNDS {
+            self.firsts.push(Told { group: group.clone(), order: telling.order });
         }
-        Ok(())
-    }
-}
-
-/// IPv6 knows one form only; it goes with the first.
-fn frame(identity: Identity, ip: IpAddr, form: Form) -> Option<Vec<u8>> {
-    match (ip, form) {
-        (IpAddr::V4(ip), form) => Some(gratuitous_arp(identity.mac, ip, form)),
-        (IpAddr::V6(ip), Form::Request) => {
-            Some(unsolicited_advertisement(identity.mac, ip, identity.router))
-        }
-        (IpAddr::V6(_), Form::Reply) => None,
     }
 }
 
@@ -253,7 +294,8 @@ mod tests {
     use super::*;
 
     fn notify(group: &str, ip: &str) -> Command {
-        Command::Notify(group.into(), vec![("eth0".into(), ip.parse().unwrap())])
+        let places = vec![("eth0".into(), ip.parse().unwrap())];
+        Command::Notify { group: group.into(), places, order: 1 }
     }
 
     #[test]
@@ -280,7 +322,22 @@ mod tests {
         schedule.take_due(now);
         schedule.obey(Command::Silence("a".into()), now);
         let due = schedule.take_due(now + GAP);
-        assert_eq!(due["eth0"], ["10.0.0.2".parse::<IpAddr>().unwrap()]);
+        assert_eq!(due[0].places["eth0"], ["10.0.0.2".parse::<IpAddr>().unwrap()]);
+    }
+
+    #[test]
+    fn groups_never_told_about_come_first_and_are_reported_once() {
+        let mut schedule = Schedule::default();
+        let now = Instant::now();
+        schedule.obey(notify("a", "10.0.0.1"), now);
+        let first = schedule.take_due(now);
+        assert_eq!(first[0].firsts[0].group, "a".into());
+        (0..BATCH).for_each(|n| schedule.obey(notify(&format!("b{n}"), "10.0.0.2"), now));
+        let batches = schedule.take_due(now + GAP);
+        assert_eq!(batches.len(), 2);
+        assert_eq!(batches[0].firsts.len(), BATCH);
+        assert!(batches[1].firsts.is_empty());
+        assert_eq!(batches[1].places["eth0"], ["10.0.0.1".parse::<IpAddr>().unwrap()]);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod announcer;
 mod frames;
+mod mouth;
 mod port;
 
 pub use announcer::{AnnounceError, Announcer, Counts};

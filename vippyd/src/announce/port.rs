@@ -3,24 +3,20 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
-use nix::sys::socket::{
-    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, bind, send, setsockopt, socket,
-    sockopt::SendTimeout,
-};
-use nix::sys::time::TimeVal;
+use nix::sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, bind, send, socket};
 use pnet_datalink::MacAddr;
 
 /// `ARPHRD_ETHER`: the only kind of link whose frames are built here.
 const ETHERNET: u16 = 1;
-/// A driver that takes no frames for this long is given up for this round.
-const STUCK_MILLIS: i64 = 100;
-/// A full transmit queue is waited for this often, this long.
-const QUEUE_TRIES: u32 = 20;
-const QUEUE_WAIT: Duration = Duration::from_millis(1);
+/// An interface that takes no frame for this long is given up: a full queue
+/// empties in less, a dead one must not keep what waits for the frames.
+const PATIENCE: Duration = Duration::from_millis(5);
+/// Time between two attempts.
+const PAUSE: Duration = Duration::from_micros(250);
 
 /// An interface as frames leave by it.
 #[derive(Debug)]
@@ -39,7 +35,7 @@ pub(super) struct Identity {
 }
 
 /// The interfaces that exist now.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Interfaces {
     by_name: BTreeMap<String, LinkAddr>,
 }
@@ -78,7 +74,6 @@ impl Port {
     pub(super) fn open(name: &str, interfaces: &Interfaces) -> Result<Port, Errno> {
         let address = interfaces.by_name.get(name).ok_or(Errno::ENODEV)?;
         let socket = raw_socket()?;
-        setsockopt(&socket, SendTimeout, &TimeVal::new(0, STUCK_MILLIS * 1_000))?;
         bind(socket.as_raw_fd(), address)?;
         Ok(Port { socket, index: address.ifindex() })
     }
@@ -91,14 +86,16 @@ impl Port {
 
     /// Sends one frame; waits a little while the queue is full.
     pub(super) fn send(&self, frame: &[u8]) -> Result<(), Errno> {
-        let mut tries = 0;
+        let mut since = None;
         loop {
-            match send(self.socket.as_raw_fd(), frame, MsgFlags::empty()) {
+            match send(self.socket.as_raw_fd(), frame, MsgFlags::MSG_DONTWAIT) {
                 Ok(_) => return Ok(()),
                 Err(Errno::EINTR) => {}
-                Err(Errno::ENOBUFS) if tries < QUEUE_TRIES => {
-                    tries += 1;
-                    std::thread::sleep(QUEUE_WAIT);
+                Err(errno @ (Errno::ENOBUFS | Errno::EAGAIN)) => {
+                    if since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
+                        return Err(errno);
+                    }
+                    std::thread::sleep(PAUSE);
                 }
                 Err(errno) => return Err(errno),
             }

@@ -28,6 +28,7 @@ fn config(
             quorum: None,
             witness: Vec::new(),
             isolation: Duration::from_secs(30),
+            hold_down: None,
         },
         local: LocalPart {
             chat,

@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 use vippy_core::config::Group;
 use vippy_core::identity::GroupId;
 use vippy_core::input::ResourceReport;
@@ -136,6 +137,7 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Kernel {
     commands: Option<UnboundedSender<Command>>,
+    orders: AtomicU64,
     counters: Arc<Counters>,
     thread: Option<JoinHandle<()>>,
 }
@@ -176,7 +178,8 @@ impl Kernel {
         };
         let thread = named("vippy-kernel").spawn(work).map_err(KernelError::Thread)?;
         let present = started.recv().map_err(|_| KernelError::Died)??;
-        let kernel = Kernel { commands: Some(commands), counters, thread: Some(thread) };
+        let orders = AtomicU64::new(0);
+        let kernel = Kernel { commands: Some(commands), orders, counters, thread: Some(thread) };
         Ok(Started { kernel, reports, notices, present })
     }
 
@@ -200,6 +203,19 @@ impl Kernel {
     /// Gives everything that should be on a new lifetime (F1).
     pub fn renew(&self, lifetime: Duration) {
         self.order(Command::Renew(lifetime));
+    }
+
+    /// Answers when everything ordered before is carried out, as far as the
+    /// kernel lets it, and reported.
+    pub fn settled(&self) -> oneshot::Receiver<()> {
+        let (done, answer) = oneshot::channel();
+        self.give(Command::Settled(done));
+        answer
+    }
+
+    /// How many orders were given so far.
+    pub fn orders(&self) -> u64 {
+        self.orders.load(Ordering::Relaxed)
     }
 
     /// What the worker counted so far.
@@ -227,6 +243,11 @@ impl Kernel {
     }
 
     fn order(&self, command: Command) {
+        self.orders.fetch_add(1, Ordering::Relaxed);
+        self.give(command);
+    }
+
+    fn give(&self, command: Command) {
         if let Some(commands) = &self.commands {
             // A dead worker shows by the end of its reports.
             let _ = commands.send(command);

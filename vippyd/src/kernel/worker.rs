@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::oneshot;
 use vippy_core::config::Group;
 use vippy_core::identity::GroupId;
 use vippy_core::input::ResourceReport;
@@ -35,6 +36,7 @@ pub(super) enum Command {
     Plumb { group: Arc<Group>, lifetime: Option<Duration> },
     Unplumb(GroupId),
     Renew(Duration),
+    Settled(oneshot::Sender<()>),
 }
 
 impl Command {
@@ -43,7 +45,7 @@ impl Command {
         match self {
             Command::Plumb { group, .. } => Some(&group.id),
             Command::Unplumb(group) => Some(group),
-            Command::Watch(_) | Command::Renew(_) => None,
+            Command::Watch(_) | Command::Renew(_) | Command::Settled(_) => None,
         }
     }
 }
@@ -93,6 +95,8 @@ pub(super) struct Worker {
     pub(super) retry: Option<Instant>,
     watched: BTreeMap<GroupId, Watched>,
     owed: Vec<Owed>,
+    /// Who waits for everything ordered to be carried out.
+    settling: Vec<oneshot::Sender<()>>,
     /// Addresses and interfaces of all groups watched or wanted.
     ips: BTreeSet<IpAddr>,
     interfaces: BTreeSet<String>,
@@ -127,6 +131,7 @@ impl Worker {
             retry: None,
             watched: BTreeMap::new(),
             owed: Vec::new(),
+            settling: Vec::new(),
             ips: BTreeSet::new(),
             interfaces: BTreeSet::new(),
             next_check: Instant::now() + SLOW_CHECK,
@@ -219,6 +224,10 @@ impl Worker {
                 waiting = self.lines.commands.try_recv().ok();
             }
             self.settle().await;
+            for done in self.settling.drain(..) {
+                // Who asked may have given up waiting.
+                let _ = done.send(());
+            }
         }
     }
 
@@ -241,6 +250,7 @@ impl Worker {
                     None => self.report(group, ResourceReport::Down),
                 },
             },
+            Command::Settled(done) => self.settling.push(done),
             Command::Renew(lifetime) => {
                 for wanted in self.wanted.values_mut() {
                     if wanted.term.has_run_out(now) {

@@ -33,6 +33,7 @@ enum Route {
     Drain,
     Resume,
     Reload,
+    Restart,
 }
 
 impl Route {
@@ -42,6 +43,7 @@ impl Route {
             "/drain" => Some(Route::Drain),
             "/resume" => Some(Route::Resume),
             "/reload" => Some(Route::Reload),
+            "/restart" => Some(Route::Restart),
             _ => None,
         }
     }
@@ -49,7 +51,7 @@ impl Route {
     fn method(self) -> Method {
         match self {
             Route::Status => Method::GET,
-            Route::Drain | Route::Resume | Route::Reload => Method::POST,
+            Route::Drain | Route::Resume | Route::Reload | Route::Restart => Method::POST,
         }
     }
 }
@@ -130,6 +132,10 @@ async fn carry_out(route: Route, requests: &mpsc::Sender<Request>) -> Result<Vec
             .await?
             .map_err(|error| Refusal(StatusCode::UNPROCESSABLE_ENTITY, error))
             .and_then(|reloaded| json(&reloaded)),
+        Route::Restart => ask(requests, Request::Restart)
+            .await?
+            .map_err(|error| Refusal(StatusCode::CONFLICT, error))
+            .and_then(|restarting| json(&restarting)),
     }
 }
 

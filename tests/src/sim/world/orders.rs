@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use vippy_core::event::Event;
 use vippy_core::identity::{BootId, GroupId};
@@ -18,6 +19,13 @@ use crate::sim::fabric::{Packet, Stations, address, station_at};
 use crate::sim::frames;
 use crate::sim::notes::{Doing, Recorded, summary};
 use crate::sim::station::{Parcel, Process, Work};
+
+/// How often neighbours are told, and the gap between two times: older Linux
+/// ignores what comes within a second.
+const ROUNDS: u32 = 3;
+const ROUND: Micros = 1_200_000;
+/// Apart from the labels of plumbing, which are positions of groups.
+const LABEL_TELLING: u64 = 1 << 32;
 
 impl World {
     // ---- orders ----------------------------------------------------------
@@ -45,12 +53,13 @@ impl World {
                 self.check_lifetime(station, lifetime.map(micros));
                 if let Some(group) = self.known(station, &group.id) {
                     let work = Work::Plumb { group, lifetime: lifetime.map(micros) };
-                    self.begin(station, process, work);
+                    self.begin(station, process, (group, self.setup.plumbing), work);
                 }
             }
             Output::Unplumb { group } => {
                 if let Some(group) = self.known(station, &group) {
-                    self.begin(station, process, Work::Unplumb { group });
+                    let queue = (group, self.setup.plumbing);
+                    self.begin(station, process, queue, Work::Unplumb { group });
                 }
             }
             Output::Renew { lifetime } => {
@@ -58,17 +67,24 @@ impl World {
                 let until = self.end_of_life(station, micros(lifetime));
                 self.stations[station].kernel.renew(until);
                 self.schedule(until, Happening::Expire { station });
+                inputs.push_back(Input::Renewed { took: Duration::ZERO });
             }
             Output::Notify { group } => {
-                if let Some(index) = self.known(station, &group)
-                    && !self.stations[station].kernel.has(index)
-                {
-                    let text = format!("s{station} tells neighbours it has {group}: it has not");
-                    self.changes.push(Change::Broken(text));
+                if let Some(group) = self.known(station, &group) {
+                    self.notify(station, process, group);
                 }
             }
-            Output::Silence { .. } | Output::Remember(_) | Output::Ask { .. } => {}
-            Output::StoreEpoch(epoch) => self.begin(station, process, Work::Store(epoch)),
+            Output::Silence { group } => {
+                if let Some(group) = self.known(station, &group) {
+                    process.telling.remove(&group);
+                }
+            }
+            Output::Remember(memory) => self.stations[station].memory = (memory, self.now),
+            Output::Ask { .. } => {}
+            Output::StoreEpoch(epoch) => {
+                let queue = (usize::MAX, self.setup.storing);
+                self.begin(station, process, queue, Work::Store(epoch));
+            }
             Output::WantBoot => {
                 let boot = BootId(self.stations[station].dice.bits());
                 process.boot = boot;
@@ -101,12 +117,28 @@ impl World {
             + self.stations[station].lasting(self.now, u64::MAX - 1, (0, KERNEL_LATE))
     }
 
+    /// Begins to tell the neighbours of a group, in place of what was begun before.
+    fn notify(&mut self, station: usize, process: &mut Process, group: usize) {
+        if !self.stations[station].kernel.has(group) {
+            let text = format!("s{station} tells neighbours it has g{group}: it has not");
+            self.changes.push(Change::Broken(text));
+        }
+        self.tellings += 1;
+        process.telling.insert(group, self.tellings);
+        let label = LABEL_TELLING + group as u64;
+        let took = self.stations[station].lasting(self.now, label, self.setup.telling);
+        let work = Work::Tell { group, order: self.tellings, round: 0 };
+        self.schedule(self.now + took, Happening::Finish { station, life: process.life, work });
+    }
+
     /// Gives a job to the workers: jobs of one group end in the order given.
-    fn begin(&mut self, station: usize, process: &mut Process, work: Work) {
-        let (queue, span) = match &work {
-            Work::Plumb { group, .. } | Work::Unplumb { group } => (*group, self.setup.plumbing),
-            Work::Store(_) => (usize::MAX, self.setup.storing),
-        };
+    fn begin(
+        &mut self,
+        station: usize,
+        process: &mut Process,
+        (queue, span): (usize, (Micros, Micros)),
+        work: Work,
+    ) {
         let earliest = process.busy_until.get(&queue).copied().unwrap_or(0);
         let took = self.stations[station].lasting(self.now, queue as u64, span);
         let end = (self.now + took).max(earliest);
@@ -130,6 +162,12 @@ impl World {
                 }
                 Input::Resource { group: group_id(group), report: ResourceReport::Down }
             }
+            Work::Tell { group, order, round } => {
+                if self.told(station, life, (group, order, round)) {
+                    self.feed(station, Input::Told { group: group_id(group) });
+                }
+                return;
+            }
             Work::Store(epoch) => {
                 let disk = &mut self.stations[station].disk;
                 *disk = epoch.max(*disk);
@@ -137,6 +175,28 @@ impl World {
             }
         };
         self.feed(station, answer);
+    }
+
+    /// Tells the neighbours once; true the first time.
+    fn told(
+        &mut self,
+        station: usize,
+        life: u64,
+        (group, order, round): (usize, u64, u32),
+    ) -> bool {
+        let Some(process) = self.stations[station].process_of(life) else { return false };
+        // Silenced, or begun anew.
+        if process.telling.get(&group) != Some(&order) {
+            return false;
+        }
+        let round = round + 1;
+        if round < ROUNDS {
+            let work = Work::Tell { group, order, round };
+            self.schedule(self.now + ROUND, Happening::Finish { station, life, work });
+        } else {
+            process.telling.remove(&group);
+        }
+        round == 1
     }
 
     fn plumb(&mut self, station: usize, group: usize, lifetime: Option<Micros>) -> Input {

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{PLAIN, plain_with};
-use crate::config::{ChatInterface, Group, Lifetime, LoggingDriver, NotifyTarget, Parsed, parse};
+use crate::config::{
+    ChatInterface, Failback, Group, Lifetime, LoggingDriver, NotifyTarget, Parsed, parse,
+};
 use crate::identity::{NodeIndex, NodeName};
 
 const SAMPLE: &str = include_str!("../../../../config/sample.conf");
@@ -61,6 +63,11 @@ fn a_short_configuration_has_the_documented_defaults() {
     assert_eq!(config.shared.interval, Duration::from_secs(1));
     assert_eq!(config.shared.mature, Duration::from_secs(5));
     assert_eq!(config.shared.stale, Duration::from_secs(3));
+    assert_eq!((config.shared.quorum, config.shared.witness.len()), (None, 0));
+    assert_eq!(config.shared.isolation, Duration::from_secs(30));
+    assert_eq!(config.shared.hold_down, Some(Duration::from_secs(30)));
+    assert_eq!(config.shared.groups[0].failback, Failback::Auto);
+    assert!(config.shared.nodes.iter().all(|node| !node.standby));
     let local = config.local;
     assert_eq!(local.chat_interface, ChatInterface::All);
     assert!(local.peers.is_empty() && local.notify.is_empty() && local.plugins.is_empty());
@@ -70,6 +77,7 @@ fn a_short_configuration_has_the_documented_defaults() {
     assert_eq!(local.state, PathBuf::from("/var/lib/vippy"));
     assert_eq!(local.stop_timeout, Duration::from_secs(1));
     assert_eq!(local.lifetime, Lifetime::Auto);
+    assert_eq!(local.realtime, None);
     assert_eq!(local.logging.driver, LoggingDriver::Console);
     assert_eq!(local.logging.facility, "daemon");
     assert_eq!(local.logging.mask, [true, true, true, true, true, true, false, false]);
@@ -97,6 +105,44 @@ fn every_local_key_is_read() {
     let NotifyTarget::Network { net, .. } = &local.notify[0] else { panic!() };
     assert_eq!(net.to_string(), "fd00::5/128");
     assert_eq!(plain_with("lifetime: 'off',").config.local.lifetime, Lifetime::Off);
+}
+
+#[test]
+fn every_policy_is_read() {
+    let text = PLAIN.replace(
+        "nodes: [\"node1\", \"node2\"]",
+        "nodes: ['a', {name: 'b'}, {name: 'c', standby: true}]",
+    );
+    let text = text.replace(
+        "[[{ interface",
+        "[
+            { name: 'n', failback: 'never', vips: [{ interface: 'eth0', ip: '192.0.2.11/24' }] },
+            { name: 'a', failback: 'auto', vips: [{ interface: 'eth0', ip: '192.0.2.12/24' }] },
+            [{ interface",
+    );
+    let text = text.replacen(
+        "secret:",
+        "failback: 90, quorum: 'majority', witness: ['192.0.2.1', 'fd00::1'], hold_down: 'off',
+         realtime: 0x14, secret:",
+        1,
+    );
+    let Parsed { config, warnings } = parse(&text, "f").unwrap();
+    assert_eq!(warnings, []);
+    let shared = &config.shared;
+    let standby: Vec<_> = shared.nodes.iter().map(|node| node.standby).collect();
+    assert_eq!(standby, [false, false, true]);
+    let failback: Vec<_> = shared.groups.iter().map(|group| group.failback).collect();
+    let delay = Failback::After(Duration::from_secs(90));
+    assert_eq!(failback, [Failback::Never, Failback::Auto, delay]);
+    assert_eq!(shared.quorum, Some(2));
+    let witnesses: [IpAddr; 2] = ["192.0.2.1".parse().unwrap(), "fd00::1".parse().unwrap()];
+    assert_eq!(shared.witness, witnesses);
+    assert_eq!(shared.hold_down, None);
+    assert_eq!(config.local.realtime, Some(20));
+    let single = plain_with("witness: 'fe80::1', hold_down: 5,").config.shared;
+    assert_eq!(single.witness, ["fe80::1".parse::<IpAddr>().unwrap()]);
+    assert_eq!(single.hold_down, Some(Duration::from_secs(5)));
+    assert_eq!(plain_with("isolation: 0, quorum: 1,").config.shared.isolation, Duration::ZERO);
 }
 
 #[test]

@@ -21,6 +21,16 @@ fn risky_settings_are_warned_of_and_accepted() {
         ),
         ("interval: 1.4,", "interval: found stale 3 s with interval 1.4 s"),
         ("mature: 1.5,", "mature: found mature 1.5 s with interval 1 s"),
+        (
+            "interval: 0.01, stale: 0.1, mature: 0.1,",
+            "interval: found interval 0.01 s, expected `realtime`",
+        ),
+        ("quorum: 2,", "quorum: found a quorum of 2 out of 2 nodes, expected a `witness` instead"),
+        ("quorum: 'majority',", "quorum: found a quorum of 2 out of 2 nodes"),
+        (
+            "witness: '192.0.2.1', isolation: 5,",
+            "isolation: found isolation 5 s, expected no `isolation` with a `witness`",
+        ),
         ("chat_interface: '127.0.0.1',", "chat_interface: found 127.0.0.1"),
         (
             "logging: { mask: { emerg: false, alert: false, crit: false, err: false, warning: false, notice: false } },",
@@ -55,6 +65,24 @@ fn risky_values_of_required_keys_are_warned_of() {
         let found = warnings(&parsed);
         assert!(found.len() == 1 && found[0].starts_with(wanted), "{to}: {found:?}");
     }
+}
+
+#[test]
+fn a_quorum_of_all_nodes_is_warned_of_and_a_majority_of_three_is_not() {
+    let three = |quorum: &str| {
+        let nodes = format!("nodes: ['a', 'b', 'c'], quorum: {quorum}");
+        let text = PLAIN.replacen("nodes: [\"node1\", \"node2\"]", &nodes, 1);
+        warnings(&parse(&text, "f").unwrap())
+    };
+    let found = three("3");
+    assert!(found.len() == 1 && found[0].contains("3 out of 3 nodes"), "{found:?}");
+    assert!(three("'majority'").is_empty());
+}
+
+#[test]
+fn the_shortest_timers_with_realtime_are_not_warned_of() {
+    let parsed = plain_with("interval: 0.001, stale: 0.003, mature: 0.01, realtime: 50,");
+    assert!(warnings(&parsed).is_empty());
 }
 
 #[test]

@@ -1,0 +1,93 @@
+//! Says what is to be said, interface by interface.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use nix::errno::Errno;
+
+use super::announcer::Counters;
+use super::frames::{Form, gratuitous_arp, unsolicited_advertisement};
+use super::port::{Identity, Interfaces, Port};
+
+/// Addresses by interface.
+pub(super) type Places = BTreeMap<String, Vec<IpAddr>>;
+
+/// The sockets, one an interface.
+pub(super) struct Mouth {
+    ports: BTreeMap<String, Port>,
+    counters: Arc<Counters>,
+    /// What took no frame in this round: it is not waited for again in it.
+    given_up: BTreeSet<String>,
+    interfaces: Interfaces,
+}
+
+impl Mouth {
+    pub(super) fn new(counters: Arc<Counters>) -> Mouth {
+        Mouth {
+            ports: BTreeMap::new(),
+            counters,
+            given_up: BTreeSet::new(),
+            interfaces: Interfaces::default(),
+        }
+    }
+
+    /// Begins a round. Interfaces are asked for anew each time: they are
+    /// recreated, and MACs change.
+    pub(super) fn begin(&mut self) {
+        self.given_up.clear();
+        self.interfaces = Interfaces::now().unwrap_or_else(|_| {
+            self.fail();
+            Interfaces::default()
+        });
+    }
+
+    /// Says in one form where addresses are.
+    pub(super) fn say(&mut self, places: &Places, form: Form) {
+        for (interface, ips) in places {
+            if !self.given_up.contains(interface) && self.say_on(interface, ips, form).is_err() {
+                self.ports.remove(interface);
+                self.given_up.insert(interface.clone());
+                self.fail();
+            }
+        }
+    }
+
+    fn fail(&self) {
+        self.counters.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Stops at the first frame that cannot leave: the link went down.
+    fn say_on(&mut self, interface: &str, ips: &[IpAddr], form: Form) -> Result<(), Errno> {
+        let interfaces = &self.interfaces;
+        let Some(identity) = interfaces.identity(interface)? else { return Ok(()) };
+        let port = match self.ports.entry(interface.to_owned()) {
+            Entry::Occupied(entry) if entry.get().is(interface, interfaces) => entry.into_mut(),
+            Entry::Occupied(mut entry) => {
+                entry.insert(Port::open(interface, interfaces)?);
+                entry.into_mut()
+            }
+            Entry::Vacant(entry) => entry.insert(Port::open(interface, interfaces)?),
+        };
+        for ip in ips {
+            if let Some(frame) = frame(identity, *ip, form) {
+                port.send(&frame)?;
+                self.counters.frames.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// IPv6 knows one form only; it goes with the first.
+fn frame(identity: Identity, ip: IpAddr, form: Form) -> Option<Vec<u8>> {
+    match (ip, form) {
+        (IpAddr::V4(ip), form) => Some(gratuitous_arp(identity.mac, ip, form)),
+        (IpAddr::V6(ip), Form::Request) => {
+            Some(unsolicited_advertisement(identity.mac, ip, identity.router))
+        }
+        (IpAddr::V6(_), Form::Reply) => None,
+    }
+}
