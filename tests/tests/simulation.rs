@@ -346,6 +346,30 @@ fn crossing_hand_overs_leave_no_gap() {
     }
 }
 
+/// A late copy of the dead process's last words makes a deaf node wait for it; as
+/// it learns of the restart, the new owner has long shown what it holds.
+#[test]
+fn learning_of_a_restart_late_does_not_delay_a_hand_over_to_somebody_else() {
+    for seed in 0..600 {
+        let (delay, plumbing) = ((20, 2_000), (100, 2_000));
+        let mut lan = Lan::new(Setup { delay, plumbing, ..Setup::new(seed, 4, 6) });
+        (0..3).for_each(|node| lan.act(Action::Start(node)));
+        lan.settle();
+        lan.run(Duration::from_millis(seed % 100));
+        lan.act(Action::Fault(Rule::mute(1)));
+        lan.run(Duration::from_millis(54));
+        lan.act(Action::Fault(Rule::deaf(0)));
+        lan.run(Duration::from_millis(25));
+        lan.act(Action::Drain(0));
+        lan.run(Duration::from_millis(21));
+        for action in [Action::Crash(2), Action::Heal, Action::Start(2), Action::Start(3)] {
+            lan.act(action);
+        }
+        // The referee bounds the time with two holders.
+        lan.settle();
+    }
+}
+
 #[test]
 fn an_exclusive_group_never_has_two_holders() {
     for seed in 0..20 {

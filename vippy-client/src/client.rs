@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use vippy_core::status::Status;
+use vippy_core::timeline::Timeline;
 
 use crate::api::{Answer, ApiError, Reloaded, Restarting};
 
@@ -112,6 +113,11 @@ impl Client {
     pub async fn status_text(&self) -> Result<String, ClientError> {
         let body = self.exchange(Method::GET, "/status").await?;
         String::from_utf8(body.into()).map_err(|error| self.unreadable(error))
+    }
+
+    /// The last moves of groups as this daemon knows them.
+    pub async fn timeline(&self) -> Result<Timeline, ClientError> {
+        self.ask(Method::GET, "/timeline").await
     }
 
     /// Gives every group away that another node can take; the node stays a member.

@@ -14,3 +14,5 @@ pub use client::{ANSWER_LIMIT, Client, ClientError, DEFAULT_TIMEOUT};
 pub use vippy_core::identity;
 pub use vippy_core::status;
 pub use vippy_core::status::Status;
+pub use vippy_core::timeline;
+pub use vippy_core::timeline::Timeline;

@@ -5,13 +5,15 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use vippy_client::Status;
 use vippy_client::status::{HeardBy, Holding, NodeReason, NodeState, RejectReason};
+use vippy_client::timeline::MoveCause;
+use vippy_client::{Status, Timeline};
 
 const DOCUMENT: &str = include_str!("../../docs/API.md");
 
 /// Objects whose keys are data.
-const MAPS: [&str; 3] = ["stats.rejects", "state.ownership", "peers[].hears"];
+const MAPS: [&str; 4] =
+    ["stats.rejects", "state.ownership", "node.inquiry.answered", "peers[].hears"];
 
 /// A status in which every list has an item and nothing is null.
 fn full() -> Value {
@@ -21,6 +23,11 @@ fn full() -> Value {
             "net": { "ignore": 0, "send-announce": 1, "recv-announce": 2 },
             "state-changes": 3, "rejects": { "forged": 4 }, "relayed": 5,
         },
+        "invariants": {
+            "counting": true,
+            "two_holders": { "ms": 1.0, "group_ms": 1.0, "worst_group": "x", "worst_ms": 1.0 },
+            "unheld": { "ms": 1.0, "group_ms": 1.0, "worst_group": "x", "worst_ms": 1.0 },
+        },
         "config": { "version": 5, "vips": [["node1"]], "nodes": ["node1"], "digest": "00" },
         "state": {
             "mature": true, "active": false, "inactive_reason": "x",
@@ -29,7 +36,8 @@ fn full() -> Value {
         "node": {
             "state": "active", "reason": "none", "detail": "", "uptime_ms": 1, "boot": "00",
             "key": "00", "epoch": 1, "program": "0", "lifetime_s": 1, "interval_ms": 1.0,
-            "stale_ms": 1.0, "warnings": ["x"],
+            "stale_ms": 1.0, "warnings": ["x"], "quorum": { "present": 1, "needed": 1 },
+            "inquiry": { "asked": 1, "answered": { "10.0.0.1": 1 } },
         },
         "groups": [{
             "id": "x", "name": "x", "prefer": "node1", "exclusive": false,
@@ -44,6 +52,29 @@ fn full() -> Value {
         }],
     })
 }
+
+/// A timeline in which every list has an item and nothing is null.
+fn full_timeline() -> Value {
+    json!({
+        "identity": "node1", "unix_ms": 1,
+        "failovers": [{
+            "cause": "death", "from": "node2", "age_ms": 1.0,
+            "moves": [{
+                "node": "node1", "groups": 1, "first": "x", "heard_ms": 1.0, "found_ms": 1.0,
+                "decided_ms": 1.0, "plumbed_ms": 1.0, "announced_ms": 1.0, "released_ms": 1.0,
+            }],
+        }],
+    })
+}
+
+/// Each documented answer: its table's place in the document, a full example,
+/// and what its type makes of a value.
+type Answer = (usize, fn() -> Value, fn(Value) -> serde_json::Result<Value>);
+
+const ANSWERS: [Answer; 2] = [
+    (1, full, |value| serde_json::to_value(serde_json::from_value::<Status>(value)?)),
+    (2, full_timeline, |value| serde_json::to_value(serde_json::from_value::<Timeline>(value)?)),
+];
 
 /// Where the leaves are, in the document's notation.
 fn leaves(at: &str, value: &Value, into: &mut BTreeSet<String>) {
@@ -66,9 +97,9 @@ fn leaves(at: &str, value: &Value, into: &mut BTreeSet<String>) {
     }
 }
 
-/// The first column of the table of fields, with the second.
-fn documented() -> Vec<(String, String)> {
-    let table = DOCUMENT.split("| field | type |").nth(1).unwrap();
+/// The first column of a table of fields, with the second.
+fn documented(table: usize) -> Vec<(String, String)> {
+    let table = DOCUMENT.split("| field | type |").nth(table).unwrap();
     let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
     rows.map(|row| {
         let mut cells = row.split('|').skip(1).map(str::trim);
@@ -80,35 +111,40 @@ fn documented() -> Vec<(String, String)> {
 
 #[test]
 fn every_field_is_documented_and_every_documented_field_is_sent() {
-    // Through the type: what it does not know is lost, what is missing fails.
-    let status: Status = serde_json::from_value(full()).unwrap();
-    let mut sent = BTreeSet::new();
-    leaves("", &serde_json::to_value(&status).unwrap(), &mut sent);
-    let documented: BTreeSet<String> = documented().into_iter().map(|(name, _)| name).collect();
-    assert_eq!(sent, documented);
+    for (table, full, through_its_type) in ANSWERS {
+        // What the type does not know is lost, what is missing fails.
+        let mut sent = BTreeSet::new();
+        leaves("", &through_its_type(full()).unwrap(), &mut sent);
+        let names: BTreeSet<String> = documented(table).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(sent, names);
+    }
 }
 
 #[test]
 fn types_are_documented_as_they_are_sent() {
-    let full = serde_json::to_value(serde_json::from_value::<Status>(full()).unwrap()).unwrap();
-    for (name, kind) in documented() {
-        let found = match leaf(&full, &name) {
-            Value::Bool(_) => "boolean",
-            Value::Number(_) => "number",
-            Value::String(_) => "string",
-            Value::Null | Value::Array(_) | Value::Object(_) => panic!("{name} is no leaf"),
-        };
-        assert!(kind.starts_with(found), "{name}: documented as {kind}, sent as {found}");
+    for (table, full, through_its_type) in ANSWERS {
+        let full = through_its_type(full()).unwrap();
+        for (name, kind) in documented(table) {
+            let found = match leaf(&full, &name) {
+                Value::Bool(_) => "boolean",
+                Value::Number(_) => "number",
+                Value::String(_) => "string",
+                Value::Null | Value::Array(_) | Value::Object(_) => panic!("{name} is no leaf"),
+            };
+            assert!(kind.starts_with(found), "{name}: documented as {kind}, sent as {found}");
+        }
     }
 }
 
 #[test]
 fn what_may_be_null_is_documented_so() {
-    for (name, kind) in documented() {
-        let mut status = full();
-        *leaf_mut(&mut status, &name) = Value::Null;
-        let accepted = serde_json::from_value::<Status>(status).is_ok();
-        assert_eq!(accepted, kind.ends_with("or null"), "{name}: {kind}");
+    for (table, full, through_its_type) in ANSWERS {
+        for (name, kind) in documented(table) {
+            let mut answer = full();
+            *leaf_mut(&mut answer, &name) = Value::Null;
+            let accepted = through_its_type(answer).is_ok();
+            assert_eq!(accepted, kind.ends_with("or null"), "{name}: {kind}");
+        }
     }
 }
 
@@ -156,7 +192,7 @@ fn every_value_is_documented_and_every_documented_value_is_sent() {
     let states = all!(NodeState: Booting, Active, Standby, Draining, Leaving);
     assert_eq!(values("State of a node"), states);
     let reasons = all!(NodeReason: None, Operator, Isolated, Mute, Twin, Idle, Outranked,
-        Suspended, Goodbye);
+        Suspended, Goodbye, NoQuorum);
     assert_eq!(values("Reason of a state"), reasons);
     let holdings = all!(Holding: No, Taking, Held, LettingGo);
     assert_eq!(values("What a node does with a group"), holdings);
@@ -164,4 +200,6 @@ fn every_value_is_documented_and_every_documented_value_is_sent() {
     let rejects = all!(RejectReason: Malformed, Foreign, Version, UnknownKey, Forged, Replayed,
         Duplicate, NotFresh, Burnt, Own, Unsupported);
     assert_eq!(values("Why a datagram had no effect"), rejects);
+    let causes = all!(MoveCause: Death, Goodbye, Planned, Unavailable, Start, Rival);
+    assert_eq!(values("Cause of a move"), causes);
 }

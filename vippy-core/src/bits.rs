@@ -48,6 +48,18 @@ impl Bits {
         self.words.iter().map(|word| word.count_ones()).sum()
     }
 
+    /// Adds the members of another set.
+    pub(crate) fn add(&mut self, other: &Bits) {
+        self.words.resize(self.words.len().max(other.words.len()), 0);
+        self.words.iter_mut().zip(&other.words).for_each(|(word, more)| *word |= more);
+    }
+
+    /// Adds what two other sets have in common.
+    pub(crate) fn add_common(&mut self, one: &Bits, other: &Bits) {
+        let common = one.words.iter().zip(&other.words).map(|(a, b)| a & b);
+        self.add(&Bits { words: common.collect() });
+    }
+
     /// Members in ascending order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         (0u32..).zip(&self.words).flat_map(|(index, &word)| {

@@ -9,6 +9,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::authority::{Authority, Scene};
+use crate::chronicle::{Chronicle, View};
 use crate::config::Config;
 use crate::dialect::Dialect;
 use crate::epoch::Epochs;
@@ -17,6 +19,7 @@ use crate::fence::Fence;
 use crate::holdings::{Hands, Holdings};
 use crate::identity::{BootId, Epoch, GroupId, NodeIndex, NodeName};
 use crate::input::{Command, Datagram, Input};
+use crate::invariants::{Scope, Sight, Watch};
 use crate::membership::facts::Changes;
 use crate::membership::{Membership, Passage, Reception, Timers};
 use crate::memory::Memory;
@@ -30,9 +33,10 @@ use crate::standing::{Farewell, GOODBYES, Standing};
 use crate::status::{NodeReason, NodeState, RejectReason, Status};
 use crate::surroundings::{Leave, Surroundings};
 use crate::time::{Instant, earliest};
+use crate::timeline::Timeline;
 use crate::timing::Timing;
 use crate::unicast::Unicast;
-use crate::wire::announcement::Announcement;
+use crate::wire::announcement::{Announcement, Section};
 use crate::wire::auth::Keyring;
 use crate::wire::frame::{self, Body, Header};
 
@@ -70,14 +74,16 @@ pub struct Engine {
     pub(crate) rejects: Rejects,
     pub(crate) ranking: Ranking,
     pub(crate) dialect: Dialect,
+    pub(crate) authority: Authority,
     pub(crate) traffic: Traffic,
+    pub(crate) watch: Watch,
     keys: Keyring,
     speaker: Speaker,
+    chronicle: Chronicle,
     unicast: Unicast,
     outputs: VecDeque<Output>,
     /// This node is silent: it slept or its frames do not leave (F2).
     asleep: bool,
-    mute: bool,
     /// Burnt; the next boot has been asked for (W1).
     burnt: bool,
     /// Groups must be decided about anew.
@@ -104,7 +110,7 @@ impl Engine {
             keys: Keyring::new(&config.local.secrets, &config.local.cluster),
             placement: Placement::new(shared),
             members: Membership::new(node.clone(), boot, timers),
-            standing: Standing::new(now, shared.mature, me.is_none()),
+            standing: Standing::new(now, shared.mature),
             holdings: Holdings::new(shared),
             timing: Timing::new(timers),
             fence: Fence::new(now, config.local.lifetime, shared.stale),
@@ -113,12 +119,14 @@ impl Engine {
             rejects: Rejects::default(),
             ranking: Ranking::default(),
             dialect: Dialect::default(),
+            authority: Authority::new(now),
             traffic: Traffic::default(),
+            watch: Watch::new(shared),
             speaker: Speaker::new(),
+            chronicle: Chronicle::new(shared),
             unicast: Unicast::new(now),
             outputs: VecDeque::new(),
             asleep: false,
-            mute: false,
             burnt: false,
             unsettled: true,
             removed_until: None,
@@ -127,9 +135,17 @@ impl Engine {
             me,
             config,
         };
+        engine.find_place();
         engine.adopt(now, &present);
         engine.settle(now);
         engine
+    }
+
+    /// What the configuration says about this node as a whole.
+    fn find_place(&mut self) {
+        self.standing.set_idle(self.me.is_none());
+        let own = self.me.map(|me| &self.config.shared.nodes[me.get()]);
+        self.standing.set_standby(own.is_some_and(|node| node.standby));
     }
 
     fn adopt(&mut self, now: Instant, present: &BTreeSet<GroupId>) {
@@ -142,6 +158,14 @@ impl Engine {
 
     /// Takes one input. `now` must never run backwards. Drain [`Engine::poll`] after it.
     pub fn handle(&mut self, now: Instant, input: Input) {
+        let before = self.outputs.len();
+        self.step(now, input);
+        if self.outputs.len() > before {
+            self.chronicle_step(now, before);
+        }
+    }
+
+    fn step(&mut self, now: Instant, input: Input) {
         let slept = self.notice_sleep(now);
         match input {
             Input::Tick => {}
@@ -168,15 +192,18 @@ impl Engine {
             }
             Input::Told { group } => {
                 if let Some(index) = self.holdings.position(&group) {
+                    self.chronicle.told(index, now);
                     let config = self.config.clone();
                     let (holdings, mut hands) = self.holdings_and_hands();
                     holdings.told(&config.shared, index, &mut hands);
                 }
             }
-            Input::Renewed { .. }
-            | Input::Asked { .. }
-            | Input::Answered { .. }
-            | Input::Arrived => {}
+            Input::Renewed { .. } => {}
+            Input::Asked { targets } => self.authority.asked(targets),
+            Input::Answered { from } => {
+                self.authority.answered(now, from, &self.config.shared.witness);
+            }
+            Input::Arrived => self.authority.arrived(now),
             Input::Operator(command) => self.command(now, command),
         }
         self.settle(now);
@@ -192,7 +219,7 @@ impl Engine {
     pub fn next_deadline(&self) -> Option<Instant> {
         let speak = self.may_speak().then(|| self.speaker.due(self.timing.acting().interval));
         // Booting cannot end while nobody hears: nothing is due at its end.
-        let held_up = self.asleep || self.burnt || self.mute;
+        let held_up = self.asleep || self.burnt || self.authority.is_barred();
         let standing = self.standing.next_deadline().filter(|_| !held_up);
         let silent = self.fence.silent_at(self.timing.acting().stale);
         let silent = Some(silent).filter(|_| !self.asleep && !self.burnt);
@@ -205,6 +232,7 @@ impl Engine {
             silent,
             self.ranking.next_deadline(),
             self.removed_until.filter(|_| self.holdings.any_plumbed()),
+            self.authority.next_deadline(),
         ];
         deadlines.into_iter().fold(None, earliest)
     }
@@ -212,6 +240,11 @@ impl Engine {
     /// The cluster as this node sees it.
     pub fn status(&self, now: Instant) -> Status {
         crate::report::status(self, now)
+    }
+
+    /// The last moves of groups as this node knows them.
+    pub fn timeline(&self, now: Instant) -> Timeline {
+        self.chronicle.timeline(now, &self.name, self.members.timers().stale)
     }
 
     /// Id of the key this node signs with.
@@ -229,6 +262,19 @@ impl Engine {
         self.outputs.push_back(Output::Event(event));
     }
 
+    /// Takes note of what the outputs from `before` on tell.
+    fn chronicle_step(&mut self, now: Instant, before: usize) {
+        let view = View {
+            now,
+            name: &self.name,
+            me: self.me,
+            shared: &self.config.shared,
+            members: &self.members,
+            holdings: &self.holdings,
+        };
+        self.chronicle.note(self.outputs.range(before..), &view);
+    }
+
     fn drop_all(&mut self, why: &str) {
         let config = self.config.clone();
         let (holdings, mut hands) = self.holdings_and_hands();
@@ -240,6 +286,7 @@ impl Engine {
     fn boot_again(&mut self, now: Instant, reason: NodeReason, peers: BTreeSet<NodeName>) {
         let patience = (self.timing.acting().interval, self.config.shared.mature);
         self.standing.reboot(now, reason, peers, patience);
+        self.holdings.returned(&self.config.shared);
         self.speaker.touch();
     }
 
@@ -294,7 +341,8 @@ impl Engine {
             Reception::New { boot, fresh: Some(changes) } => {
                 self.traffic.received += 1;
                 self.epochs.heard(frame.header.epoch);
-                self.take_note(boot, changes);
+                self.learn(now, boot, &frame.body);
+                self.take_note(now, boot, changes);
                 self.forward(now, boot, &datagram.bytes);
             }
             Reception::Goodbye { boot } => {
@@ -310,8 +358,22 @@ impl Engine {
         true
     }
 
+    /// What a fresh frame of a peer tells of its moves.
+    fn learn(&mut self, now: Instant, boot: BootId, body: &Body) {
+        let Body::Announcement(announcement) = body else { return };
+        let process = self.members.process(boot).filter(|_| self.members.counts(boot));
+        let Some(process) = process else { return };
+        let shared = &self.config.shared;
+        let same = (announcement.digest == shared.digest).then_some(shared);
+        for section in &announcement.sections {
+            if let Section::Moves(reports) = section {
+                self.chronicle.learn(now, (&process.name, boot), reports, same);
+            }
+        }
+    }
+
     /// What a fresh frame of a peer means for groups.
-    fn take_note(&mut self, boot: BootId, changes: Changes) {
+    fn take_note(&mut self, now: Instant, boot: BootId, changes: Changes) {
         let digest = self.config.shared.digest;
         if let Some((before, held)) = &changes.left
             && let Some(held) = self.dialect.last_words(*before, held, digest)
@@ -322,7 +384,12 @@ impl Engine {
         self.unsettled |= changes.standing;
         self.holdings.frame_came();
         // Positions in another configuration are not positions in this one (O5).
-        if facts.is_some_and(|facts| facts.speaks(digest)) {
+        if let Some(facts) = facts.filter(|facts| facts.speaks(digest)) {
+            let name = self.members.process(boot).map(|process| &process.name);
+            let node = name.and_then(|name| Some((self.config.shared.node_index(name)?, name)));
+            if let Some(node) = node.filter(|_| !changes.holding.is_empty()) {
+                self.chronicle.peer_changed(now, node, &changes.holding, &facts.holding);
+            }
             self.holdings.touch(changes.holding.iter().copied());
             self.holdings.contact(changes.holding);
         }
@@ -379,7 +446,7 @@ impl Engine {
         self.placement = Placement::new(new);
         self.me = new.node_index(&self.name);
         self.keys = Keyring::new(&config.local.secrets, &config.local.cluster);
-        self.standing.set_idle(self.me.is_none());
+        self.find_place();
         self.removed_until = match self.me {
             Some(_) => None,
             None => self.removed_until.or(Some(now + config.local.stop_timeout)),
@@ -388,7 +455,12 @@ impl Engine {
         let retermed = self.fence.configure(now, config.local.lifetime, new.stale);
         let (holdings, mut hands) = self.holdings_and_hands();
         holdings.configure(now, (&old.shared, new), retermed, &mut hands);
+        if self.standing.is_booting() {
+            self.holdings.returned(new);
+        }
         self.ranking.forget();
+        self.chronicle.configure(new);
+        self.watch.configure(now, &old.shared, new);
         self.unsettled = true;
         self.speaker.touch();
     }
@@ -452,9 +524,9 @@ impl Engine {
     }
 
     fn settle_standing(&mut self, now: Instant) {
-        self.settle_mute(now);
+        self.settle_authority(now);
         let members = &self.members;
-        if !self.asleep && !self.burnt && !self.mute {
+        if !self.asleep && !self.burnt && !self.authority.is_barred() {
             self.standing.mature(now, |name| members.live(name).is_some());
         }
         let shared = &self.config.shared;
@@ -473,17 +545,31 @@ impl Engine {
         }
     }
 
-    /// O6: a node that nobody hears holds nothing, and boots again after it.
-    fn settle_mute(&mut self, now: Instant) {
-        let mute = self.members.mute_until().is_some_and(|until| now < until);
-        if mute == std::mem::replace(&mut self.mute, mute) {
-            return;
+    /// O6, O7: whether this node may hold anything, and take more.
+    fn settle_authority(&mut self, now: Instant) {
+        let scene = Scene {
+            members: &self.members,
+            shared: &self.config.shared,
+            name: &self.name,
+            interval: self.timing.acting().interval,
+        };
+        let finding = self.authority.settle(now, &scene);
+        self.unsettled |= finding.changed;
+        self.standing.set_barred(self.authority.barred());
+        self.standing.set_isolated(self.authority.isolation());
+        self.outputs.extend(finding.orders);
+        if let Some(why) = finding.drop {
+            self.drop_all(why);
         }
-        self.standing.set_mute(mute);
-        if mute {
-            self.drop_all("nobody hears this node");
-        } else {
-            self.boot_again(now, NodeReason::Mute, BTreeSet::new());
+        if let Some(reason) = finding.boot {
+            self.boot_again(now, reason, BTreeSet::new());
+        }
+        if finding.hush {
+            let held = self.holdings.plumbed(&self.config.shared);
+            self.outputs.extend(held.map(|group| Output::Silence { group: group.clone() }));
+        }
+        if finding.tell {
+            self.holdings.meet();
         }
     }
 
@@ -496,13 +582,17 @@ impl Engine {
         }
         let all = std::mem::take(&mut self.unsettled) || recheck;
         if !(all || self.holdings.is_touched()) {
+            if !self.watch.is_counting() {
+                self.look(now, Scope::All);
+            }
             return;
         }
+        let touched = if all { Vec::new() } else { self.holdings.touched() };
         let config = self.config.clone();
         let leave = Leave {
             take: !self.asleep
                 && !self.burnt
-                && !self.mute
+                && self.authority.may_take()
                 && !overruled.by_an_active_peer
                 && self.members.is_counted(),
             keep: self.me.is_some() || self.removed_until.is_some_and(|until| now < until),
@@ -531,6 +621,26 @@ impl Engine {
         if self.holdings.has_news() {
             self.speaker.touch();
         }
+        self.look(now, if all { Scope::All } else { Scope::These(&touched) });
+    }
+
+    /// Keeps the counters of the invariants.
+    fn look(&mut self, now: Instant, scope: Scope<'_>) {
+        let silent = self.asleep || self.burnt || self.authority.is_barred();
+        let judges = self.me.is_some() && self.ranking.outranked().is_none();
+        let Some(booted_at) = self.standing.booted_at().filter(|_| !silent && judges) else {
+            return self.watch.pause(now);
+        };
+        let digest = self.config.shared.digest;
+        let facts = self.members.live_processes().filter_map(|peer| peer.facts.as_ref());
+        let facts = facts.filter(|facts| facts.speaks(digest)).map(|facts| &facts.holding);
+        let Timers { interval, stale } = self.members.timers();
+        let sight = Sight {
+            holdings: facts.chain(std::iter::once(self.holdings.holding())).collect(),
+            owned: &|group| self.holdings.owner(group).is_some(),
+            patience_over: now >= booted_at + stale + 2 * interval,
+        };
+        self.watch.look(now, scope, &sight);
     }
 
     /// O8: waits for takers, lets go, says goodbye.
@@ -582,6 +692,7 @@ impl Engine {
         self.standing.announced_by(last);
         self.timing.announced_by(last);
         self.holdings.announced_by(last);
+        self.members.announced_by(last);
         if let Some(Farewell::Goodbyes(left)) = self.standing.farewell() {
             let next = if left > 1 { Farewell::Goodbyes(left - 1) } else { Farewell::Gone };
             self.standing.set_farewell(next);
@@ -610,7 +721,9 @@ impl Engine {
             cannot: self.holdings.cannot(),
             rather_not: self.holdings.rather_not(),
         };
-        for part in speaker::parts(&base, self.name.as_str().len(), &heard, &groups) {
+        let moves =
+            self.chronicle.reports(now, self.timing.acting().interval, shared, &self.holdings);
+        for part in speaker::parts(&base, self.name.as_str().len(), &heard, &groups, moves) {
             self.transmit(now, &Body::Announcement(part), &targets);
             self.traffic.sent += 1;
         }

@@ -115,6 +115,32 @@ pub enum Event {
         /// Its source address, and its sender's name when it was authentic.
         source: String,
     },
+    /// Fewer nodes are alive than a quorum takes: nothing may be held (O7).
+    QuorumLost {
+        /// Live nodes, this one included.
+        present: u16,
+        /// How many it takes.
+        needed: u16,
+    },
+    /// Enough nodes are alive again.
+    QuorumBack {
+        /// Live nodes, this one included.
+        present: u16,
+        /// How many it takes.
+        needed: u16,
+    },
+    /// All peers are lost, and nobody else who was asked answers (O7).
+    Isolated {
+        /// How many addresses were asked.
+        asked: u32,
+        /// Everything held is let go; otherwise it is kept and nothing is taken.
+        lets_go: bool,
+    },
+    /// This node takes part again.
+    IsolationOver {
+        /// Somebody is heard again; otherwise it lasted for long enough.
+        heard: bool,
+    },
     /// Something that should not be, in one sentence.
     Warning {
         /// The sentence.

@@ -17,7 +17,8 @@ use crate::group::{Phase, Situation, Slot, UNANNOUNCED, Verdict};
 use crate::identity::{Epoch, GroupId, GroupIndex, NodeIndex, NodeName, Seq};
 use crate::input::ResourceReport;
 use crate::output::Output;
-use crate::ownership::{Candidacy, Candidate, Ownership};
+use crate::ownership::{Candidacy, Candidate, Others, Ownership};
+use crate::reluctance::{Moment, Reluctance};
 use crate::surroundings::{Elsewhere, Surroundings};
 use crate::time::{Instant, earliest};
 
@@ -29,7 +30,7 @@ pub(crate) struct Holdings {
     owners: Vec<Option<NodeIndex>>,
     holding: Bits,
     cannot: Bits,
-    rather_not: Bits,
+    reluctance: Reluctance,
     /// Groups seen held by anybody since this node's start (O6).
     seen: Bits,
     /// Groups of which a peer's holding changed, or with whom contact was made (O9).
@@ -67,7 +68,7 @@ impl Holdings {
             owners: vec![None; shared.groups.len()],
             holding: Bits::new(),
             cannot: Bits::new(),
-            rather_not: Bits::new(),
+            reluctance: Reluctance::new(shared),
             seen: Bits::new(),
             contacts: BTreeSet::new(),
             touched: BTreeSet::new(),
@@ -113,6 +114,7 @@ impl Holdings {
         let seen: BTreeSet<&GroupId> =
             self.seen.iter().filter_map(|g| Some(&old.groups.get(g as usize)?.id)).collect();
         let mut next = Holdings { changes: self.changes, ..Holdings::new(new) };
+        next.reluctance = self.reluctance.carried((old, new), &next.positions);
         for (group, config) in new.group_indexes().zip(&new.groups) {
             let (before, mut slot) = match former.remove(&config.id) {
                 Some((before, slot)) => (Some(before), slot),
@@ -188,6 +190,7 @@ impl Holdings {
             (ResourceReport::Available, _) => {
                 slot.failed = None;
                 if slot.unavailable.take().is_some() {
+                    self.reluctance.came_back(now, shared, group);
                     hands.tell(Event::Available { group: id() });
                 }
             }
@@ -229,13 +232,10 @@ impl Holdings {
 
     /// A peer came to life, or back. While it was not heard it may have held
     /// anything, told the neighbours so, and let go before its first fresh frame
-    /// came: everything held here counts as a contact. What is held against its
-    /// rule is let go only when an owner has answered from here on: by then it
-    /// has met this node, and told the neighbours (O9).
+    /// came: everything held here counts as a contact (O9).
     pub(crate) fn meet(&mut self) {
-        for (index, slot) in (0u32..).zip(&mut self.slots) {
+        for (index, slot) in (0u32..).zip(&self.slots) {
             if matches!(slot.phase, Phase::Held { .. }) {
-                slot.changed = UNANNOUNCED;
                 self.news = true;
                 self.contacts.insert(GroupIndex(index));
             }
@@ -255,6 +255,11 @@ impl Holdings {
     /// Some group must be decided about.
     pub(crate) fn is_touched(&self) -> bool {
         !self.touched.is_empty()
+    }
+
+    /// The groups that must be decided about.
+    pub(crate) fn touched(&self) -> Vec<GroupIndex> {
+        self.touched.iter().copied().collect()
     }
 
     /// Decides about every group and orders what follows.
@@ -300,9 +305,10 @@ impl Holdings {
         around: &Surroundings<'_>,
         hands: &mut Hands<'_>,
     ) {
+        self.settle_reluctance(now, groups, around);
         let owners: Vec<Option<NodeIndex>> = {
             let candidates = around.candidates(self.candidate(around.candidacy));
-            let ownership = Ownership::new(around.placement, candidates);
+            let ownership = Ownership::new(&around.shared.groups, around.placement, candidates);
             groups.iter().map(|group| ownership.owner(*group)).collect()
         };
         for (group, owner) in groups.iter().zip(owners) {
@@ -332,6 +338,43 @@ impl Holdings {
         } else if !slot.readdressed {
             hands.outputs.push_back(Output::Notify { group });
         }
+    }
+
+    /// What this node would rather leave to others, before anything is decided.
+    fn settle_reluctance(
+        &mut self,
+        now: Instant,
+        groups: &[GroupIndex],
+        around: &Surroundings<'_>,
+    ) {
+        let concerned = |group: &&GroupIndex| self.reluctance.concerns(**group);
+        let groups: Vec<GroupIndex> = groups.iter().filter(concerned).copied().collect();
+        if groups.is_empty() {
+            return;
+        }
+        let takes_part = around.candidacy != Candidacy::Booting;
+        let others: Vec<Option<Others>> = {
+            let candidates = around.candidates(self.candidate(around.candidacy));
+            let ownership = Ownership::new(&around.shared.groups, around.placement, candidates);
+            let others = |group| takes_part.then(|| ownership.others(group, around.me));
+            groups.iter().map(|group| others(*group)).collect()
+        };
+        for (group, others) in groups.into_iter().zip(others) {
+            let slot = &mut self.slots[group.get()];
+            let moment = Moment { now, on: slot.is_on(), others };
+            let outcome = self.reluctance.settle(around.shared, group, moment);
+            self.recheck_at = earliest(self.recheck_at, outcome.until);
+            if outcome.changed {
+                slot.changed = UNANNOUNCED;
+                self.news = true;
+            }
+        }
+    }
+
+    /// This node boots again (O4).
+    pub(crate) fn returned(&mut self, shared: &SharedPart) {
+        self.reluctance.returned(shared);
+        self.news = true;
     }
 
     /// Decides about one group. True when the next fresh frame may decide
@@ -527,6 +570,7 @@ impl Holdings {
                 self.recheck_at = earliest(self.recheck_at, Some(retry_at));
             } else if let Some(failure) = failure {
                 failure.retry_at = None;
+                self.reluctance.is_possible_again(shared, group);
                 self.publish(group, config.exclusive);
             }
         }
@@ -538,7 +582,7 @@ impl Holdings {
             candidacy,
             holding: &self.holding,
             cannot: &self.cannot,
-            rather_not: &self.rather_not,
+            rather_not: self.reluctance.bits(),
         }
     }
 
@@ -578,6 +622,15 @@ impl Holdings {
         self.slots.iter().all(|slot| slot.phase == Phase::Idle)
     }
 
+    /// Groups that are on this node, or are being put on.
+    pub(crate) fn plumbed<'a>(
+        &'a self,
+        shared: &'a SharedPart,
+    ) -> impl Iterator<Item = &'a GroupId> {
+        let groups = self.slots.iter().zip(&shared.groups);
+        groups.filter(|(slot, _)| slot.is_on()).map(|(_, group)| &group.id)
+    }
+
     /// Something that a lifetime must be renewed for.
     pub(crate) fn any_plumbed(&self) -> bool {
         self.slots.iter().any(Slot::is_on)
@@ -609,7 +662,7 @@ impl Holdings {
     }
 
     pub(crate) fn rather_not(&self) -> &Bits {
-        &self.rather_not
+        self.reluctance.bits()
     }
 }
 

@@ -8,17 +8,22 @@
 //! Start reading at [`engine::Engine`]. The rules (W1–W8, O1–O10, F1–F4) are
 //! written down in `docs/PROTOCOL.md`.
 
+mod authority;
 mod bits;
+mod chronicle;
 pub mod config;
 mod dialect;
 pub mod engine;
 mod epoch;
 pub mod event;
 mod fence;
+mod flapping;
 mod group;
 mod holdings;
 pub mod identity;
 pub mod input;
+mod inquiry;
+mod invariants;
 mod membership;
 pub mod memory;
 pub mod output;
@@ -27,12 +32,14 @@ pub mod placement;
 mod ranking;
 mod rejects;
 mod relay;
+mod reluctance;
 mod report;
 mod speaker;
 mod standing;
 pub mod status;
 mod surroundings;
 pub mod time;
+pub mod timeline;
 mod timing;
 mod unicast;
 pub mod wire;

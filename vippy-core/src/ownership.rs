@@ -1,6 +1,10 @@
-//! Who should hold a group: a pure function of what every node announced (O3).
+//! Who should hold a group: a pure function of what every node announced (O3,
+//! O4).
+
+use std::sync::Arc;
 
 use crate::bits::Bits;
+use crate::config::{Failback, Group};
 use crate::identity::{GroupIndex, NodeIndex};
 use crate::placement::Placement;
 use crate::status::{NodeReason, NodeState};
@@ -58,38 +62,96 @@ pub(crate) struct Candidate<'a> {
     pub(crate) rather_not: &'a Bits,
 }
 
-/// The tiers of O3, best first.
+/// The tiers of O3, best first. Behind the first a group is where it is only
+/// until somebody better can have it: there the present holder comes first, as
+/// another move would gain nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Tier {
     Foreign,
     Active,
+    StandbyAndHolds,
     Standby,
     RatherNotButHolds,
     RatherNot,
 }
 
+/// What nodes other than one are to a group that this one would like back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Others {
+    /// One of them holds it, and does not mind.
+    pub(crate) hold: bool,
+    /// One of them could hold it, and would not mind.
+    pub(crate) could: bool,
+}
+
 /// All nodes of a configuration at one moment, by position.
 #[derive(Clone, Debug)]
 pub(crate) struct Ownership<'a> {
+    groups: &'a [Arc<Group>],
     placement: &'a Placement,
     candidates: Vec<Candidate<'a>>,
     any_foreign: bool,
 }
 
 impl<'a> Ownership<'a> {
-    pub(crate) fn new(placement: &'a Placement, candidates: Vec<Candidate<'a>>) -> Self {
+    pub(crate) fn new(
+        groups: &'a [Arc<Group>],
+        placement: &'a Placement,
+        candidates: Vec<Candidate<'a>>,
+    ) -> Self {
         let any_foreign = candidates.iter().any(|c| c.candidacy == Candidacy::Foreign);
-        Ownership { placement, candidates, any_foreign }
+        Ownership { groups, placement, candidates, any_foreign }
     }
 
     /// The first node of the succession in the best tier that anybody is in.
     pub(crate) fn owner(&self, group: GroupIndex) -> Option<NodeIndex> {
-        if self.any_foreign {
-            return self.search(group);
+        if self.any_foreign
+            && let Some(foreign) = self.search(group).filter(|node| self.is_foreign(*node))
+        {
+            return Some(foreign);
+        }
+        if self.groups[group.get()].failback == Failback::Never
+            && let Some(keeper) = self.keeper(group)
+        {
+            return Some(keeper);
         }
         let head = [self.placement.leader(group), self.placement.second(group)];
         let active = |node: &NodeIndex| self.tier(*node, group) == Some(Tier::Active);
         head.into_iter().flatten().find(active).or_else(|| self.search(group))
+    }
+
+    /// Who holds a group in the best tier: the earliest of the succession, should
+    /// several (O4, O9). The lower tiers prefer their holders in any case.
+    fn keeper(&self, group: GroupIndex) -> Option<NodeIndex> {
+        let nodes = (0u16..).map(NodeIndex).zip(&self.candidates);
+        let holding = nodes.filter(|(_, candidate)| candidate.holding.contains(group.0));
+        let active = |node: &NodeIndex| self.tier(*node, group) == Some(Tier::Active);
+        let mut keepers = holding.map(|(node, _)| node).filter(active);
+        let first = keepers.next()?;
+        let rest: Vec<NodeIndex> = keepers.collect();
+        if rest.is_empty() {
+            return Some(first);
+        }
+        let keeps = |node: &NodeIndex| *node == first || rest.contains(node);
+        self.placement.succession(group).into_iter().find(keeps)
+    }
+
+    /// What the nodes other than `me` are to a group.
+    pub(crate) fn others(&self, group: GroupIndex, me: Option<NodeIndex>) -> Others {
+        let mut others = Others { hold: false, could: false };
+        for (node, candidate) in (0u16..).map(NodeIndex).zip(&self.candidates) {
+            let willing = match self.tier(node, group).filter(|_| me != Some(node)) {
+                Some(Tier::Foreign | Tier::Active | Tier::StandbyAndHolds | Tier::Standby) => true,
+                Some(Tier::RatherNotButHolds | Tier::RatherNot) | None => false,
+            };
+            others.could |= willing;
+            others.hold |= willing && candidate.holding.contains(group.0);
+        }
+        others
+    }
+
+    fn is_foreign(&self, node: NodeIndex) -> bool {
+        self.candidates.get(node.get()).is_some_and(|c| c.candidacy == Candidacy::Foreign)
     }
 
     fn search(&self, group: GroupIndex) -> Option<NodeIndex> {
@@ -111,6 +173,7 @@ impl<'a> Ownership<'a> {
         match candidate.candidacy {
             Candidacy::Foreign => holds.then_some(Tier::Foreign),
             Candidacy::Active if willing => Some(Tier::Active),
+            Candidacy::Standby if willing && holds => Some(Tier::StandbyAndHolds),
             Candidacy::Standby if willing => Some(Tier::Standby),
             Candidacy::Active | Candidacy::Standby | Candidacy::Draining => Some(reluctant),
             Candidacy::Booting if holds && !self.is_held(group) => {
@@ -128,5 +191,105 @@ impl<'a> Ownership<'a> {
             }
             Candidacy::Booting | Candidacy::Out => false,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    /// Three nodes and one group that leaves them in the order of their list.
+    fn placed(failback: &str) -> (Vec<Arc<Group>>, Placement) {
+        let text = format!(
+            "{{ chat: '239.77.0.1:5007', secret: '0123456789abcdef', nodes: ['a', 'b', 'c'],
+               vips: [{{ name: 'g', prefer: 'a', failback: {failback},
+                         vips: [{{ interface: 'e', ip: '192.0.2.10/24' }}] }}] }}"
+        );
+        let shared = parse(&text, "f").unwrap().config.shared;
+        let placement = Placement::new(&shared);
+        (shared.groups, placement)
+    }
+
+    /// Who owns the only group, by place in its succession, when the nodes there
+    /// are these: candidacy, holds, cannot, rather not.
+    fn owner(failback: &str, nodes: [(Candidacy, &str); 3]) -> Option<usize> {
+        let (groups, placement) = placed(failback);
+        let (yes, no) = (Bits::from_iter([0]), Bits::new());
+        let succession = placement.succession(GroupIndex(0));
+        let mut candidates = Vec::new();
+        for index in (0u16..3).map(NodeIndex) {
+            let place = succession.iter().position(|node| *node == index).unwrap();
+            let (candidacy, marks) = nodes[place];
+            let bit = |mark: char| if marks.contains(mark) { &yes } else { &no };
+            let (holding, cannot, rather_not) = (bit('h'), bit('c'), bit('r'));
+            candidates.push(Candidate { candidacy, holding, cannot, rather_not });
+        }
+        let owner = Ownership::new(&groups, &placement, candidates).owner(GroupIndex(0))?;
+        succession.iter().position(|node| *node == owner)
+    }
+
+    use Candidacy::{Active, Booting, Draining, Out, Standby};
+
+    #[test]
+    fn without_failback_the_holder_keeps_and_with_it_the_first_takes() {
+        let nodes = [(Active, ""), (Active, "h"), (Active, "")];
+        assert_eq!(owner("'never'", nodes), Some(1));
+        assert_eq!(owner("'auto'", nodes), Some(0));
+    }
+
+    #[test]
+    fn without_failback_and_without_a_holder_the_first_takes() {
+        for failback in ["'auto'", "'never'", "60"] {
+            let nodes = [(Active, ""), (Active, ""), (Active, "")];
+            assert_eq!(owner(failback, nodes), Some(0));
+        }
+    }
+
+    #[test]
+    fn of_two_holders_without_failback_the_earlier_keeps() {
+        assert_eq!(owner("'never'", [(Active, ""), (Active, "h"), (Active, "h")]), Some(1));
+    }
+
+    #[test]
+    fn a_holder_without_failback_does_not_keep_what_it_had_better_give_away() {
+        for worse in [(Draining, "h"), (Active, "hr"), (Active, "hc"), (Standby, "h"), (Out, "h")] {
+            assert_eq!(owner("'never'", [(Active, ""), worse, (Active, "")]), Some(0), "{worse:?}");
+        }
+    }
+
+    #[test]
+    fn a_booting_node_that_found_a_group_on_itself_keeps_it_without_failback() {
+        assert_eq!(owner("'never'", [(Active, ""), (Booting, "h"), (Active, "")]), Some(1));
+        assert_eq!(owner("'never'", [(Active, ""), (Booting, "h"), (Active, "h")]), Some(2));
+    }
+
+    #[test]
+    fn behind_the_active_nodes_the_holder_comes_first() {
+        assert_eq!(owner("'auto'", [(Standby, ""), (Standby, "h"), (Out, "")]), Some(1));
+        assert_eq!(owner("'auto'", [(Draining, ""), (Draining, "h"), (Out, "")]), Some(1));
+        assert_eq!(owner("'auto'", [(Active, "r"), (Standby, "h"), (Draining, "h")]), Some(1));
+        assert_eq!(owner("'never'", [(Out, ""), (Standby, "h"), (Active, "")]), Some(2));
+    }
+
+    #[test]
+    fn others_are_counted_only_when_they_do_not_mind() {
+        let (groups, placement) = placed("60");
+        let (yes, no) = (Bits::from_iter([0]), Bits::new());
+        let plain = Candidate { candidacy: Active, holding: &no, cannot: &no, rather_not: &no };
+        let others = |b: Candidate<'_>, c: Candidate<'_>| {
+            let candidates = vec![Candidate { holding: &yes, ..plain }, b, c];
+            let others = Ownership::new(&groups, &placement, candidates)
+                .others(GroupIndex(0), Some(NodeIndex(0)));
+            (others.hold, others.could)
+        };
+        let out = Candidate { candidacy: Out, ..plain };
+        let held = Candidate { holding: &yes, ..plain };
+        assert_eq!(others(out, out), (false, false));
+        assert_eq!(others(plain, out), (false, true));
+        assert_eq!(others(held, out), (true, true));
+        assert_eq!(others(Candidate { candidacy: Standby, ..held }, out), (true, true));
+        assert_eq!(others(Candidate { candidacy: Draining, ..held }, plain), (false, true));
+        assert_eq!(others(Candidate { rather_not: &yes, ..held }, out), (false, false));
     }
 }

@@ -22,6 +22,7 @@ pub(crate) fn status(engine: &Engine, now: Instant) -> Status {
     Status {
         identity: engine.name.clone(),
         stats: stats(engine),
+        invariants: engine.watch.status(now, &engine.config.shared),
         config: config(engine),
         state: state(engine),
         node: node(engine, now),
@@ -123,6 +124,8 @@ fn node(engine: &Engine, now: Instant) -> NodeStatus {
         interval_ms: acting.interval.as_secs_f64() * 1000.0,
         stale_ms: engine.members.timers().stale.as_secs_f64() * 1000.0,
         warnings: warnings(engine, now),
+        quorum: engine.authority.quorum_status(),
+        inquiry: engine.authority.inquiry_status(now),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::identity::BootId;
 use crate::time::Instant;
 use crate::wire::announcement::{Announcement, GROUP_SLICE, GroupSet, HEARD_ENTRY, Heard, Section};
 use crate::wire::frame::HEADER;
+use crate::wire::moves::MoveReport;
 use crate::wire::{MAX_FRAME, auth::TAG};
 
 /// The rhythm of announcements: every interval, and soon after a change.
@@ -59,15 +60,18 @@ pub(crate) fn parts(
     name: usize,
     heard: &[Heard],
     groups: &Groups<'_>,
+    moves: Vec<MoveReport>,
 ) -> Vec<Announcement> {
     let room = MAX_FRAME - HEADER - name - TAG - 1 - Announcement::fixed_size(&base.detail);
+    let tells_moves = !moves.is_empty();
     // What is heard comes first: a part that shows a group held is then never
     // older than the echo beside it (O8).
     let heard = heard_sections(heard, room);
     let groups = group_sections(groups);
+    let moves = Some(Section::Moves(moves)).filter(|_| tells_moves);
     let mut parts = vec![base.clone()];
     let mut used = 0;
-    for section in heard.into_iter().chain(groups) {
+    for section in heard.into_iter().chain(groups).chain(moves) {
         if used + section.size() > room {
             parts.push(base.clone());
             used = 0;
@@ -125,7 +129,9 @@ mod tests {
     use crate::config::Digest;
     use crate::identity::Seq;
     use crate::status::{NodeReason, NodeState};
+    use crate::timeline::MoveCause;
     use crate::wire::announcement::Paths;
+    use crate::wire::moves::MAX_MOVES;
 
     fn base() -> Announcement {
         Announcement {
@@ -145,11 +151,28 @@ mod tests {
             .collect()
     }
 
+    fn moves() -> Vec<MoveReport> {
+        let report = |id: usize| MoveReport {
+            id: u32::try_from(id).unwrap(),
+            cause: MoveCause::Death,
+            from: None,
+            groups: 1,
+            first: None,
+            heard: None,
+            found: None,
+            decided: Duration::ZERO,
+            plumbed: None,
+            announced: None,
+            released: None,
+        };
+        (0..MAX_MOVES).map(report).collect()
+    }
+
     fn cut(nodes: u64, groups: u32, every: usize) -> Vec<Announcement> {
         let bits: Bits = (0..groups).step_by(every).collect();
         let none = Bits::new();
         let groups = Groups { count: groups, holding: &bits, cannot: &bits, rather_not: &none };
-        parts(&base(), 63, &heard(nodes), &groups)
+        parts(&base(), 63, &heard(nodes), &groups, moves())
     }
 
     #[test]
@@ -164,6 +187,7 @@ mod tests {
             let mut entries = 0;
             let mut next_boot = 0;
             let mut next_group = 0;
+            let mut told = Vec::new();
             for part in &parts {
                 let sections: usize = part.sections.iter().map(Section::size).sum();
                 let size = HEADER + 63 + Announcement::fixed_size(&part.detail) + sections;
@@ -180,10 +204,12 @@ mod tests {
                             next_group = last + 1;
                         }
                         Section::Refusing { .. } | Section::Documents(_) => {}
+                        Section::Moves(some) => told.extend(some.clone()),
                     }
                 }
             }
             assert_eq!((entries as u64, next_boot, next_group), (nodes, 0, groups));
+            assert_eq!(told, moves());
         }
     }
 

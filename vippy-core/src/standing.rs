@@ -22,7 +22,12 @@ pub(crate) struct Standing {
     /// Name of a peer with a higher configuration, and both ranks (O5).
     outranked: Option<String>,
     idle: bool,
-    mute: bool,
+    /// Why this node may hold nothing, and that in words (O6, O7).
+    barred: Option<(NodeReason, String)>,
+    /// It takes part although it hears nobody (O7).
+    isolated: Option<String>,
+    /// The configuration has it stand by (O3).
+    standby: bool,
     announced: (NodeState, NodeReason, String),
     /// The frame that first carried what is announced.
     changed: Seq,
@@ -55,7 +60,7 @@ pub(crate) enum Farewell {
 pub(crate) const GOODBYES: u8 = 3;
 
 impl Standing {
-    pub(crate) fn new(now: Instant, mature: Duration, idle: bool) -> Standing {
+    pub(crate) fn new(now: Instant, mature: Duration) -> Standing {
         let booting = Booting { until: now + mature, awaited: None, reason: NodeReason::None };
         let mut standing = Standing {
             booting: Some(booting),
@@ -63,8 +68,10 @@ impl Standing {
             drained: false,
             leaving: None,
             outranked: None,
-            idle,
-            mute: false,
+            idle: false,
+            barred: None,
+            isolated: None,
+            standby: false,
             announced: (NodeState::Booting, NodeReason::None, String::new()),
             changed: UNANNOUNCED,
         };
@@ -133,9 +140,8 @@ impl Standing {
             let text = "another process uses this name and was there first".into();
             return (NodeState::Booting, NodeReason::Twin, text);
         }
-        if self.mute {
-            let reason = NodeReason::Mute;
-            return (NodeState::Booting, reason, boot_text(reason).into());
+        if let Some((reason, text)) = &self.barred {
+            return (NodeState::Booting, *reason, text.clone());
         }
         if let Some(booting) = &self.booting {
             return (NodeState::Booting, booting.reason, boot_text(booting.reason).into());
@@ -147,10 +153,20 @@ impl Standing {
         if let Some(text) = &self.outranked {
             return (NodeState::Draining, NodeReason::Outranked, text.clone());
         }
-        if self.drained {
-            return (NodeState::Draining, NodeReason::Operator, "drained by the operator".into());
+        let (state, reason, text) = if self.drained {
+            (NodeState::Draining, NodeReason::Operator, "drained by the operator".into())
+        } else if self.standby {
+            let text = "stands by for what no other node can hold".into();
+            (NodeState::Standby, NodeReason::None, text)
+        } else {
+            (NodeState::Active, NodeReason::None, String::new())
+        };
+        // Whoever still hears this node must know that it hears nobody (O6), more
+        // than why it drains.
+        match &self.isolated {
+            Some(text) => (state, NodeReason::Isolated, text.clone()),
+            None => (state, reason, text),
         }
-        (NodeState::Active, NodeReason::None, String::new())
     }
 
     pub(crate) fn drain(&mut self, drained: bool) {
@@ -161,8 +177,16 @@ impl Standing {
         self.outranked = text;
     }
 
-    pub(crate) fn set_mute(&mut self, mute: bool) {
-        self.mute = mute;
+    pub(crate) fn set_barred(&mut self, barred: Option<(NodeReason, String)>) {
+        self.barred = barred;
+    }
+
+    pub(crate) fn set_isolated(&mut self, isolated: Option<String>) {
+        self.isolated = isolated;
+    }
+
+    pub(crate) fn set_standby(&mut self, standby: bool) {
+        self.standby = standby;
     }
 
     pub(crate) fn set_idle(&mut self, idle: bool) {
@@ -222,14 +246,15 @@ impl Standing {
 
 fn boot_text(reason: NodeReason) -> &'static str {
     match reason {
-        NodeReason::Mute => "nobody hears this node",
+        NodeReason::Mute => "nobody heard this node until now",
+        NodeReason::NoQuorum => "there was no quorum until now",
+        NodeReason::Isolated => "was cut off until now",
         NodeReason::Suspended => {
             "was silent for longer than stale: suspended, or frames did not leave"
         }
         NodeReason::Twin => "this boot was also spoken by a clone or a restored snapshot",
         NodeReason::None
         | NodeReason::Operator
-        | NodeReason::Isolated
         | NodeReason::Idle
         | NodeReason::Outranked
         | NodeReason::Goodbye => "",

@@ -20,6 +20,9 @@ pub struct Status {
     pub identity: NodeName,
     /// Counters.
     pub stats: Stats,
+    /// How long the invariants did not hold, as this node saw it.
+    #[serde(default)]
+    pub invariants: Invariants,
     /// The running configuration.
     pub config: ConfigStatus,
     /// State and ownership, as the original program told them.
@@ -44,6 +47,33 @@ pub struct Stats {
     pub rejects: BTreeMap<RejectReason, u64>,
     /// Frames forwarded for others (W2).
     pub relayed: u64,
+}
+
+/// How long groups had two holders or none since this node's start, judged by
+/// what live nodes announce.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Invariants {
+    /// This node counts: it has booted, knows the configuration that judges, and
+    /// has seen the cluster at rest once.
+    pub counting: bool,
+    /// Two nodes announced the same group. A planned move of an ordinary group
+    /// has this for the moment in which it loses nothing (O8).
+    pub two_holders: Breach,
+    /// Nobody announced a group that somebody could hold.
+    pub unheld: Breach,
+}
+
+/// For how long something was so.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Breach {
+    /// Milliseconds in which it was so for any group.
+    pub ms: f64,
+    /// The sum over all groups, in milliseconds.
+    pub group_ms: f64,
+    /// The group for which it was so longest.
+    pub worst_group: Option<GroupId>,
+    /// Its milliseconds.
+    pub worst_ms: f64,
 }
 
 /// Datagram counters of the original.
@@ -211,6 +241,8 @@ pub enum NodeReason {
     Suspended,
     /// Everything is let go: the goodbye (O8).
     Goodbye,
+    /// Too few nodes are alive for a quorum (O7).
+    NoQuorum,
 }
 
 /// This node.
@@ -240,6 +272,30 @@ pub struct NodeStatus {
     pub stale_ms: f64,
     /// Things that should not be, each in one sentence.
     pub warnings: Vec<String>,
+    /// How many nodes there are, and how many it takes (O7).
+    #[serde(default)]
+    pub quorum: QuorumStatus,
+    /// Who is asked while no peer is heard, and who answers (O7).
+    #[serde(default)]
+    pub inquiry: InquiryStatus,
+}
+
+/// How many nodes there are for a quorum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuorumStatus {
+    /// Live nodes, this one included.
+    pub present: u16,
+    /// How many it takes to hold anything, if a quorum is configured.
+    pub needed: Option<u16>,
+}
+
+/// What came of asking witnesses, or neighbours in their place.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InquiryStatus {
+    /// How many addresses are asked; `None` while nobody is.
+    pub asked: Option<u32>,
+    /// Who answered, and how many milliseconds ago last.
+    pub answered: BTreeMap<IpAddr, u64>,
 }
 
 /// A group.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::bits::Bits;
 use crate::config::SharedPart;
 use crate::dialect::Readings;
+use crate::group::UNANNOUNCED;
 use crate::identity::{GroupIndex, NodeIndex, NodeName, Seq};
 use crate::membership::Membership;
 use crate::membership::facts::Facts;
@@ -100,8 +101,11 @@ impl<'a> Surroundings<'a> {
     }
 
     /// A node has shown the group held, in an announcement that echoes `needed`
-    /// or a later frame of this node (O8).
+    /// or a later frame of this node (O8), and was sent when it had met this node:
+    /// by then it has told the neighbours, whatever this one told them before (O9).
     pub(crate) fn shows_held(&self, node: NodeIndex, group: GroupIndex, needed: Seq) -> bool {
+        let met = self.members.live(self.name(node)).map_or(UNANNOUNCED, |peer| peer.met);
+        let needed = needed.max(met);
         let shown = self.facts(node).and_then(|facts| facts.shown(group));
         shown.is_some_and(|(held, echoed)| held && echoed >= needed)
     }

@@ -175,7 +175,7 @@ proptest! {
 /// Two releases that order nodes differently would fight over every group.
 #[test]
 fn the_lists_of_a_cluster_are_those_of_every_release() {
-    let wish = |g: usize| (g.is_multiple_of(5)).then_some(2);
+    let wish = |g: usize| g.is_multiple_of(5).then_some(2);
     let shared = shared(7, 50, wish);
     let placement = Placement::new(&shared);
     let lists = shared.group_indexes().flat_map(|g| placement.succession(g));

@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use vippy_core::config::{Digest, Secret};
-use vippy_core::identity::{BootId, Epoch, Seq};
+use vippy_core::identity::{BootId, Epoch, GroupIndex, NodeIndex, Seq};
 use vippy_core::status::{NodeReason, NodeState, RejectReason};
+use vippy_core::timeline::MoveCause;
 use vippy_core::wire::announcement::{Announcement, Heard, Paths, Section};
 use vippy_core::wire::auth::Keyring;
 use vippy_core::wire::document::{DocumentChunk, DocumentKind, DocumentName, DocumentRequest};
 use vippy_core::wire::frame::{self, Body, Header};
+use vippy_core::wire::moves::MoveReport;
 use zeroize::Zeroizing;
 
 const DOCUMENT: &str = include_str!("../../docs/PROTOCOL.md");
@@ -75,6 +77,44 @@ fn announcement() -> Body {
     })
 }
 
+fn moves() -> Body {
+    let micros = Duration::from_micros;
+    let death = MoveReport {
+        id: 7,
+        cause: MoveCause::Death,
+        from: Some(NodeIndex(1)),
+        groups: 4,
+        first: Some(GroupIndex(8)),
+        heard: Some(micros(5_002_000)),
+        found: Some(micros(2_000)),
+        decided: micros(1_900),
+        plumbed: Some(micros(400)),
+        announced: None,
+        released: None,
+    };
+    let start = MoveReport {
+        id: 6,
+        cause: MoveCause::Start,
+        from: None,
+        groups: 1,
+        first: None,
+        heard: None,
+        found: None,
+        decided: micros(70_000),
+        plumbed: Some(micros(60_000)),
+        announced: Some(micros(59_000)),
+        released: None,
+    };
+    Body::Announcement(Announcement {
+        state: NodeState::Active,
+        reason: NodeReason::None,
+        detail: String::new(),
+        version: 5,
+        digest: digest(),
+        sections: vec![Section::Moves(vec![start, death])],
+    })
+}
+
 fn name() -> DocumentName {
     DocumentName { kind: DocumentKind::CONFIGURATION, size: 700, digest: digest() }
 }
@@ -87,6 +127,7 @@ fn all() -> Vec<(&'static str, Header, Body)> {
         ("announcement", header(42), announcement()),
         ("document-request", header(43), Body::DocumentRequest(request)),
         ("document-chunk", header(44), Body::DocumentChunk(chunk)),
+        ("moves", header(45), moves()),
     ]
 }
 

@@ -12,6 +12,7 @@ mod render;
 mod restart;
 mod resume;
 mod status;
+mod timeline;
 mod words;
 
 use std::path::PathBuf;
@@ -34,6 +35,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Status(status::Options),
+    Timeline(timeline::Options),
     Drain(drain::Options),
     Resume(resume::Options),
     Reload(reload::Options),
@@ -67,6 +69,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let client = Client::new(cli.socket);
     match cli.command {
         Command::Status(options) => wait(status::run(&options, &client)),
+        Command::Timeline(options) => wait(timeline::run(&options, &client)),
         Command::Drain(options) => wait(drain::run(&options, &client)),
         Command::Resume(options) => wait(resume::run(&options, &client)),
         Command::Reload(options) => wait(reload::run(&options, &client)),

@@ -7,11 +7,12 @@ mod peers;
 mod table;
 #[cfg(test)]
 mod tests;
+pub(crate) mod timeline;
 
 use anstyle::AnsiColor;
 use unicode_width::UnicodeWidthStr;
 use vippy_client::Status;
-use vippy_client::status::NodeState;
+use vippy_client::status::{Invariants, NodeState};
 
 use crate::words;
 
@@ -63,11 +64,28 @@ pub(crate) fn render(status: &Status, style: Style, width: usize) -> String {
             screen += &format!("{indent}{}\n", style.paint(Tone::Careful, line));
         }
     }
+    if let Some(line) = invariants(&status.invariants) {
+        for (line, indent) in table::wrap(&line, width.saturating_sub(2)).iter().zip(indents()) {
+            screen += &format!("{indent}{line}\n");
+        }
+    }
     screen += "\n";
     screen += &groups::section(status, style, width);
     screen += "\n";
     screen += &peers::section(status, style, width);
     screen
+}
+
+/// How long the invariants did not hold, if they ever did not.
+fn invariants(seen: &Invariants) -> Option<String> {
+    let told = [("with two holders", &seen.two_holders), ("unheld", &seen.unheld)];
+    let told = told.iter().filter_map(|(what, breach)| {
+        let group = breach.worst_group.as_ref()?;
+        let group = words::printable(group.as_str());
+        Some(format!("{what} {:.1} ms (longest: {group}, {:.1} ms)", breach.ms, breach.worst_ms))
+    });
+    let told: Vec<String> = told.collect();
+    (!told.is_empty()).then(|| format!("groups since the start: {}", told.join(", ")))
 }
 
 /// The first line of a paragraph stands out, the others hang below it.

@@ -28,6 +28,7 @@ pub(crate) fn reason(reason: NodeReason) -> Option<&'static str> {
         NodeReason::Outranked => Some("configuration outranked"),
         NodeReason::Suspended => Some("was suspended"),
         NodeReason::Goodbye => Some("said goodbye"),
+        NodeReason::NoQuorum => Some("no quorum"),
     }
 }
 

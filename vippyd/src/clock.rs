@@ -27,7 +27,7 @@ pub fn now() -> Instant {
     Instant::from_micros(seconds * 1_000_000 + nanos / 1_000)
 }
 
-/// Milliseconds since 1970, for the epoch's floor (W7) and for nothing else.
+/// Milliseconds since 1970, for the epoch's floor (W7) and for people's eyes.
 pub fn wall_millis() -> u64 {
     let span = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)

@@ -21,6 +21,7 @@ use vippy_core::identity::{GroupId, NodeName};
 use vippy_core::input::{Command, Input, ResourceReport};
 use vippy_core::output::{Output, Transmit};
 use vippy_core::time::{Instant, earliest};
+use vippy_core::timeline::Timeline;
 
 use self::reload::Reloader;
 use self::restart::Restarter;
@@ -339,6 +340,11 @@ impl Daemon {
         match request {
             Request::Status(reply) => {
                 let _ = reply.send(self.engine.status(clock::now()));
+            }
+            Request::Timeline(reply) => {
+                let timeline = self.engine.timeline(clock::now());
+                let unix_ms = Some(clock::wall_millis());
+                let _ = reply.send(Timeline { unix_ms, ..timeline });
             }
             Request::Command(command, reply) => {
                 self.parts.logger.notice(format_args!("operator: {}", narrate::order(command)));

@@ -30,7 +30,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
-use vippy_client::{Answer, ApiError, Reloaded, Restarting, Status};
+use vippy_client::{Answer, ApiError, Reloaded, Restarting, Status, Timeline};
 use vippy_core::input::Command;
 
 pub use listener::{Listener, ManagementError, bind};
@@ -54,6 +54,8 @@ const HEAD_LIMIT: usize = 8192;
 pub enum Request {
     /// The cluster as this node sees it, now.
     Status(oneshot::Sender<Status>),
+    /// The last moves of groups as this node knows them.
+    Timeline(oneshot::Sender<Timeline>),
     /// Drain or resume; the answer is the node's state right after the engine
     /// has handled the command.
     Command(Command, oneshot::Sender<Result<Answer, ApiError>>),

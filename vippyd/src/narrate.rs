@@ -79,6 +79,23 @@ pub fn line(event: &Event) -> (Level, String) {
             let line = Line::new("datagram refused").field("source", source);
             (Level::Warning, line.field("reason", kebab(reason)).done())
         }
+        Event::QuorumLost { present, needed } => {
+            let line = Line::new("quorum lost").field("nodes", present).field("needed", needed);
+            (Level::Err, line.done())
+        }
+        Event::QuorumBack { present, needed } => {
+            let line = Line::new("quorum is back").field("nodes", present);
+            (Level::Notice, line.field("needed", needed).done())
+        }
+        Event::Isolated { asked, lets_go } => {
+            let course = if *lets_go { "letting everything go" } else { "taking nothing" };
+            let line = Line::new("isolated: no peer is heard and nobody asked answers");
+            (Level::Err, line.field("asked", asked).field("course", course).done())
+        }
+        Event::IsolationOver { heard } => {
+            let why = if *heard { "somebody is heard again" } else { "it lasted for long enough" };
+            (Level::Notice, Line::new("no longer isolated").field("reason", why).done())
+        }
         Event::Warning { text } => (Level::Warning, text.clone()),
     }
 }

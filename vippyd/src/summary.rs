@@ -53,6 +53,10 @@ impl Summary {
             | Event::Available { .. }
             | Event::ConfigDiffers { .. }
             | Event::Rejected { .. }
+            | Event::QuorumLost { .. }
+            | Event::QuorumBack { .. }
+            | Event::Isolated { .. }
+            | Event::IsolationOver { .. }
             | Event::Warning { .. } => false,
         };
     }

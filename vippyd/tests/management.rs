@@ -12,7 +12,7 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use vippy_client::status::{NodeReason, NodeState};
-use vippy_client::{Answer, ApiError, Client, ClientError, Reloaded, Restarting, Status};
+use vippy_client::{Answer, ApiError, Client, ClientError, Reloaded, Restarting, Status, Timeline};
 use vippy_core::input::Command;
 use vippyd::management::{MAX_CONNECTIONS, ManagementError, Request, bind, serve};
 
@@ -63,6 +63,11 @@ fn start(pause: Duration) -> Server {
 fn answer(request: Request, status: &Status) {
     match request {
         Request::Status(to) => drop(to.send(status.clone())),
+        Request::Timeline(to) => drop(to.send(Timeline {
+            identity: status.identity.clone(),
+            unix_ms: Some(1),
+            failovers: Vec::new(),
+        })),
         Request::Command(Command::Drain { .. }, to) => drop(to.send(Ok(Answer {
             state: NodeState::Draining,
             reason: NodeReason::Operator,

@@ -101,6 +101,15 @@ pub struct Setup {
     pub stop_timeout: Duration,
     /// Kernel lifetime of addresses.
     pub lifetime: Lifetime,
+    /// Hosts on the LAN outside the cluster. Their numbers follow those of the
+    /// stations: see [`Setup::outsiders`].
+    pub neighbours: usize,
+    /// How many of them are set as witnesses; 0: nodes guess whom to ask.
+    pub witnesses: usize,
+    /// How many live nodes it takes to hold anything.
+    pub quorum: Option<u16>,
+    /// How long an isolated node without witnesses takes nothing.
+    pub isolation: Duration,
 }
 
 impl Setup {
@@ -123,12 +132,27 @@ impl Setup {
             socket_buffer: 64,
             stop_timeout: Duration::from_secs(5),
             lifetime: Lifetime::Auto,
+            neighbours: 2,
+            witnesses: 0,
+            quorum: None,
+            isolation: Duration::from_secs(10),
         }
     }
 
     /// Machines: nodes and twins.
     pub fn stations(&self) -> usize {
         self.nodes + self.twins
+    }
+
+    /// Hosts outside the cluster, by their numbers on the wire: faults concern
+    /// them like stations, but nothing else happens to them.
+    pub fn outsiders(&self) -> std::ops::Range<usize> {
+        self.stations()..self.stations() + self.neighbours
+    }
+
+    /// Those that are set as witnesses.
+    pub fn witnesses(&self) -> std::ops::Range<usize> {
+        self.stations()..self.stations() + self.witnesses
     }
 
     /// The name that a station's process uses.
@@ -160,9 +184,9 @@ impl Setup {
             interval: self.timing.interval,
             mature: self.timing.mature,
             stale: self.timing.stale,
-            quorum: None,
-            witness: Vec::new(),
-            isolation: 10 * self.timing.stale,
+            quorum: self.quorum,
+            witness: self.witnesses().map(|host| fabric::address(host).ip()).collect(),
+            isolation: self.isolation,
             hold_down: None,
         }
     }

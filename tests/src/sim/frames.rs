@@ -48,6 +48,7 @@ fn section(section: &Section) -> String {
             format!("cannot {cannot:?} rather not {rather_not:?}")
         }
         Section::Documents(documents) => format!("{} documents", documents.len()),
+        Section::Moves(moves) => format!("{} moves", moves.len()),
     }
 }
 

@@ -4,6 +4,8 @@
 //! judges the kernels' addresses and the engines' status by that. It never
 //! tells an engine anything.
 
+mod authority;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -16,6 +18,7 @@ use super::cluster::{Setup, node_name};
 use super::fabric::{Effect, Stations};
 use super::station::Process;
 use super::world::World;
+use authority::Barred;
 
 /// An invariant that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +70,7 @@ pub struct Referee {
     choices: Vec<BTreeMap<Stations, usize>>,
     fences: BTreeMap<(usize, Epoch), usize>,
     stopping: BTreeMap<usize, Micros>,
+    barred: Barred,
     /// Anything may be replayed: lives may be prolonged within W1's bounds.
     pub patient: bool,
 }
@@ -87,6 +91,7 @@ impl Referee {
             choices: vec![BTreeMap::new(); groups],
             fences: BTreeMap::new(),
             stopping: BTreeMap::new(),
+            barred: Barred::default(),
             patient: false,
         }
     }
@@ -110,6 +115,7 @@ impl Referee {
         }
         self.judge_doubles(world)?;
         self.judge_stops(world)?;
+        self.judge_barred(world)?;
         if !self.rest {
             self.judge_rest(world)?;
         }
@@ -124,6 +130,7 @@ impl Referee {
             Change::Acted(action) => self.acted_upon(world, action),
             Change::Exited(station) => {
                 self.stopping.remove(&station);
+                self.barred.exited(station);
                 self.disturb(world);
             }
             Change::State { before, after, .. } => {
@@ -169,12 +176,15 @@ impl Referee {
         self.changed = world.now();
         self.rest = false;
         self.doubles.clear();
+        self.barred.look(world);
         if !self.intact(world) {
             self.torn = world.now();
         }
         // Whoever goes may have been the relay that kept two others together.
         let staying = |s: &usize| process(world, *s).is_some_and(|p| !p.stopping);
-        if !world.fabric.whole(world.awake().iter().filter(staying).collect()) {
+        let staying: Stations = world.awake().iter().filter(staying).collect();
+        let few = Referee::lacks_quorum(world, staying.len() as usize);
+        if few || !world.fabric.whole(staying) {
             self.unplanned();
         }
     }
@@ -192,7 +202,10 @@ impl Referee {
         };
         match action {
             // It adopts what it finds, and gives up what others took meanwhile.
-            Action::Start(station) => self.allow(of(station), true),
+            Action::Start(station) => {
+                self.barred.restarted(station);
+                self.allow(of(station), true);
+            }
             Action::Crash(station) | Action::PowerFail(station) => {
                 self.stopping.remove(&station);
                 self.allow(of(station), false);
@@ -376,6 +389,9 @@ impl Referee {
         if world.now() < settled || !self.intact(world) {
             return Ok(());
         }
+        if Referee::lacks_quorum(world, world.awake().len() as usize) {
+            return self.judge_nothing_held(world);
+        }
         let booting = |station: &usize| {
             process(world, *station).is_some_and(|p| p.state == NodeState::Booting)
         };
@@ -393,6 +409,18 @@ impl Referee {
         self.judge_holders(world)?;
         self.rest = true;
         self.window = Some(Window { strict: true, allowed: BTreeSet::new(), planned: true });
+        Ok(())
+    }
+
+    /// O7: without a quorum all are at rest when nobody holds anything.
+    fn judge_nothing_held(&mut self, world: &World) -> Result<(), Violation> {
+        let up = world.awake();
+        if let Some(group) = (0..self.held.len()).find(|g| !self.held[*g].and(up).is_empty()) {
+            let text = format!("g{group} is held by {:?} of {up:?}", self.held[group].and(up));
+            return broken(world, "O7: held without a quorum", text);
+        }
+        self.rest = true;
+        self.window = None;
         Ok(())
     }
 
@@ -555,6 +583,7 @@ impl Referee {
                 .len()
                 <= 1
             && world.fabric.whole(up)
+            && up.iter().all(|s| world.setup.outsiders().all(|o| world.answers(o, s)))
     }
 }
 

@@ -112,6 +112,8 @@ pub struct Process {
     pub received: VecDeque<u64>,
     /// When it started.
     pub started: Micros,
+    /// Until when it notes what arrives beside the chat.
+    pub listens_until: Micros,
     /// Wake-ups in the current second, against busy loops.
     pub wakes: (Micros, u32),
 }

@@ -4,6 +4,7 @@
 //! kernel would. It judges nothing: it reports every [`Change`] to whoever
 //! drives it.
 
+mod neighbourhood;
 mod orders;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -40,6 +41,9 @@ enum Happening {
     Deadline { station: usize, life: u64 },
     Finish { station: usize, life: u64, work: Work },
     Expire { station: usize },
+    Request { outsider: usize, station: usize, life: u64 },
+    Answer { outsider: usize, station: usize, life: u64 },
+    Noise { station: usize, life: u64 },
     Act(Action),
     Attack,
 }
@@ -224,6 +228,9 @@ impl World {
             | Happening::Deadline { .. }
             | Happening::Finish { .. }
             | Happening::Expire { .. }
+            | Happening::Request { .. }
+            | Happening::Answer { .. }
+            | Happening::Noise { .. }
             | Happening::Act(_) => 0,
         };
         self.serial += 1;
@@ -236,6 +243,13 @@ impl World {
             Happening::Deadline { station, life } => self.deadline(station, life),
             Happening::Finish { station, life, work } => self.finish(station, life, work),
             Happening::Expire { station } => self.expire(station),
+            Happening::Request { outsider, station, life } => {
+                self.requested(outsider, station, life);
+            }
+            Happening::Answer { outsider, station, life } => {
+                self.answered(outsider, station, life);
+            }
+            Happening::Noise { station, life } => self.noticed(station, life),
             Happening::Act(action) => self.act(action),
             Happening::Attack => self.carry_attack(),
         }
@@ -279,6 +293,7 @@ impl World {
             failed: std::collections::BTreeSet::new(),
             received: VecDeque::new(),
             started: now,
+            listens_until: 0,
             wakes: (0, 0),
         });
         self.feed(station, Input::Tick);

@@ -16,4 +16,5 @@ mod partitions;
 mod restarts;
 mod sample;
 mod size;
+mod stories;
 mod support;

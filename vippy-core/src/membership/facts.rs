@@ -106,7 +106,7 @@ impl Facts {
                 changes.standing |=
                     !self.rather_not.replace(*first, *last, &rather_not.0).is_empty();
             }
-            Section::Documents(_) => {}
+            Section::Documents(_) | Section::Moves(_) => {}
         }
     }
 

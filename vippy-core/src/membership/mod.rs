@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::bits::Bits;
+use crate::group::UNANNOUNCED;
 use crate::identity::{BootId, NodeName, Seq};
 use crate::status::{NodeReason, NodeState, RejectReason};
 use crate::time::Instant;
@@ -228,7 +229,8 @@ impl Membership {
             }
         }
         for boot in alive.difference(&self.alive) {
-            if let Some(process) = self.processes.get(boot) {
+            if let Some(process) = self.processes.get_mut(boot) {
+                process.met = UNANNOUNCED;
                 passages.push(Passage::Up { name: process.name.clone() });
             }
         }
@@ -421,6 +423,13 @@ impl Membership {
         all.filter(|at| *at > self.refreshed).min()
     }
 
+    /// An announcement whose last frame is `last` left: who came to life before
+    /// it can answer from now on.
+    pub(crate) fn announced_by(&mut self, last: Seq) {
+        let new = |process: &&mut Process| process.met == UNANNOUNCED;
+        self.processes.values_mut().filter(new).for_each(|process| process.met = last);
+    }
+
     /// Notes a frame of this node as sent; what is older than any proof may be
     /// is forgotten.
     pub(crate) fn sent(&mut self, now: Instant, seq: Seq, fingerprint: [u8; 8]) {
@@ -447,7 +456,10 @@ fn echo_of(announcement: &Announcement, boot: BootId) -> Option<Seq> {
             let position = entries.binary_search_by_key(&boot, |entry| entry.boot).ok()?;
             Some(entries[position].seq)
         }
-        Section::Holding { .. } | Section::Refusing { .. } | Section::Documents(_) => None,
+        Section::Holding { .. }
+        | Section::Refusing { .. }
+        | Section::Documents(_)
+        | Section::Moves(_) => None,
     })
 }
 

@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::config::Digest;
+use crate::group::UNANNOUNCED;
 use crate::identity::{BootId, NodeName, Seq};
 use crate::membership::facts::Facts;
+use crate::status::NodeReason;
 use crate::time::Instant;
 use crate::wire::announcement::{Heard, Paths};
 use crate::wire::auth::KeyId;
-use crate::wire::frame::{Frame, Header};
+use crate::wire::frame::{Body, Frame, Header};
 
 /// Numbers remembered with their time of arrival: enough for one and a half
 /// intervals of announcements that are merged to 20 an interval, twice over.
@@ -33,12 +35,23 @@ pub(crate) struct Process {
     /// That number.
     pub(crate) echoed: Seq,
     pub(crate) last_fresh: Option<Instant>,
+    /// This node's first frame since it last came to life; what it announces in
+    /// answer to that was said by one who has met this node (O9).
+    pub(crate) met: Seq,
     /// Its uptime in its last fresh frame.
     fresh_uptime: Duration,
     /// When a frame came that cannot have been made long before, judged by its
     /// uptime: one that was lost once and is delivered late by somebody else
     /// shows nothing about the present.
     pub(crate) last_credible: Instant,
+    /// The newest of them said that its sender hears nobody and stopped to be of
+    /// use ([`NodeReason::Isolated`], [`NodeReason::NoQuorum`]), and did not come
+    /// in answer to this node. The one thing that an unproven frame may tell: its
+    /// sender counts as lost at once, and does not make this node mute (O6). It
+    /// bears a number above all others heard and an uptime of the present, so an
+    /// attacker can only have held it back, together with everything its sender
+    /// said since: with that much power it could as well keep the two apart.
+    given_up: bool,
     /// When the first of them came, without a silence of more than `stale` since.
     speaking_since: Instant,
     /// Source of its newest fresh frame that nobody forwarded (W2).
@@ -66,8 +79,10 @@ impl Process {
             proof: None,
             echoed: Seq(0),
             last_fresh: None,
+            met: UNANNOUNCED,
             fresh_uptime: Duration::ZERO,
             last_credible: now,
+            given_up: false,
             speaking_since: now,
             source: None,
             facts: None,
@@ -94,6 +109,7 @@ impl Process {
                 self.speaking_since = now;
             }
             self.last_credible = now;
+            self.given_up = gives_up(frame);
         }
         self.highest = frame.header.seq;
         self.header = frame.header.clone();
@@ -114,6 +130,7 @@ impl Process {
     pub(crate) fn freshened(&mut self, now: Instant) {
         self.last_fresh = Some(now);
         self.fresh_uptime = self.header.uptime;
+        self.given_up = false;
     }
 
     /// Until when it counts as speaking past this node: it was alive once, and
@@ -123,7 +140,18 @@ impl Process {
     pub(crate) fn speaks_past_until(&self, stale: Duration, interval: Duration) -> Option<Instant> {
         let unanswered = self.last_fresh.is_some_and(|fresh| self.last_credible > fresh);
         let goes_on = self.last_credible > self.speaking_since + 2 * interval;
-        (unanswered && goes_on).then(|| self.last_credible + stale)
+        let past = unanswered && goes_on && !self.given_up;
+        past.then(|| self.last_credible + stale)
+    }
+
+    /// When this node, which speaks every `own_interval`, has been missing an
+    /// interval of it: one of its frames, or one of its answers (O7).
+    pub(crate) fn missed_at(&self, own_interval: Duration) -> Instant {
+        let (Some(fresh), Some(proof)) = (self.last_fresh, self.proof) else {
+            return Instant::ZERO;
+        };
+        let patience = self.header.interval * 3 / 2;
+        (fresh + patience).min(proof + own_interval + patience)
     }
 
     /// How it was heard during one and a half of its intervals.
@@ -151,6 +179,9 @@ impl Process {
 
     /// The end of its being alive, if it ever was fresh (W1).
     pub(crate) fn alive_until(&self, stale: Duration, interval: Duration) -> Option<Instant> {
+        if self.given_up {
+            return None;
+        }
         let heard = self.last_fresh? + stale;
         let proven = self.proof? + stale + 2 * interval;
         Some(heard.min(proven))
@@ -169,5 +200,15 @@ impl Process {
     /// Rank of its configuration, if it was ever fresh (O5).
     pub(crate) fn rank(&self) -> Option<(u64, Digest)> {
         self.facts.as_ref().map(|facts| (facts.version, facts.digest))
+    }
+}
+
+/// Whether a frame says that its sender is of no use to anybody who hears it.
+fn gives_up(frame: &Frame) -> bool {
+    match &frame.body {
+        Body::Announcement(announcement) => {
+            matches!(announcement.reason, NodeReason::Isolated | NodeReason::NoQuorum)
+        }
+        Body::DocumentRequest(_) | Body::DocumentChunk(_) => false,
     }
 }

@@ -10,6 +10,7 @@ use crate::identity::{BootId, Seq};
 use crate::status::{NodeReason, NodeState};
 use crate::wire::codec::{Malformed, Reader, put_text};
 use crate::wire::document::DocumentName;
+use crate::wire::moves::{self, MoveReport};
 
 /// Widest slice of groups in one section: both bitmaps of a *refusing* section
 /// fit one frame beside the longest header.
@@ -72,6 +73,8 @@ pub enum Section {
     },
     /// Kind 4: the documents the sender has; always the whole list.
     Documents(Vec<DocumentName>),
+    /// Kind 5: what the sender took lately, for people; not the whole list.
+    Moves(Vec<MoveReport>),
 }
 
 /// A set of group positions.
@@ -162,6 +165,7 @@ impl Section {
                 8 + cannot.size(*first, *last) + rather_not.size(*first, *last)
             }
             Section::Documents(names) => names.len() * 21,
+            Section::Moves(reports) => reports.len() * moves::ENTRY,
         };
         SECTION_HEADER + content
     }
@@ -186,6 +190,7 @@ impl Section {
                 rather_not.encode(*first, *last, out);
             }
             Section::Documents(names) => names.iter().for_each(|name| name.encode(out)),
+            Section::Moves(reports) => reports.iter().for_each(|report| report.encode(out)),
         }
     }
 
@@ -195,6 +200,7 @@ impl Section {
             Section::Holding { .. } => 2,
             Section::Refusing { .. } => 3,
             Section::Documents(_) => 4,
+            Section::Moves(_) => 5,
         }
     }
 
@@ -225,6 +231,7 @@ impl Section {
                 }
                 Section::Documents(names)
             }
+            5 => Section::Moves(moves::decode(content)?),
             _ => return Ok(None),
         };
         Ok(Some(section))
@@ -379,7 +386,7 @@ fn state_of(code: u8) -> Result<NodeState, Malformed> {
     all.into_iter().find(|state| state_code(*state) == code).ok_or(Malformed("state"))
 }
 
-const REASONS: [NodeReason; 9] = [
+const REASONS: [NodeReason; 10] = [
     NodeReason::None,
     NodeReason::Operator,
     NodeReason::Isolated,
@@ -389,6 +396,7 @@ const REASONS: [NodeReason; 9] = [
     NodeReason::Outranked,
     NodeReason::Suspended,
     NodeReason::Goodbye,
+    NodeReason::NoQuorum,
 ];
 
 fn reason_code(reason: NodeReason) -> u8 {
@@ -402,6 +410,7 @@ fn reason_code(reason: NodeReason) -> u8 {
         NodeReason::Outranked => 6,
         NodeReason::Suspended => 7,
         NodeReason::Goodbye => 8,
+        NodeReason::NoQuorum => 9,
     }
 }
 

@@ -2,13 +2,14 @@
 //!
 //! `docs/PROTOCOL.md` describes it byte by byte. Numbers are in network byte
 //! order. [`frame`] holds what every datagram has, [`auth`] the keys and the
-//! tag, [`announcement`] and [`document`] the bodies.
+//! tag, [`announcement`] (with [`moves`]) and [`document`] the bodies.
 
 pub mod announcement;
 pub mod auth;
 mod codec;
 pub mod document;
 pub mod frame;
+pub mod moves;
 
 pub use codec::Malformed;
 

@@ -35,22 +35,33 @@ pub(crate) struct Plan {
     pub(crate) nodes: Vec<usize>,
     pub(crate) groups: Vec<Group>,
     pub(crate) lifetime: Lifetime,
+    /// Which of the nodes stand by.
+    pub(crate) standby: Vec<usize>,
+    pub(crate) hold_down: Option<Duration>,
 }
 
 impl Plan {
     /// `nodes` nodes, and groups `g0`, `g1`… on one address each.
     pub(crate) fn new(nodes: usize, groups: u8) -> Plan {
         let groups = (0..groups).map(|n| group(&format!("g{n}"), n)).collect();
-        Plan { version: 1, nodes: (0..nodes).collect(), groups, lifetime: Lifetime::Auto }
+        Plan {
+            version: 1,
+            nodes: (0..nodes).collect(),
+            groups,
+            lifetime: Lifetime::Auto,
+            standby: Vec::new(),
+            hold_down: None,
+        }
     }
 
     pub(crate) fn config(&self) -> Arc<Config> {
         let mut digest = [0; 16];
         digest[..8].copy_from_slice(&self.version.to_be_bytes());
+        let node = |n: &usize| Node { name: name(*n), standby: self.standby.contains(n) };
         let shared = SharedPart {
             version: self.version,
             digest: Digest(digest),
-            nodes: self.nodes.iter().map(|n| Node { name: name(*n), standby: false }).collect(),
+            nodes: self.nodes.iter().map(node).collect(),
             groups: self.groups.iter().cloned().map(Arc::new).collect(),
             interval: INTERVAL,
             mature: MATURE,
@@ -58,7 +69,7 @@ impl Plan {
             quorum: None,
             witness: Vec::new(),
             isolation: Duration::from_secs(30),
-            hold_down: None,
+            hold_down: self.hold_down,
         };
         Arc::new(Config { shared, local: local(self.lifetime) })
     }

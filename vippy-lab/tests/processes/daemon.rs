@@ -9,8 +9,8 @@ use serde_json::Value;
 use signal_hook::consts::{SIGHUP, SIGTERM};
 use signal_hook::iterator::Signals;
 use vippy_client::status::{
-    ConfigStatus, GroupStatus, Holding, NodeReason, NodeState, NodeStatus, StateStatus, Stats,
-    Status,
+    ConfigStatus, GroupStatus, Holding, InquiryStatus, NodeReason, NodeState, NodeStatus,
+    QuorumStatus, StateStatus, Stats, Status,
 };
 use vippy_core::identity::Epoch;
 
@@ -78,6 +78,7 @@ fn status(name: &str, config: &Value) -> Status {
     Status {
         identity: name.into(),
         stats: Stats::default(),
+        invariants: Default::default(),
         config: ConfigStatus {
             version: 1,
             vips: Vec::new(),
@@ -103,6 +104,8 @@ fn status(name: &str, config: &Value) -> Status {
             stale_ms: 300.0,
             key: String::new(),
             warnings: Vec::new(),
+            quorum: QuorumStatus::default(),
+            inquiry: InquiryStatus::default(),
         },
         groups: config["vips"].as_array().unwrap().iter().enumerate().map(group).collect(),
         peers: Vec::new(),

@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use vippy_client::Timeline;
 use vippy_client::identity::{Epoch, GroupId, NodeName};
 use vippy_client::status::{
-    ConfigStatus, GroupStatus, HeardBy, Holding, NodeReason, NodeState, NodeStatus, PeerStatus,
-    StateStatus, Stats,
+    Breach, ConfigStatus, GroupStatus, HeardBy, Holding, InquiryStatus, Invariants, NodeReason,
+    NodeState, NodeStatus, PeerStatus, QuorumStatus, StateStatus, Stats,
 };
+use vippy_client::timeline::{Failover, MoveCause, NodeMove};
 
 use super::*;
 
@@ -32,6 +34,7 @@ fn status(nodes: &[&str]) -> Status {
     Status {
         identity: "node1".into(),
         stats: Stats::default(),
+        invariants: Invariants::default(),
         config: ConfigStatus {
             version: 5,
             vips: Vec::new(),
@@ -57,6 +60,8 @@ fn status(nodes: &[&str]) -> Status {
             interval_ms: 500.0,
             stale_ms: 5000.0,
             warnings: Vec::new(),
+            quorum: QuorumStatus::default(),
+            inquiry: InquiryStatus::default(),
         },
         groups: Vec::new(),
         peers: nodes
@@ -123,6 +128,24 @@ fn healthy() -> Status {
 #[test]
 fn three_healthy_nodes() {
     golden("healthy.txt", &render(&healthy(), Style::Plain, 80));
+}
+
+#[test]
+fn invariants_that_did_not_hold_are_told() {
+    let mut status = healthy();
+    let breach = |ms: f64, group: &str| Breach {
+        ms,
+        group_ms: 2.0 * ms,
+        worst_group: Some(group.into()),
+        worst_ms: ms / 2.0,
+    };
+    status.invariants.unheld = breach(305.25, "web");
+    let shown = |status: &Status| render(status, Style::Plain, 200);
+    let line = "\ngroups since the start: unheld 305.2 ms (longest: web, 152.6 ms)\n";
+    assert!(shown(&status).contains(line), "{}", shown(&status));
+    status.invariants.two_holders = breach(1.0, "db");
+    let line = "with two holders 1.0 ms (longest: db, 0.5 ms), unheld 305.2 ms";
+    assert!(shown(&status).contains(line), "{}", shown(&status));
 }
 
 #[test]
@@ -283,4 +306,49 @@ fn a_process_whose_name_belongs_to_another_is_pointed_out() {
 #[test]
 fn one_node_alone_without_groups() {
     golden("alone.txt", &render(&status(&["node1"]), Style::Plain, 80));
+}
+
+/// A death that two nodes took over from, a drain, and a start.
+fn story() -> Timeline {
+    let part = |node: &str, groups, decided: f64| NodeMove {
+        node: node.into(),
+        groups,
+        first: Some("web".into()),
+        heard_ms: Some(decided - 305.0),
+        found_ms: Some(decided - 0.1),
+        decided_ms: decided,
+        plumbed_ms: Some(decided + 2.05),
+        announced_ms: Some(decided + 4.0),
+        released_ms: None,
+    };
+    let mut unfinished = part("node1", 1, 0.0);
+    (unfinished.heard_ms, unfinished.found_ms, unfinished.announced_ms) = (None, None, None);
+    let drained = NodeMove { released_ms: Some(5.5), first: None, ..unfinished.clone() };
+    let failover = |cause, from: Option<&str>, age_ms, moves| {
+        let from = from.map(NodeName::from);
+        Failover { cause, from, age_ms, moves }
+    };
+    Timeline {
+        identity: "node1".into(),
+        unix_ms: Some(1_795_248_000_123),
+        failovers: vec![
+            failover(MoveCause::Start, None, 90_000_000.0, vec![unfinished]),
+            failover(MoveCause::Planned, Some("node1"), 60_000.5, vec![drained]),
+            failover(
+                MoveCause::Death,
+                Some("node2"),
+                1_000.0,
+                vec![part("node1", 4, 305.0), part("node3", 3, 305.8)],
+            ),
+        ],
+    }
+}
+
+#[test]
+fn a_timeline_has_a_block_for_each_failover() {
+    golden("timeline.txt", &timeline::render(&story(), Style::Plain, 90));
+    let unknown = Timeline { unix_ms: None, ..story() };
+    assert!(timeline::render(&unknown, Style::Plain, 90).starts_with("1 d 1 h ago  held by"));
+    let empty = Timeline { failovers: Vec::new(), ..story() };
+    assert_eq!(timeline::render(&empty, Style::Plain, 90), "node1 knows of no moves\n");
 }

@@ -30,6 +30,7 @@ impl Refusal {
 #[derive(Clone, Copy)]
 enum Route {
     Status,
+    Timeline,
     Drain,
     Resume,
     Reload,
@@ -40,6 +41,7 @@ impl Route {
     fn of(path: &str) -> Option<Route> {
         match path {
             "/status" => Some(Route::Status),
+            "/timeline" => Some(Route::Timeline),
             "/drain" => Some(Route::Drain),
             "/resume" => Some(Route::Resume),
             "/reload" => Some(Route::Reload),
@@ -50,7 +52,7 @@ impl Route {
 
     fn method(self) -> Method {
         match self {
-            Route::Status => Method::GET,
+            Route::Status | Route::Timeline => Method::GET,
             Route::Drain | Route::Resume | Route::Reload | Route::Restart => Method::POST,
         }
     }
@@ -122,10 +124,9 @@ async fn carry_out(route: Route, requests: &mpsc::Sender<Request>) -> Result<Vec
         Route::Status => {
             let status = ask(requests, Request::Status).await?;
             // Ten thousand groups take milliseconds to write: not on the loop.
-            tokio::task::spawn_blocking(move || json(&status)).await.unwrap_or_else(|error| {
-                Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
-            })
+            aside(move || json(&status)).await
         }
+        Route::Timeline => json(&ask(requests, Request::Timeline).await?),
         Route::Drain => command(requests, Command::Drain { lasting: None }).await,
         Route::Resume => command(requests, Command::Resume).await,
         Route::Reload => ask(requests, Request::Reload)
@@ -137,6 +138,15 @@ async fn carry_out(route: Route, requests: &mpsc::Sender<Request>) -> Result<Vec
             .map_err(|error| Refusal(StatusCode::CONFLICT, error))
             .and_then(|restarting| json(&restarting)),
     }
+}
+
+/// Work that would hold the loop up, on a thread of its own.
+async fn aside(
+    work: impl FnOnce() -> Result<Vec<u8>, Refusal> + Send + 'static,
+) -> Result<Vec<u8>, Refusal> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+    })
 }
 
 async fn command(requests: &mpsc::Sender<Request>, command: Command) -> Result<Vec<u8>, Refusal> {

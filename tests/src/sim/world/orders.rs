@@ -73,6 +73,7 @@ impl World {
                 if let Some(group) = self.known(station, &group) {
                     self.notify(station, process, group);
                 }
+                self.be_noticed(station);
             }
             Output::Silence { group } => {
                 if let Some(group) = self.known(station, &group) {
@@ -80,7 +81,7 @@ impl World {
                 }
             }
             Output::Remember(memory) => self.stations[station].memory = (memory, self.now),
-            Output::Ask { .. } => {}
+            Output::Ask { witnesses } => self.ask(station, process, &witnesses, inputs),
             Output::StoreEpoch(epoch) => {
                 let queue = (usize::MAX, self.setup.storing);
                 self.begin(station, process, queue, Work::Store(epoch));

@@ -1,0 +1,93 @@
+//! The hosts on the LAN that are not of the cluster: they answer whoever asks
+//! them, if both directions let it pass (O7).
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+use vippy_core::input::Input;
+
+use super::{Happening, World};
+use crate::sim::Micros;
+use crate::sim::fabric::{Packet, address};
+use crate::sim::station::Process;
+
+/// How long after a request a daemon notes what else arrives.
+const LISTENS: Micros = 200_000;
+
+impl World {
+    /// Asks the witnesses that are set, else every host outside the cluster.
+    pub(super) fn ask(
+        &mut self,
+        station: usize,
+        process: &mut Process,
+        witnesses: &[IpAddr],
+        inputs: &mut VecDeque<Input>,
+    ) {
+        let asked = |host: &usize| witnesses.is_empty() || witnesses.contains(&ip(*host));
+        let targets: Vec<usize> = self.setup.outsiders().filter(asked).collect();
+        process.listens_until = self.now + LISTENS;
+        inputs.push_back(Input::Asked { targets: targets.len() });
+        if !self.stations[station].uplink {
+            return;
+        }
+        let life = process.life;
+        for outsider in targets {
+            let packet = Packet { from: station, to: outsider, multicast: false };
+            for at in self.fabric.carry(self.now, packet) {
+                self.schedule(at, Happening::Request { outsider, station, life });
+            }
+        }
+    }
+
+    /// Whether requests of a station reach a host outside the cluster, and its
+    /// answers the station.
+    pub fn answers(&self, outsider: usize, station: usize) -> bool {
+        self.stations[station].uplink
+            && self.fabric.hears(outsider, station)
+            && self.fabric.hears(station, outsider)
+    }
+
+    pub(super) fn requested(&mut self, outsider: usize, station: usize, life: u64) {
+        let packet = Packet { from: outsider, to: station, multicast: false };
+        for at in self.fabric.carry(self.now, packet) {
+            self.schedule(at, Happening::Answer { outsider, station, life });
+        }
+    }
+
+    pub(super) fn answered(&mut self, outsider: usize, station: usize, life: u64) {
+        if self.stations[station].process_of(life).is_some() {
+            self.timeline.tell(self.now, Some(station), || format!("o{outsider} answers"));
+            self.tell(station, Input::Answered { from: ip(outsider) });
+        }
+    }
+
+    /// A station's word to its neighbours also reaches the other stations.
+    pub(super) fn be_noticed(&mut self, from: usize) {
+        if !self.stations[from].uplink {
+            return;
+        }
+        let listening = |world: &World, station: usize| {
+            let process = world.stations[station].process.as_ref();
+            process.filter(|process| process.listens_until > world.now).map(|process| process.life)
+        };
+        for to in (0..self.stations.len()).filter(|to| *to != from) {
+            let Some(life) = listening(self, to) else { continue };
+            // By broadcast, which nothing prunes.
+            let packet = Packet { from, to, multicast: false };
+            for at in self.fabric.carry(self.now, packet) {
+                self.schedule(at, Happening::Noise { station: to, life });
+            }
+        }
+    }
+
+    pub(super) fn noticed(&mut self, station: usize, life: u64) {
+        if self.stations[station].process_of(life).is_some() {
+            self.timeline.tell(self.now, Some(station), || "something arrives".to_owned());
+            self.tell(station, Input::Arrived);
+        }
+    }
+}
+
+fn ip(station: usize) -> IpAddr {
+    address(station).ip()
+}

@@ -1,0 +1,426 @@
+//! The simulated LAN at work on "may I hold?": deaf and mute nodes, quorum,
+//! witnesses and isolation (O6, O7).
+//!
+//! A test that fails prints what happened.
+
+use std::time::Duration;
+
+use vippy_core::status::{NodeReason, NodeState};
+use vippy_core::time::micros;
+use vippy_tests::sim::Micros;
+use vippy_tests::sim::change::Action;
+use vippy_tests::sim::cluster::{Setup, Timing};
+use vippy_tests::sim::fabric::{Effect, Rule, Stations};
+use vippy_tests::sim::notes::{Doing, Notes};
+use vippy_tests::sim::simulation::Simulation;
+
+/// A cluster under test; tells its story when the test fails.
+struct Lan(Simulation);
+
+impl Lan {
+    /// All nodes running and at rest.
+    fn settled(setup: Setup) -> Lan {
+        let nodes = setup.nodes;
+        let mut lan = Lan::new(setup);
+        (0..nodes).for_each(|node| lan.act(Action::Start(node)));
+        lan.settle();
+        lan
+    }
+
+    fn new(setup: Setup) -> Lan {
+        let notes = Notes { timeline: 600, doings: true, ..Notes::default() };
+        Lan(Simulation::new(setup, notes))
+    }
+
+    fn act(&mut self, action: Action) {
+        let outcome = self.0.act(action);
+        outcome.unwrap_or_else(|violation| panic!("{violation}"));
+    }
+
+    fn settle(&mut self) {
+        let outcome = self.0.settle();
+        outcome.unwrap_or_else(|violation| panic!("{violation}"));
+    }
+
+    fn run(&mut self, span: Duration) {
+        let outcome = self.0.run_for(span);
+        outcome.unwrap_or_else(|violation| panic!("{violation}"));
+    }
+
+    fn now(&self) -> Micros {
+        self.0.world.now()
+    }
+
+    fn timing(&self) -> Timing {
+        self.0.world.setup.timing
+    }
+
+    /// `stale + interval`, with what machines and wire add.
+    fn patience(&self) -> Duration {
+        self.timing().stale + self.timing().interval + Duration::from_millis(5)
+    }
+
+    fn holders(&self, group: usize) -> Vec<usize> {
+        self.0.world.holders[group].iter().collect()
+    }
+
+    fn groups(&self) -> std::ops::Range<usize> {
+        0..self.0.world.setup.groups.len()
+    }
+
+    fn held_by(&self, station: usize) -> Vec<usize> {
+        self.groups().filter(|group| self.holders(*group).contains(&station)).collect()
+    }
+
+    fn serves_all(&self, station: usize) -> bool {
+        self.held_by(station).len() == self.groups().len()
+    }
+
+    fn run_until(&mut self, most: Duration, what: &str, condition: impl Fn(&Lan) -> bool) {
+        let limit = self.now() + micros(most);
+        while !condition(self) {
+            let more = self.0.step(limit).unwrap_or_else(|violation| panic!("{violation}"));
+            assert!(more || condition(self), "not within {most:?}: {what}");
+        }
+    }
+
+    /// Runs for a while during which `condition` holds all the time.
+    fn stay(&mut self, span: Duration, what: &str, condition: impl Fn(&Lan) -> bool) {
+        let limit = self.now() + micros(span);
+        while self.0.step(limit).unwrap_or_else(|violation| panic!("{violation}")) {
+            assert!(condition(self), "no longer: {what}");
+        }
+    }
+
+    fn standing(&self, station: usize) -> (NodeState, NodeReason) {
+        let status = self.0.world.status(station).expect("a running process");
+        (status.node.state, status.node.reason)
+    }
+
+    fn doings(&self, station: usize, since: Micros, what: &str) -> usize {
+        let doings: &[Doing] = self.0.world.doings.as_deref().unwrap_or_default();
+        let of = |doing: &&Doing| doing.station == station && doing.at >= since;
+        doings.iter().filter(of).filter(|doing| doing.what.starts_with(what)).count()
+    }
+
+    /// The first host outside the cluster.
+    fn outsider(&self) -> usize {
+        self.0.world.setup.outsiders().start
+    }
+}
+
+impl Drop for Lan {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.0.world.timeline);
+        }
+    }
+}
+
+const CUT_OFF: (NodeState, NodeReason) = (NodeState::Booting, NodeReason::Isolated);
+const ISOLATED: (NodeState, NodeReason) = (NodeState::Active, NodeReason::Isolated);
+const NO_QUORUM: (NodeState, NodeReason) = (NodeState::Booting, NodeReason::NoQuorum);
+const FINE: (NodeState, NodeReason) = (NodeState::Active, NodeReason::None);
+
+fn pair(seed: u64) -> Setup {
+    Setup::new(seed, 2, 6)
+}
+
+fn triple(seed: u64) -> Setup {
+    Setup::new(seed, 3, 6)
+}
+
+fn timings() -> [Timing; 4] {
+    [
+        Timing::millis(500, 5000, 5000),
+        Timing::millis(100, 300, 500),
+        Timing::millis(20, 60, 200),
+        Timing::millis(100, 200, 300),
+    ]
+}
+
+// ---- deaf and mute ----------------------------------------------------------
+
+#[test]
+fn a_deaf_owner_in_a_pair_is_relieved_within_stale_plus_interval() {
+    for (seed, timing) in (0..).zip(timings()) {
+        for witnesses in [0, 2] {
+            let mut lan = Lan::settled(Setup { timing, witnesses, ..pair(seed) });
+            assert!(!lan.held_by(0).is_empty());
+            lan.run(timing.interval * u32::try_from(seed).unwrap() / 4);
+            lan.act(Action::Fault(Rule::deaf(0)));
+            lan.run_until(lan.patience(), "the other one serves", |lan| lan.serves_all(1));
+            assert_eq!(lan.standing(0), if witnesses > 0 { CUT_OFF } else { ISOLATED });
+            lan.run(timing.stale);
+            assert_eq!(lan.held_by(0).is_empty(), witnesses > 0, "kept without a witness");
+            lan.stay(20 * timing.stale, "the other one serves", |lan| lan.serves_all(1));
+            lan.act(Action::Heal);
+            lan.settle();
+        }
+    }
+}
+
+#[test]
+fn a_deaf_owner_without_neighbours_is_relieved_by_whoever_hears_it() {
+    let mut lan = Lan::settled(Setup { neighbours: 0, ..pair(2) });
+    lan.act(Action::Fault(Rule::deaf(0)));
+    lan.run_until(lan.patience(), "the other one serves", |lan| lan.serves_all(1));
+    assert_eq!(lan.standing(0), ISOLATED);
+    lan.act(Action::Heal);
+    lan.settle();
+}
+
+#[test]
+fn a_deaf_owner_in_a_triple_is_relieved_within_stale_plus_interval() {
+    for (witnesses, quorum) in [(0, None), (1, None), (0, Some(2))] {
+        let mut lan = Lan::settled(Setup { witnesses, quorum, ..triple(3) });
+        lan.act(Action::Fault(Rule::deaf(0)));
+        lan.run_until(lan.patience(), "the others serve", |lan| {
+            lan.held_by(1).len() + lan.held_by(2).len() == 6
+        });
+        lan.run(lan.timing().stale);
+        assert_eq!(lan.held_by(0).is_empty(), witnesses > 0 || quorum.is_some());
+        lan.act(Action::Heal);
+        lan.settle();
+    }
+}
+
+#[test]
+fn a_mute_node_in_a_pair_lets_go_and_the_other_one_serves() {
+    for witnesses in [0, 1] {
+        let mut lan = Lan::settled(Setup { witnesses, ..pair(4) });
+        lan.act(Action::Fault(Rule::mute(0)));
+        lan.run_until(lan.patience(), "the other one serves", |lan| lan.serves_all(1));
+        let timing = lan.timing();
+        let soon = 2 * timing.interval + Duration::from_millis(20);
+        lan.run_until(soon, "it lets go", |lan| lan.held_by(0).is_empty());
+        assert_eq!(lan.standing(1), FINE);
+        lan.stay(10 * timing.stale, "the other one serves", |lan| {
+            lan.serves_all(1) && lan.held_by(0).is_empty()
+        });
+        lan.act(Action::Heal);
+        lan.settle();
+    }
+}
+
+/// The owner hears its neighbours, so it goes on; whoever is not heard waits.
+#[test]
+fn a_one_way_cut_between_two_leaves_one_holder() {
+    for (from, to) in [(0, 1), (1, 0)] {
+        let mut lan = Lan::settled(pair(5));
+        lan.act(Action::Fault(Rule::one_way(from, to, Effect::Cut)));
+        lan.run_until(lan.patience(), "the one that does not hear serves", |lan| {
+            lan.serves_all(to)
+        });
+        lan.run(lan.timing().stale);
+        assert!(lan.held_by(from).is_empty());
+        lan.act(Action::Heal);
+        lan.settle();
+    }
+}
+
+// ---- isolation without witnesses ---------------------------------------------
+
+#[test]
+fn a_pair_takes_over_as_fast_as_ever_while_somebody_answers() {
+    for (seed, timing) in (0..).zip(timings()) {
+        for witnesses in [0, 1] {
+            let mut lan = Lan::settled(Setup { timing, witnesses, ..pair(seed) });
+            let start = lan.now();
+            lan.run(20 * timing.interval);
+            assert_eq!(lan.doings(0, start, "ask"), 0, "nobody is asked while nobody is missing");
+            lan.act(Action::PowerFail(1));
+            lan.run_until(lan.patience(), "the other one serves", |lan| lan.serves_all(0));
+            lan.settle();
+            assert_eq!(lan.standing(0), FINE);
+        }
+    }
+}
+
+#[test]
+fn one_guessed_neighbour_is_no_evidence() {
+    let mut lan = Lan::settled(Setup { neighbours: 1, ..pair(6) });
+    // The only neighbour is gone with the partner: switched off together.
+    let gone = Stations::one(1).with(lan.outsider());
+    lan.act(Action::Fault(Rule::partition(gone)));
+    lan.run_until(lan.patience(), "it takes over all the same", |lan| lan.serves_all(0));
+    assert_eq!(lan.standing(0), ISOLATED, "but it says how it is");
+}
+
+#[test]
+fn an_isolated_node_keeps_and_takes_nothing_until_isolation_is_over() {
+    let isolation = Duration::from_secs(4);
+    let mut lan = Lan::settled(Setup { isolation, ..pair(7) });
+    let had = lan.held_by(0);
+    assert!(!had.is_empty() && had.len() < 6);
+    let since = lan.now();
+    lan.act(Action::Fault(Rule::partition(Stations::one(0))));
+    lan.run(lan.patience());
+    assert_eq!(lan.standing(0), ISOLATED);
+    assert!(lan.serves_all(1), "the other one has answering neighbours");
+    assert_eq!(lan.doings(0, since, "silence"), had.len());
+    let told = lan.now();
+    lan.stay(isolation - lan.patience(), "it keeps what it has", |lan| lan.held_by(0) == had);
+    assert_eq!(lan.doings(0, told, "notify"), 0);
+    lan.run_until(lan.patience(), "it takes part after all", |lan| lan.serves_all(0));
+    lan.act(Action::Heal);
+    lan.settle();
+    assert_eq!(lan.standing(0), FINE);
+}
+
+#[test]
+fn any_answer_ends_isolation() {
+    let mut lan = Lan::settled(pair(8));
+    lan.act(Action::PowerFail(1));
+    let neighbours: Stations = lan.0.world.setup.outsiders().collect();
+    lan.act(Action::Fault(Rule::partition(neighbours)));
+    lan.run(lan.patience());
+    assert_eq!(lan.standing(0), ISOLATED);
+    assert!(!lan.serves_all(0));
+    lan.act(Action::Heal);
+    let soon = lan.timing().interval + Duration::from_millis(10);
+    lan.run_until(soon, "it takes what its partner had", |lan| lan.serves_all(0));
+    lan.settle();
+}
+
+// ---- witnesses ----------------------------------------------------------------
+
+#[test]
+fn of_a_cut_pair_only_the_side_of_the_witness_serves() {
+    for (seed, timing) in (0..).zip(timings()) {
+        let setup = Setup { timing, witnesses: 1, neighbours: 2, ..pair(seed) };
+        let mut lan = Lan::settled(setup);
+        // A neighbour that is no witness is on the wrong side.
+        let side = Stations::one(0).with(lan.outsider() + 1);
+        lan.act(Action::Fault(Rule::partition(side)));
+        let most = timing.stale + 2 * timing.interval;
+        lan.run(most);
+        assert!(lan.held_by(0).is_empty() && lan.serves_all(1), "seed {seed}");
+        assert_eq!(lan.standing(0), CUT_OFF);
+        lan.stay(20 * timing.stale, "only the witness's side serves", |lan| {
+            lan.held_by(0).is_empty() && lan.serves_all(1)
+        });
+        lan.act(Action::Heal);
+        lan.settle();
+        assert_eq!(lan.standing(0), FINE);
+    }
+}
+
+#[test]
+fn a_witness_that_never_answered_costs_nothing_while_a_peer_lives() {
+    let mut lan = Lan::new(Setup { witnesses: 1, neighbours: 1, ..pair(9) });
+    lan.act(Action::Fault(Rule::deaf(lan.outsider())));
+    (0..2).for_each(|node| lan.act(Action::Start(node)));
+    lan.run(Duration::from_secs(3));
+    assert_eq!(lan.held_by(0).len() + lan.held_by(1).len(), 6);
+    lan.act(Action::PowerFail(1));
+    lan.run(lan.patience());
+    assert!(lan.held_by(0).is_empty(), "with a witness that is silent nothing is held");
+    assert_eq!(lan.standing(0), CUT_OFF);
+    lan.act(Action::Heal);
+    let soon = 5 * lan.timing().interval;
+    lan.run_until(soon, "it boots again and serves", |lan| lan.serves_all(0));
+    lan.settle();
+}
+
+#[test]
+fn a_node_that_starts_alone_asks_its_witness_first() {
+    for silent in [false, true] {
+        let mut lan = Lan::new(Setup { witnesses: 1, neighbours: 1, ..pair(10) });
+        if silent {
+            lan.act(Action::Fault(Rule::mute(lan.outsider())));
+        }
+        lan.act(Action::Start(0));
+        lan.run(lan.timing().mature + 3 * lan.timing().stale);
+        assert_eq!(lan.serves_all(0), !silent);
+        assert_eq!(lan.held_by(0).is_empty(), silent);
+    }
+}
+
+#[test]
+fn who_said_goodbye_is_not_missed() {
+    let mut lan = Lan::settled(Setup { witnesses: 1, neighbours: 1, ..pair(11) });
+    lan.act(Action::Stop(1));
+    lan.settle();
+    let since = lan.now();
+    lan.act(Action::Fault(Rule::deaf(lan.outsider())));
+    lan.stay(Duration::from_secs(5), "the survivor serves", |lan| lan.serves_all(0));
+    assert_eq!(lan.doings(0, since, "ask"), 0);
+}
+
+// ---- quorum --------------------------------------------------------------------
+
+#[test]
+fn of_a_partition_only_the_side_with_quorum_serves() {
+    for (seed, timing) in (0..).zip(timings()) {
+        let mut lan = Lan::settled(Setup { timing, quorum: Some(3), ..Setup::new(seed, 5, 10) });
+        let minority: Stations = [0, 3].into_iter().collect();
+        lan.act(Action::Fault(Rule::partition(minority)));
+        lan.run(timing.stale + 2 * timing.interval);
+        let alone = |lan: &Lan| {
+            lan.held_by(0).is_empty()
+                && lan.held_by(3).is_empty()
+                && lan.groups().all(|group| lan.holders(group).len() == 1)
+        };
+        lan.stay(10 * timing.stale, "one holder each, on the larger side", alone);
+        assert_eq!(lan.standing(3), NO_QUORUM);
+        let status = lan.0.world.status(3).unwrap();
+        assert_eq!(status.node.detail, "2 of the 3 nodes that quorum needs");
+        assert_eq!((status.node.quorum.present, status.node.quorum.needed), (2, Some(3)));
+        lan.act(Action::Heal);
+        lan.settle();
+    }
+}
+
+#[test]
+fn a_quorum_that_is_lost_and_regained_serves_again() {
+    let mut lan = Lan::settled(Setup { quorum: Some(2), ..triple(12) });
+    lan.act(Action::PowerFail(1));
+    lan.settle();
+    assert_eq!(lan.held_by(0).len() + lan.held_by(2).len(), 6);
+    lan.act(Action::PowerFail(2));
+    lan.run_until(lan.patience(), "the last one lets go", |lan| lan.held_by(0).is_empty());
+    lan.stay(Duration::from_secs(5), "it holds nothing", |lan| lan.held_by(0).is_empty());
+    assert_eq!(lan.standing(0), NO_QUORUM);
+    lan.act(Action::Start(1));
+    lan.settle();
+    assert_eq!(lan.held_by(0).len() + lan.held_by(1).len(), 6);
+}
+
+#[test]
+fn a_node_that_starts_without_quorum_takes_nothing() {
+    let mut lan = Lan::new(Setup { quorum: Some(2), ..triple(13) });
+    lan.act(Action::Start(0));
+    lan.stay(Duration::from_secs(5), "it holds nothing", |lan| lan.held_by(0).is_empty());
+    assert_eq!(lan.standing(0), NO_QUORUM);
+    lan.act(Action::Start(2));
+    lan.settle();
+    assert_eq!(lan.held_by(0).len() + lan.held_by(2).len(), 6);
+}
+
+#[test]
+fn who_left_does_not_count_for_a_quorum() {
+    let mut lan = Lan::settled(Setup { quorum: Some(2), ..triple(14) });
+    lan.act(Action::Stop(1));
+    lan.settle();
+    lan.act(Action::Stop(2));
+    lan.run(lan.patience());
+    assert!(lan.held_by(0).is_empty());
+    assert_eq!(lan.standing(0), NO_QUORUM);
+}
+
+#[test]
+fn a_restart_within_stale_moves_nothing_with_quorum_or_witness() {
+    for (quorum, witnesses) in [(Some(2), 0), (None, 1)] {
+        let mut lan = Lan::settled(Setup { quorum, witnesses, ..triple(15) });
+        // The witness happens to be away: peers answer soon enough.
+        lan.act(Action::Fault(Rule::mute(lan.outsider())));
+        let before: Vec<_> = lan.groups().map(|group| lan.holders(group)).collect();
+        lan.act(Action::Crash(1));
+        lan.run(lan.timing().stale / 2);
+        lan.act(Action::Start(1));
+        lan.stay(Duration::from_secs(5), "everything stays", |lan| {
+            lan.groups().map(|group| lan.holders(group)).eq(before.iter().cloned())
+        });
+    }
+}
