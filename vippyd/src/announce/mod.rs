@@ -7,6 +7,7 @@
 
 mod announcer;
 mod frames;
+mod licence;
 mod mouth;
 mod port;
 
