@@ -307,8 +307,6 @@ impl Engine {
         // Booting cannot end while nobody hears: nothing is due at its end.
         let held_up = self.asleep || self.burnt || self.authority.is_barred();
         let standing = self.standing.next_deadline().filter(|_| !held_up);
-        let silent = self.fence.silent_at(self.timing.acting().stale);
-        let silent = Some(silent).filter(|_| !self.asleep && !self.burnt);
         let deadlines = [
             speak,
             self.members.next_deadline(),
@@ -316,7 +314,7 @@ impl Engine {
             self.conduct.next_deadline(),
             self.holdings.next_deadline(),
             self.fence.next_renewal(),
-            silent,
+            self.alive_until(),
             self.ranking.next_deadline(),
             self.removed_until.filter(|_| self.holdings.any_plumbed()),
             self.authority.next_deadline(),
@@ -330,6 +328,13 @@ impl Engine {
         let configured = self.config.local.peers.iter().filter(|(name, _)| **name != self.name);
         let configured = configured.map(|(_, address)| address.ip());
         configured.chain(self.unicast.addresses()).collect()
+    }
+
+    /// When others must have given this node up unless another frame leaves: until
+    /// then it may speak for what it holds (F2). `None` once that has happened.
+    pub fn alive_until(&self) -> Option<Instant> {
+        let silent = self.fence.silent_at(self.timing.acting().stale);
+        Some(silent).filter(|_| !self.asleep && !self.burnt)
     }
 
     /// The cluster as this node sees it.

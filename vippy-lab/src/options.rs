@@ -3,6 +3,7 @@
 //!
 //! Pure; [`crate::cluster`] acts on it.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -27,6 +28,9 @@ pub struct Options {
     pub vippyd: PathBuf,
     /// Further arguments for every daemon.
     pub arguments: Vec<OsString>,
+    /// Per node, a command that the daemon's command line is put behind, such
+    /// as `unshare --time --boottime 10`: it must become the daemon by `exec`.
+    pub wrappers: BTreeMap<usize, Vec<OsString>>,
     /// Time between two announcements.
     pub interval: Duration,
     /// Age at which a node counts as gone.
@@ -52,6 +56,7 @@ impl Options {
             clients: 1,
             vippyd: vippyd.into(),
             arguments: Vec::new(),
+            wrappers: BTreeMap::new(),
             interval: Duration::from_millis(100),
             stale: Duration::from_millis(300),
             mature: Duration::from_secs(1),

@@ -287,6 +287,7 @@ impl Daemon {
     fn tell(&mut self, input: Input) {
         self.engine.handle(clock::now(), input);
         loop {
+            self.parts.announcer.vouch(self.engine.alive_until());
             while let Some(order) = self.engine.poll() {
                 self.carry_out(order);
             }

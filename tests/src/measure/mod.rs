@@ -9,13 +9,14 @@ pub mod experiments;
 mod flood;
 mod keepalived;
 mod numbers;
+mod scene;
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 pub use capture::{Capture, Captured};
 pub use cost::Cost;
 pub use flood::{Flood, Sent, bit_flipped, garbage, truncated, wrong_key};
-pub use keepalived::Keepalived;
+pub use keepalived::{KEEPALIVED, Keepalived};
 pub use numbers::{Spread, ms};
 
 /// The multicast group of the lab's clusters.

@@ -135,6 +135,11 @@ impl Recorded {
         self.engine.next_deadline()
     }
 
+    /// See [`Engine::alive_until`].
+    pub fn alive_until(&self) -> Option<Instant> {
+        self.engine.alive_until()
+    }
+
     /// See [`Engine::peer_addresses`].
     pub fn peer_addresses(&self) -> BTreeSet<IpAddr> {
         self.engine.peer_addresses()

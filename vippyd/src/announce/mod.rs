@@ -6,6 +6,7 @@
 //! [`crate::kernel`] reported the addresses up.
 
 mod announcer;
+mod licence;
 mod mouth;
 
 pub use announcer::{AnnounceError, Announcer, Counts};

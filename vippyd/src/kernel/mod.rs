@@ -11,6 +11,7 @@
 //! waits for it, except [`Kernel::start`], [`Kernel::release_all`] and drop.
 
 mod addresses;
+mod budding;
 mod ledger;
 mod links;
 pub(crate) mod neighbours;

@@ -17,6 +17,7 @@ use vippy_core::identity::GroupId;
 use vippy_core::input::ResourceReport;
 
 use super::addresses::{Ours, Spot, Table};
+use super::budding::Budding;
 use super::ledger::Ledger;
 use super::links::Links;
 use super::netlink::{Netlink, News};
@@ -87,6 +88,8 @@ pub(super) struct Worker {
     pub(super) tags: bool,
     pub(super) wanted: BTreeMap<GroupId, Wanted>,
     pub(super) restorations: Restorations,
+    /// On, and not served yet.
+    pub(super) budding: Budding,
     /// The address table may differ from ours.
     pub(super) suspect_addresses: bool,
     /// The links may differ from ours.
@@ -127,6 +130,7 @@ impl Worker {
             tags: false,
             wanted: BTreeMap::new(),
             restorations: Restorations::default(),
+            budding: Budding::default(),
             suspect_addresses: true,
             suspect_links: true,
             recheck: true,
@@ -180,6 +184,8 @@ impl Worker {
                         self.hear_at_hand();
                         if self.unsettled() && !before {
                             self.settle().await;
+                        } else {
+                            self.settle_budding().await;
                         }
                     }
                     None => self.recover().await,
@@ -191,10 +197,11 @@ impl Worker {
     }
 
     fn next_wake(&self) -> Instant {
-        self.retry.map_or(self.next_check, |retry| retry.min(self.next_check))
+        [self.retry, self.budding.next()].into_iter().flatten().fold(self.next_check, Instant::min)
     }
 
     async fn wake(&mut self, now: Instant) {
+        self.budding.expire(now);
         if self.retry.is_some_and(|retry| retry <= now) {
             self.retry = None;
         }
@@ -329,16 +336,20 @@ impl Worker {
             News::LinkGone(index) => {
                 self.recheck |= self.is_used(index);
                 self.table.remove_link(index);
+                self.budding.remove_link(index);
                 self.links.remove(index);
             }
-            News::Address(found) => match self.table.get(&found.spot) {
-                Some(known) if found.is_echo_of(known) => {
-                    self.count(|counters| &counters.echoes);
-                    self.table.put(found);
+            News::Address(found) => {
+                self.budding.announced(&found.spot);
+                match self.table.get(&found.spot) {
+                    Some(known) if found.is_echo_of(known) => {
+                        self.count(|counters| &counters.echoes);
+                        self.table.put(found);
+                    }
+                    Some(_) | None if self.concerns(&found.spot) => self.suspect_addresses = true,
+                    Some(_) | None => self.table.put(found),
                 }
-                Some(_) | None if self.concerns(&found.spot) => self.suspect_addresses = true,
-                Some(_) | None => self.table.put(found),
-            },
+            }
             News::AddressGone(spot) => {
                 if self.table.get(&spot).is_none() {
                     self.count(|counters| &counters.echoes);
@@ -390,7 +401,7 @@ impl Worker {
     pub(super) fn answer(&mut self) {
         let mut up = Vec::new();
         for (id, wanted) in self.wanted.iter().filter(|(_, wanted)| wanted.pending) {
-            if self.view().is_wholly_on(&wanted.group) {
+            if self.view().is_wholly_on(&wanted.group) && !self.is_budding(&wanted.group) {
                 up.push(id.clone());
             }
         }
@@ -416,6 +427,21 @@ impl Worker {
                 self.retry_at(Instant::now() + RETRY);
             } else {
                 self.report(owed.group.id.clone(), owed.answer);
+            }
+        }
+    }
+
+    fn is_budding(&self, group: &Group) -> bool {
+        let places = group.addresses.iter().filter_map(|address| self.view().spot(address));
+        !self.budding.is_empty() && places.into_iter().any(|spot| self.budding.holds(&spot))
+    }
+
+    /// Answers who waited for everything ordered to be carried out.
+    pub(super) fn tell_settled(&mut self) {
+        if self.budding.is_empty() {
+            for done in self.settling.drain(..) {
+                // Who asked may have given up waiting.
+                let _ = done.send(());
             }
         }
     }

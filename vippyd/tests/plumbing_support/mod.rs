@@ -107,6 +107,18 @@ impl Running {
         panic!("no report about {} within {PATIENCE:?}", group.id);
     }
 
+    /// The next report about any group, without a pause before its return.
+    pub(crate) fn next_of_any(&mut self) -> Report {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            match self.reports.try_recv() {
+                Ok(report) => return report,
+                Err(_) => std::thread::yield_now(),
+            }
+        }
+        panic!("no report within {PATIENCE:?}");
+    }
+
     /// Waits for as many reports of this kind, of any group.
     pub(crate) fn await_all(&mut self, count: usize, wanted: &ResourceReport) {
         let end = Instant::now() + PATIENCE;

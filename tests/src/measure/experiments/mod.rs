@@ -1,10 +1,16 @@
 //! The measurements, each a function that prints a small table.
 
+mod deleted;
 mod flood;
 mod idle;
+mod killed;
+mod moves;
+mod one_way;
 mod outage;
+mod partition;
 mod restart;
 mod stop;
+mod suspended;
 
 use std::error::Error;
 use std::net::IpAddr;
@@ -15,17 +21,22 @@ use serde_json::{Value, json};
 use vippy_lab::options::{vip, vip4};
 use vippy_lab::{Cluster, Options};
 
+use super::scene::PATIENCE;
+
+pub use deleted::deleted;
 pub use flood::flood;
 pub use idle::idle;
+pub use killed::killed;
+pub use moves::moves;
+pub use one_way::one_way;
 pub use outage::outage;
+pub use partition::partition;
 pub use restart::restart;
 pub use stop::stop;
+pub use suspended::suspended;
 
 /// What goes wrong ends the measurement with its words.
 pub type Outcome<T> = Result<T, Box<dyn Error>>;
-
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What all measurements need.
 #[derive(Clone, Debug)]
@@ -36,6 +47,8 @@ pub struct Bench {
     pub runs: usize,
     /// How long what goes on is watched.
     pub watch: Duration,
+    /// Tell the story of every run in which something was lost that should not.
+    pub tell: bool,
 }
 
 impl Bench {
@@ -71,6 +84,11 @@ fn settled(options: Options) -> Outcome<Cluster> {
     let cluster = Cluster::start(options)?;
     cluster.wait_settled(PATIENCE)?;
     Ok(cluster)
+}
+
+/// What must be true by now.
+fn patiently(happened: bool, complaint: impl FnOnce() -> String) -> Outcome<()> {
+    if happened { Ok(()) } else { Err(complaint().into()) }
 }
 
 /// How often each node's set of groups has changed, all together.
