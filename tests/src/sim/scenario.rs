@@ -226,7 +226,8 @@ fn describe(plan: &Plan) -> String {
     let millis = |span: Duration| span.as_millis();
     format!(
         "{:?}, {} nodes, {} groups, interval {} ms, stale {} ms, mature {} ms, wire {:?} µs, \
-         plumbing {:?} µs, multicast {}, peers {}",
+         plumbing {:?} µs, multicast {}, peers {}, neighbours {} ({} of them witnesses), \
+         quorum {:?}",
         plan.style,
         setup.nodes,
         setup.groups.len(),
@@ -236,7 +237,10 @@ fn describe(plan: &Plan) -> String {
         setup.delay,
         setup.plumbing,
         setup.multicast,
-        setup.peers
+        setup.peers,
+        setup.neighbours,
+        setup.witnesses,
+        setup.quorum
     )
 }
 
@@ -297,7 +301,23 @@ fn draw_setup(seed: u64, dice: &mut Random) -> Setup {
     setup.multicast = !dice.chance(100);
     setup.peers = dice.chance(500);
     setup.stop_timeout = 4 * setup.timing.stale;
+    draw_authority(seed, &mut setup);
     setup
+}
+
+/// Who may hold at all, by chance of its own: most clusters rely on nobody else.
+fn draw_authority(seed: u64, setup: &mut Setup) {
+    let mut dice = Random::labelled(seed, &[0x0a57]);
+    setup.neighbours = dice.pick(&[0, 1, 2, 2, 3]);
+    if dice.chance(250) {
+        setup.witnesses = setup.neighbours.min(2);
+    }
+    if dice.chance(200) {
+        let majority = setup.nodes / 2 + 1;
+        setup.quorum = u16::try_from(dice.pick(&[2, majority])).ok();
+    }
+    let isolation = dice.pick(&[2, 10]);
+    setup.isolation = isolation * setup.timing.stale;
 }
 
 fn boot_phase(setup: &Setup, dice: &mut Random) -> Phase {
