@@ -210,7 +210,7 @@ impl Referee {
                 self.stopping.remove(&station);
                 self.allow(of(station), false);
             }
-            Action::Pause(station) => {
+            Action::Pause(station) | Action::Freeze(station) => {
                 self.stopping.remove(&station);
                 self.allow(of(station), false);
             }
@@ -226,7 +226,7 @@ impl Referee {
             | Action::Available(_, group)
             | Action::BreakPlumbing(_, group)
             | Action::RepairPlumbing(_, group) => self.allow(vec![group], false),
-            Action::Wake(station) => {
+            Action::Wake(station) | Action::Thaw(station) => {
                 self.reach.started(station, world.now());
                 if world.stations[station].process.as_ref().is_some_and(|p| p.stopping) {
                     self.stopping.insert(station, world.now());

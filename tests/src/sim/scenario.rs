@@ -385,7 +385,7 @@ fn trouble(setup: &Setup, dice: &mut Random) -> (Action, Option<Action>) {
     let group = dice.index(setup.groups.len());
     let interval = setup.timing.interval();
     let fault = |rule: Rule| (Action::Fault(rule), Some(Action::Repair(rule)));
-    match dice.index(22) {
+    match dice.index(23) {
         0 | 1 => (Action::Crash(node), None),
         2 => (Action::Crash(node), Some(Action::Start(node))),
         3 => (Action::PowerFail(node), None),
@@ -407,6 +407,7 @@ fn trouble(setup: &Setup, dice: &mut Random) -> (Action, Option<Action>) {
         18 => fault(Rule::deaf(node)),
         19 => fault(Rule::everywhere(Effect::Lose(dice.pick(&[10, 50, 200])))),
         20 => fault(Rule::everywhere(Effect::Slow(0, dice.between(0, interval)))),
+        21 => (Action::Freeze(node), Some(Action::Thaw(node))),
         _ => fault(Rule::everywhere(Effect::Double(300, interval))),
     }
 }
