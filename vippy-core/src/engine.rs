@@ -408,6 +408,19 @@ impl Engine {
         true
     }
 
+    /// F2: a clock that stood still hid that this node was silent.
+    fn notice_standstill(&mut self, now: Instant) {
+        if !self.members.clock_stood_still(now) {
+            return;
+        }
+        let peers = self.live_names();
+        self.members.distrust();
+        self.hushed = true;
+        self.drop_all("this node's clock stood still for longer than stale");
+        self.boot_again(now, NodeReason::Suspended, peers);
+        self.standing.explain("its clock stood still for longer than stale: paused as a guest is");
+    }
+
     fn sent(&mut self, now: Instant, left: bool) {
         if !left {
             return;
@@ -444,6 +457,7 @@ impl Engine {
                 self.epochs.heard(frame.header.epoch);
                 self.learn(now, boot, &frame.body);
                 self.take_note(now, boot, changes);
+                self.notice_standstill(now);
                 self.forward(now, boot, &datagram.bytes);
             }
             Reception::Goodbye { boot } => {

@@ -45,6 +45,7 @@ struct Booting {
     /// `None` at the first boot, which ends with its time alone.
     awaited: Option<BTreeSet<NodeName>>,
     reason: NodeReason,
+    detail: &'static str,
 }
 
 /// How far a goodbye has come (O8).
@@ -65,7 +66,8 @@ pub(crate) const GOODBYES: u8 = 3;
 
 impl Standing {
     pub(crate) fn new(now: Instant, mature: Duration) -> Standing {
-        let booting = Booting { until: now + mature, awaited: None, reason: NodeReason::None };
+        let (reason, detail) = (NodeReason::None, "");
+        let booting = Booting { until: now + mature, awaited: None, reason, detail };
         let mut standing = Standing {
             booting: Some(booting),
             booted_at: None,
@@ -104,7 +106,13 @@ impl Standing {
         };
         alone &= awaited.as_ref().is_none_or(BTreeSet::is_empty);
         let pause = if alone { mature.min(2 * interval) } else { mature };
-        self.booting = Some(Booting { until: until.max(now + pause), awaited, reason });
+        let until = until.max(now + pause);
+        self.booting = Some(Booting { until, awaited, reason, detail: boot_text(reason) });
+    }
+
+    /// Why it boots again, where the reason alone does not say it.
+    pub(crate) fn explain(&mut self, detail: &'static str) {
+        self.booting.iter_mut().for_each(|booting| booting.detail = detail);
     }
 
     /// Ends booting when its time has come, and says so. `alive` tells whether a
@@ -152,7 +160,7 @@ impl Standing {
             return (NodeState::Booting, *reason, text.clone());
         }
         if let Some(booting) = &self.booting {
-            return (NodeState::Booting, booting.reason, boot_text(booting.reason).into());
+            return (NodeState::Booting, booting.reason, booting.detail.into());
         }
         if self.idle {
             let text = "this node's name is not in the configuration".into();

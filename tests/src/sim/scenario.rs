@@ -269,7 +269,8 @@ fn describe(plan: &Plan) -> String {
     let millis = |span: Duration| span.as_millis();
     format!(
         "{:?}, {} nodes, {} groups, interval {} ms, stale {} ms, mature {} ms, wire {:?} µs, \
-         plumbing {:?} µs, multicast {}, peers {}",
+         plumbing {:?} µs, multicast {}, peers {}, neighbours {} ({} of them witnesses), \
+         quorum {:?}",
         plan.style,
         setup.nodes,
         setup.groups.len(),
@@ -279,7 +280,10 @@ fn describe(plan: &Plan) -> String {
         setup.delay,
         setup.plumbing,
         setup.multicast,
-        setup.peers
+        setup.peers,
+        setup.neighbours,
+        setup.witnesses,
+        setup.quorum
     )
 }
 
@@ -340,7 +344,23 @@ fn draw_setup(seed: u64, dice: &mut Random) -> Setup {
     setup.multicast = !dice.chance(100);
     setup.peers = dice.chance(500);
     setup.stop_timeout = 4 * setup.timing.stale;
+    draw_authority(seed, &mut setup);
     setup
+}
+
+/// Who may hold at all, by chance of its own: most clusters rely on nobody else.
+fn draw_authority(seed: u64, setup: &mut Setup) {
+    let mut dice = Random::labelled(seed, &[0x0a57]);
+    setup.neighbours = dice.pick(&[0, 1, 2, 2, 3]);
+    if dice.chance(250) {
+        setup.witnesses = setup.neighbours.min(2);
+    }
+    if dice.chance(200) {
+        let majority = setup.nodes / 2 + 1;
+        setup.quorum = u16::try_from(dice.pick(&[2, majority])).ok();
+    }
+    let isolation = dice.pick(&[2, 10]);
+    setup.isolation = isolation * setup.timing.stale;
 }
 
 fn boot_phase(setup: &Setup, dice: &mut Random) -> Phase {
@@ -408,7 +428,7 @@ fn trouble(setup: &Setup, dice: &mut Random) -> (Action, Option<Action>) {
     let group = dice.index(setup.groups.len());
     let interval = setup.timing.interval();
     let fault = |rule: Rule| (Action::Fault(rule), Some(Action::Repair(rule)));
-    match dice.index(22) {
+    match dice.index(23) {
         0 | 1 => (Action::Crash(node), None),
         2 => (Action::Crash(node), Some(Action::Start(node))),
         3 => (Action::PowerFail(node), None),
@@ -430,6 +450,7 @@ fn trouble(setup: &Setup, dice: &mut Random) -> (Action, Option<Action>) {
         18 => fault(Rule::deaf(node)),
         19 => fault(Rule::everywhere(Effect::Lose(dice.pick(&[10, 50, 200])))),
         20 => fault(Rule::everywhere(Effect::Slow(0, dice.between(0, interval)))),
+        21 => (Action::Freeze(node), Some(Action::Thaw(node))),
         _ => fault(Rule::everywhere(Effect::Double(300, interval))),
     }
 }

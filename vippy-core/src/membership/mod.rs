@@ -6,6 +6,7 @@
 
 mod claims;
 pub(crate) mod facts;
+mod lead;
 pub(crate) mod own;
 pub(crate) mod process;
 
@@ -182,7 +183,7 @@ impl Membership {
             process.deaf |= omits(announcement, self.own.boot);
             return Reception::New { boot, fresh: None };
         }
-        process.freshened(now);
+        process.freshened(now, stale);
         process.source = source.or(process.source);
         let echoed = process.echoed;
         let seq = process.highest;
@@ -422,6 +423,21 @@ impl Membership {
         until.filter(|_| self.alive.is_empty())
     }
 
+    /// F2: whether this node's clock stood still for longer than `stale`, going by
+    /// the uptimes of all who speak. One alone may have a clock that jumps.
+    pub(crate) fn clock_stood_still(&self, now: Instant) -> bool {
+        let mut speaking = self.live_processes().filter(|process| process.speaks(now)).peekable();
+        speaking.peek().is_some() && speaking.all(|process| process.leapt(self.timers.stale))
+    }
+
+    /// This node's clock stood still: what it dates to a moment ago may be long
+    /// ago. Nobody is alive until it has echoed a frame from here on.
+    pub(crate) fn distrust(&mut self) {
+        self.own.forget_sent();
+        self.alive.clear();
+        self.processes.values_mut().for_each(Process::distrust);
+    }
+
     /// When time alone changes something: a peer or a twin stops being alive, a
     /// newcomer takes its elder's place, this node stops being mute.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
@@ -588,5 +604,55 @@ mod tests {
         members.refresh(at(2_100), own);
         let meant = members.receive(at(2_100), &recorded, from, true);
         assert!(matches!(meant, Reception::Rejected(RejectReason::Burnt)), "{meant:?}");
+    }
+
+    /// Frames of `names`, each every 100 ms by both clocks; then each of `ahead`
+    /// with an uptime that is a second further on.
+    fn leaping(names: &[(&str, u64)], ahead: &[(&str, u64)]) -> Membership {
+        let from = (SocketAddr::from(([10, 0, 0, 1], 4077)), true);
+        let stale = Duration::from_millis(500);
+        let own = Timers { interval: Duration::from_millis(100), stale };
+        let mut members = Membership::new("a".into(), OWN, own);
+        for tick in 1..=10 {
+            members.sent(at(tick * 100), Seq(tick), [0; 8]);
+            for (number, who) in names.iter().enumerate() {
+                let mut heard = frame(*who, tick, tick, stale);
+                heard.header.uptime = Duration::from_millis(tick * 100 + number as u64);
+                members.receive(at(tick * 100 + 1), &heard, from, true);
+            }
+            members.refresh(at(tick * 100 + 1), own);
+        }
+        for who in ahead {
+            let mut heard = frame(*who, 11, 10, stale);
+            heard.header.uptime = Duration::from_millis(2_100);
+            members.receive(at(1_100), &heard, from, true);
+        }
+        members.refresh(at(1_100), own);
+        members
+    }
+
+    #[test]
+    fn a_clock_stood_still_if_all_who_speak_gained_on_it() {
+        let all = [("b", 2), ("c", 3)];
+        assert!(leaping(&all[..1], &all[..1]).clock_stood_still(at(1_100)));
+        assert!(leaping(&all, &all).clock_stood_still(at(1_100)));
+        assert!(!leaping(&all, &[]).clock_stood_still(at(1_100)));
+        let mut members = leaping(&all, &all);
+        members.distrust();
+        assert!(!members.clock_stood_still(at(1_100)), "it is noticed once");
+    }
+
+    #[test]
+    fn one_peer_whose_clock_jumps_is_not_believed_against_another() {
+        let all = [("b", 2), ("c", 3)];
+        let members = leaping(&all, &all[..1]);
+        assert!(!members.clock_stood_still(at(1_100)), "c spoke lately and saw nothing");
+        assert!(members.clock_stood_still(at(1_200)), "c speaks no more");
+    }
+
+    #[test]
+    fn another_process_of_a_name_is_not_compared_with_the_one_before() {
+        let members = leaping(&[("b", 2)], &[("b", 4)]);
+        assert!(!members.clock_stood_still(at(1_100)));
     }
 }

@@ -10,6 +10,7 @@ use crate::config::Digest;
 use crate::group::UNANNOUNCED;
 use crate::identity::{BootId, NodeName, Seq};
 use crate::membership::facts::Facts;
+use crate::membership::lead::Lead;
 use crate::status::NodeReason;
 use crate::time::Instant;
 use crate::wire::announcement::{Heard, Paths};
@@ -45,6 +46,7 @@ pub(crate) struct Process {
     pub(crate) met: Seq,
     /// Its uptime in its last fresh frame.
     fresh_uptime: Duration,
+    lead: Lead,
     /// When a frame came that cannot have been made long before, judged by its
     /// uptime: one that was lost once and is delivered late by somebody else
     /// shows nothing about the present.
@@ -87,6 +89,7 @@ impl Process {
             deaf: false,
             met: UNANNOUNCED,
             fresh_uptime: Duration::ZERO,
+            lead: Lead::default(),
             last_credible: now,
             given_up: false,
             speaking_since: now,
@@ -133,11 +136,30 @@ impl Process {
     }
 
     /// Notes that the frame that just arrived is fresh.
-    pub(crate) fn freshened(&mut self, now: Instant) {
+    pub(crate) fn freshened(&mut self, now: Instant, stale: Duration) {
         self.last_fresh = Some(now);
         self.fresh_uptime = self.header.uptime;
         self.given_up = false;
         self.deaf = false;
+        self.lead.note(now, self.header.uptime, stale);
+    }
+
+    /// It was heard in answer to this node within one and a half of its intervals.
+    pub(crate) fn speaks(&self, now: Instant) -> bool {
+        let window = self.header.interval * 3 / 2;
+        self.last_fresh.is_some_and(|at| now.since(at) <= window)
+    }
+
+    /// Its uptime gained more than `stale` on this node's clock lately (F2).
+    pub(crate) fn leapt(&self, stale: Duration) -> bool {
+        self.lead.growth() > stale
+    }
+
+    /// What this node's clock said of it is worth nothing any more.
+    pub(crate) fn distrust(&mut self) {
+        self.proof = None;
+        self.last_fresh = None;
+        self.lead = Lead::default();
     }
 
     /// Until when it counts as speaking past this node: it was alive once, and
