@@ -439,7 +439,7 @@ fn thaw(lan: &mut Lan, frozen: Duration) {
     let suspended = (NodeState::Booting, NodeReason::Suspended);
     let thawed = lan.now();
     lan.run_until(soon, "it boots again", |lan| lan.standing(1) == suspended);
-    let status = lan.0.world.status(1).unwrap();
+    let status = lan.0.world.status(1).expect("it runs");
     assert!(status.node.detail.contains("clock"), "{}", status.node.detail);
     assert_eq!(lan.doings(1, thawed, "unplumb"), had.len(), "everything goes first");
     lan.settle();

@@ -45,7 +45,7 @@ struct Booting {
     /// `None` at the first boot, which ends with its time alone.
     awaited: Option<BTreeSet<NodeName>>,
     reason: NodeReason,
-    detail: &'static str,
+    detail: String,
 }
 
 /// How far a goodbye has come (O8).
@@ -66,7 +66,7 @@ pub(crate) const GOODBYES: u8 = 3;
 
 impl Standing {
     pub(crate) fn new(now: Instant, mature: Duration) -> Standing {
-        let (reason, detail) = (NodeReason::None, "");
+        let (reason, detail) = (NodeReason::None, String::new());
         let booting = Booting { until: now + mature, awaited: None, reason, detail };
         let mut standing = Standing {
             booting: Some(booting),
@@ -107,12 +107,12 @@ impl Standing {
         alone &= awaited.as_ref().is_none_or(BTreeSet::is_empty);
         let pause = if alone { mature.min(2 * interval) } else { mature };
         let until = until.max(now + pause);
-        self.booting = Some(Booting { until, awaited, reason, detail: boot_text(reason) });
+        self.booting = Some(Booting { until, awaited, reason, detail: boot_text(reason).into() });
     }
 
     /// Why it boots again, where the reason alone does not say it.
-    pub(crate) fn explain(&mut self, detail: &'static str) {
-        self.booting.iter_mut().for_each(|booting| booting.detail = detail);
+    pub(crate) fn explain(&mut self, detail: &str) {
+        self.booting.iter_mut().for_each(|booting| booting.detail = detail.into());
     }
 
     /// Ends booting when its time has come, and says so. `alive` tells whether a
@@ -160,7 +160,7 @@ impl Standing {
             return (NodeState::Booting, *reason, text.clone());
         }
         if let Some(booting) = &self.booting {
-            return (NodeState::Booting, booting.reason, booting.detail.into());
+            return (NodeState::Booting, booting.reason, booting.detail.clone());
         }
         if self.idle {
             let text = "this node's name is not in the configuration".into();
