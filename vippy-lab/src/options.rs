@@ -17,6 +17,9 @@ use crate::machine::INTERFACE;
 /// Number of groups in [`demo_groups`].
 const DEMO_GROUPS: u8 = 6;
 
+/// The secret of the lab's clusters.
+pub const SECRET: &str = "known to everybody in this lab";
+
 /// A cluster to be.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -88,7 +91,7 @@ impl Options {
         let mut config = json!({
             "chat": "224.1.1.1:5007",
             "chat_interface": INTERFACE,
-            "secret": "known to everybody in this lab",
+            "secret": SECRET,
             "version": 1,
             "vips": self.groups,
             "nodes": nodes,

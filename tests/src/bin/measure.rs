@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use vippy_tests::measure::experiments::{
-    Bench, Outcome, deleted, flood, idle, killed, moves, one_way, outage, partition, restart, stop,
-    suspended,
+    Bench, Outcome, deleted, flood, idle, killed, moves, one_way, outage, partition, renewal,
+    restart, smallest, stop, strangers, suspended,
 };
 
 /// Measures clusters of real daemons on this machine.
@@ -57,6 +57,13 @@ enum What {
     OneWay,
     /// An address deleted by hand; beside keepalived
     Deleted,
+    /// 5 ms and 15 ms, beside busy loops, with and without real-time scheduling;
+    /// beside keepalived at its floor
+    Smallest,
+    /// Recorded announcements and garbage, clocks apart
+    Strangers,
+    /// What the lifetime of 1,000 and 10,000 addresses costs
+    Renewal,
     /// What a daemon costs when nothing happens
     Idle,
     /// All of it
@@ -86,7 +93,7 @@ fn measure(cli: &Cli) -> Outcome<()> {
     }
     let bench =
         Bench { vippyd, runs: cli.runs, watch: Duration::from_secs(cli.watch), tell: cli.tell };
-    let all: [(What, Measurement); 11] = [
+    let all: [(What, Measurement); 14] = [
         (What::Outage, outage),
         (What::Flood, flood),
         (What::Restart, restart),
@@ -97,6 +104,9 @@ fn measure(cli: &Cli) -> Outcome<()> {
         (What::Partition, partition),
         (What::OneWay, one_way),
         (What::Deleted, deleted),
+        (What::Smallest, smallest),
+        (What::Strangers, strangers),
+        (What::Renewal, renewal),
         (What::Idle, idle),
     ];
     for (what, measurement) in all {

@@ -2,7 +2,8 @@
 //! something happens: who had which address, which questions were answered.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::error::Error;
+use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,25 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// What is told of the chat around a moment.
 const CHATTER_BEFORE: Duration = Duration::from_millis(20);
 const CHATTER_BEHIND: Duration = Duration::from_millis(200);
+
+/// A run that tells nothing: not what was looked at lost something, but those
+/// who looked on.
+#[derive(Debug)]
+pub(super) struct Invalid(String);
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a run tells nothing: {}", self.0)
+    }
+}
+
+impl Error for Invalid {}
+
+/// Datagrams that found a socket's buffer full, on all machines, so far.
+fn full_buffers(cluster: &Cluster) -> Outcome<u64> {
+    let lan = cluster.lan();
+    lan.ports().map(|port| Ok(lan.machine(port)?.dropped_datagrams()?)).sum()
+}
 
 /// Both programs at work.
 #[derive(Debug)]
@@ -90,8 +110,9 @@ impl Scene {
             ..ProbeOptions::new(targets.iter().copied())
         };
         let probe = |port: &Port| Ok((*port, lan.probe(*port, options())?));
+        let full = full_buffers(&self.cluster)?;
         let probes = from.iter().map(probe).collect::<Outcome<_>>()?;
-        Ok(Look { watch, probes, taps: BTreeMap::new() })
+        Ok(Look { watch, probes, taps: BTreeMap::new(), full })
     }
 
     /// The end of every daemon's log: what was logged since those lengths.
@@ -119,6 +140,8 @@ pub(super) struct Look {
     pub(super) watch: Watch,
     probes: BTreeMap<Port, Probe>,
     taps: BTreeMap<Port, Tap>,
+    /// Datagrams that found a full buffer before it began.
+    full: u64,
 }
 
 impl Look {
@@ -131,12 +154,20 @@ impl Look {
     }
 
     /// Ends it.
-    pub(super) fn finish(self) -> Outcome<Seen> {
+    ///
+    /// # Errors
+    /// [`Invalid`] when the onlookers themselves lost something.
+    pub(super) fn finish(self, scene: &Scene) -> Outcome<Seen> {
         let probes = self.probes.into_iter().map(|(port, probe)| (port, probe.finish())).collect();
         let frames = self.taps.into_iter().map(|(port, tap)| (port, tap.finish())).collect();
         let presence = self.watch.finish();
         if presence.incomplete {
-            return Err("the kernel lost messages about addresses: this run tells nothing".into());
+            return Err(Invalid("the kernel lost messages about addresses".into()).into());
+        }
+        let full = full_buffers(&scene.cluster)? - self.full;
+        if full > 0 {
+            let text = format!("{full} datagrams found a socket's buffer full");
+            return Err(Invalid(text).into());
         }
         Ok(Seen { presence, reports: probes, frames })
     }
@@ -221,7 +252,7 @@ impl Seen {
 
 /// Whether a frame tells everybody where the address is: a gratuitous ARP, or
 /// an unsolicited neighbour advertisement.
-pub(super) fn tells(frame: &Frame, ip: IpAddr) -> bool {
+pub fn tells(frame: &Frame, ip: IpAddr) -> bool {
     let part = |from: usize, length: usize| frame.bytes.get(from..from + length);
     match ip {
         IpAddr::V4(ip) => {

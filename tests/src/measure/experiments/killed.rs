@@ -52,17 +52,17 @@ fn setting(bench: &Bench, interval: f64, stale: f64) -> Outcome<()> {
     let scene = Scene::new(options, Some(Duration::from_secs_f64(interval)))?;
     let lifetime = scene.cluster.status(VICTIM)?.node.lifetime_s;
     let allowed = 1e3 * (lifetime as f64 + 0.3 - stale + interval);
-    let mut runs = Vec::new();
-    for number in 0..bench.runs {
+    let runs = Bench::repeat(bench.runs, |number| {
         // Another moment between two renewals each time.
         std::thread::sleep(Duration::from_secs_f64(stale).mul_f64((number as f64 * 0.37).fract()));
-        runs.push(one(bench, &scene)?);
+        let run = one(bench, &scene);
         scene.cluster.start_node(VICTIM)?;
         scene.start_keepalived(VICTIM)?;
         scene.wait_for_holder(vip4(1), VICTIM)?;
         scene.wait_for_master(VICTIM)?;
         scene.cluster.wait_settled(PATIENCE)?;
-    }
+        run
+    })?;
     let misled = |pick: &dyn Fn(&Run) -> (usize, usize)| {
         let sum = runs.iter().map(pick).fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
         format!("misled {} of {}", sum.0, sum.1)
@@ -112,7 +112,7 @@ fn one(bench: &Bench, scene: &Scene) -> Outcome<Run> {
     if scene.keepalived.is_some() {
         std::thread::sleep((killed + LONG).saturating_duration_since(Instant::now()));
     }
-    let seen = look.finish()?;
+    let seen = look.finish(scene)?;
     let run = assess(&seen, scene, killed, (misled, other_misled))?;
     if bench.tell {
         print!("  ---\n{}{}", seen.story(CLIENT, vip, killed)?, scene.logs_since(&logs));

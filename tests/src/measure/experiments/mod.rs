@@ -8,8 +8,11 @@ mod moves;
 mod one_way;
 mod outage;
 mod partition;
+mod renewal;
 mod restart;
+mod smallest;
 mod stop;
+mod strangers;
 mod suspended;
 
 use std::error::Error;
@@ -21,7 +24,7 @@ use serde_json::{Value, json};
 use vippy_lab::options::{vip, vip4};
 use vippy_lab::{Cluster, Options};
 
-use super::scene::PATIENCE;
+use super::scene::{Invalid, PATIENCE};
 
 pub use deleted::deleted;
 pub use flood::flood;
@@ -31,8 +34,11 @@ pub use moves::moves;
 pub use one_way::one_way;
 pub use outage::outage;
 pub use partition::partition;
+pub use renewal::renewal;
 pub use restart::restart;
+pub use smallest::smallest;
 pub use stop::stop;
+pub use strangers::strangers;
 pub use suspended::suspended;
 
 /// What goes wrong ends the measurement with its words.
@@ -52,6 +58,22 @@ pub struct Bench {
 }
 
 impl Bench {
+    /// Does something `count` times; what was done while the onlookers lost
+    /// something is done again.
+    fn repeat<T>(count: usize, mut one: impl FnMut(usize) -> Outcome<T>) -> Outcome<Vec<T>> {
+        let mut runs = Vec::new();
+        for number in 0..2 * count {
+            match valid(one(number))? {
+                Some(run) if runs.len() + 1 == count => {
+                    runs.push(run);
+                    return Ok(runs);
+                }
+                run => runs.extend(run),
+            }
+        }
+        Err("this machine is too busy to look on".into())
+    }
+
     /// Three nodes and as many clients, other times, groups of one address.
     fn options(&self, interval: f64, stale: f64, groups: Value, clients: usize) -> Options {
         let seconds = Duration::from_secs_f64;
@@ -84,6 +106,17 @@ fn settled(options: Options) -> Outcome<Cluster> {
     let cluster = Cluster::start(options)?;
     cluster.wait_settled(PATIENCE)?;
     Ok(cluster)
+}
+
+/// What a run came to; `None`, and a line about it, if it tells nothing.
+fn valid<T>(run: Outcome<T>) -> Outcome<Option<T>> {
+    match run {
+        Err(error) if error.is::<Invalid>() => {
+            println!("  ({error}; it is repeated)");
+            Ok(None)
+        }
+        run => run.map(Some),
+    }
 }
 
 /// What must be true by now.

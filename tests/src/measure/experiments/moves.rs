@@ -1,5 +1,6 @@
 //! Planned moves: nothing may be lost.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use vippy_lab::{Options, Port};
 use super::super::keepalived::KEEPALIVED;
 use super::super::scene::{PATIENCE, Scene, Seen};
 use super::super::{Spread, ms};
-use super::{Bench, Outcome, patiently};
+use super::{Bench, Outcome, patiently, valid};
 
 /// Asks all the time.
 const CLIENT: Port = Port::Client(0);
@@ -102,21 +103,26 @@ fn pace(bench: &Bench, times: (f64, f64), rate: u32) -> Outcome<()> {
     let options = bench.options(interval, stale, groups("node1"), 1);
     let scene = Scene::new(options, Some(Duration::from_secs_f64(interval)))?;
     let mut version = 1;
-    let mut runs: Vec<(Move, Run)> = Vec::new();
-    for number in 0..bench.runs {
+    let mut runs: BTreeMap<Move, Vec<Run>> = BTreeMap::new();
+    let enough = |runs: &BTreeMap<Move, Vec<Run>>| {
+        Move::ALL.iter().all(|kind| runs.get(kind).is_some_and(|done| done.len() >= bench.runs))
+    };
+    while !enough(&runs) {
         for kind in Move::ALL {
-            let run = one(bench, &scene, kind, rate, &mut version);
-            runs.push((kind, run.map_err(|error| format!("run {number}, {kind:?}: {error}"))?));
+            runs.entry(kind).or_default().extend(valid(one(
+                bench,
+                &scene,
+                kind,
+                rate,
+                &mut version,
+            ))?);
         }
     }
-    for kind in Move::ALL {
-        let of_kind = runs.iter().filter(|(of, _)| *of == kind).map(|(_, run)| run);
-        line(kind, &of_kind.collect::<Vec<_>>());
-    }
+    runs.iter().for_each(|(kind, runs)| line(*kind, runs));
     Ok(())
 }
 
-fn line(kind: Move, runs: &[&Run]) {
+fn line(kind: Move, runs: &[Run]) {
     let clean = runs.iter().filter(|run| run.lost == [0, 0]).count();
     println!(
         "    {:<36} nothing lost in {clean} of {} runs; IPv4 {:.0}, IPv6 {:.0} of {:.0} at {:.0}/s; took {:.1}; twice {:.1}",
@@ -163,7 +169,7 @@ fn one(bench: &Bench, scene: &Scene, kind: Move, rate: u32, version: &mut u64) -
     }
     // What is told again after more than a second may still move neighbours.
     std::thread::sleep(QUIET + Duration::from_millis(if kind.shared() { 1200 } else { 200 }));
-    let seen = look.finish()?;
+    let seen = look.finish(scene)?;
     let run = assess(&seen, kind, begin)?;
     if run.lost != [0, 0] && bench.tell {
         println!("  --- {} lost {:?}", kind.name(), run.lost);

@@ -57,11 +57,10 @@ fn setting(bench: &Bench, nodes: usize, (interval, stale): (f64, f64), cut: Cut)
     let options = Options { nodes, ..options };
     let scene = Scene::new(options, Some(Duration::from_secs_f64(interval)))?;
     let wait = Duration::from_secs_f64(stale * 4.0 + 2.0);
-    let mut runs: Vec<Run> = Vec::new();
-    for number in 0..bench.runs {
+    let runs: Vec<Run> = Bench::repeat(bench.runs, |number| {
         let phase = Duration::from_secs_f64(interval).mul_f64((number as f64 * 0.37).fract());
-        runs.push(one(bench, &scene, cut, wait, phase)?);
-    }
+        one(bench, &scene, cut, wait, phase)
+    })?;
     let line = |program: &str, allowed: f64, served: Vec<Option<Duration>>, rest: &str| {
         let never = served.iter().filter(|served| served.is_none()).count();
         let times: Vec<f64> = served.iter().flatten().copied().map(ms).collect();
@@ -100,13 +99,14 @@ fn one(bench: &Bench, scene: &Scene, cut: Cut, wait: Duration, phase: Duration) 
     lan.cut_all(&pairs)?;
     std::thread::sleep(wait);
     let keeps = look.watch.so_far().holders(vip4(1)).contains(&victim);
-    let seen = look.finish()?;
+    let seen = look.finish(scene);
     lan.heal()?;
     for ip in targets() {
         scene.wait_for_holder(ip, VICTIM)?;
     }
     scene.wait_for_master(VICTIM)?;
     scene.cluster.wait_settled(PATIENCE)?;
+    let seen = seen?;
     // The first answer behind which every question is answered.
     let served = |ip: IpAddr| -> Outcome<Option<Duration>> {
         let series = seen.series(CLIENT, ip)?;

@@ -66,11 +66,10 @@ fn setting(
     let options = bench.options(interval, stale, groups("node1"), 2);
     let options = vippy_lab::Options { nodes, ..options };
     let scene = Scene::new(options, Some(Duration::from_secs_f64(interval)))?;
-    let mut runs = Vec::new();
-    for number in 0..count {
+    let runs = Bench::repeat(count, |number| {
         let phase = Duration::from_secs_f64(interval).mul_f64((number as f64 * 0.37).fract());
-        runs.push(one(bench, &scene, lasting + phase)?);
-    }
+        one(bench, &scene, lasting + phase)
+    })?;
     let allowed = ms(allowed(Duration::from_secs_f64(interval)));
     let clean = runs.iter().filter(|run| run.lost == [0, 0]).count();
     println!(
@@ -120,7 +119,7 @@ fn one(bench: &Bench, scene: &Scene, lasting: Duration) -> Outcome<Run> {
     }
     scene.cluster.wait_settled(PATIENCE)?;
     scene.wait_for_master(1)?;
-    let seen = look.finish()?;
+    let seen = look.finish(scene)?;
     let run = assess(&seen, scene, healed)?;
     let told = run.lost != [0, 0] || run.twice > allowed(scene.cluster.options().interval);
     if bench.tell && told {

@@ -52,7 +52,7 @@ fn setting(bench: &Bench, interval: f64, stale: f64, count: usize) -> Outcome<()
     let scene = Scene::new(options, Some(Duration::from_secs_f64(interval)))?;
     let lifetime = scene.cluster.status(VICTIM)?.node.lifetime_s as f64;
     let allowed = 1e3 * (lifetime + 0.3 - stale + interval);
-    let runs = (0..count).map(|_| one(bench, &scene, stale)).collect::<Outcome<Vec<_>>>()?;
+    let runs = Bench::repeat(count, |_| one(bench, &scene, stale))?;
     println!(
         "  vippy      {interval} / {stale}: twice while stopped {:.0} of {allowed:.0}; after SIGCONT {:.2}; dropped {:.2}; early {:.0}; lost {:.0}",
         Spread::of(&runs, |run| ms(run.stopped_twice)),
@@ -101,7 +101,7 @@ fn one(bench: &Bench, scene: &Scene, stale: f64) -> Outcome<Run> {
     cluster.wait_settled(PATIENCE)?;
     scene.wait_for_master(VICTIM)?;
     std::thread::sleep(Duration::from_millis(500));
-    let seen = look.finish()?;
+    let seen = look.finish(scene)?;
     let run = assess(&seen, scene, stopped, woken)?;
     if bench.tell {
         for ip in targets() {
