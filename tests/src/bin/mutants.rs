@@ -36,9 +36,8 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
     let all = list::read()?;
     let program = workshop::build(&all)?;
-    let wanted = |mutant: &Mutant| {
-        arguments.names.is_empty() || arguments.names.contains(&mutant.name)
-    };
+    let wanted =
+        |mutant: &Mutant| arguments.names.is_empty() || arguments.names.contains(&mutant.name);
     let mutants: Vec<Mutant> = all.into_iter().filter(wanted).collect();
     let width = mutants.iter().map(|mutant| mutant.name.len()).max().unwrap_or(0);
     let tell = |mutant: &Mutant, verdict: &Verdict| {

@@ -142,8 +142,7 @@ pub fn apply(source: &str, mutant: &Mutant) -> Result<String, Unusable> {
 }
 
 fn switched(name: &str, text: &str, becomes: &str) -> String {
-    let choice =
-        format!("if crate::mutant::on(\"{name}\") {{\n{becomes}\n}} else {{\n{text}\n}}");
+    let choice = format!("if crate::mutant::on(\"{name}\") {{\n{becomes}\n}} else {{\n{text}\n}}");
     // An expression may stand among operators; statements may not be in brackets.
     if text.ends_with([';', '}']) { choice } else { format!("({choice})") }
 }

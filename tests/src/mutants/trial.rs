@@ -52,7 +52,10 @@ pub fn run(program: &Path, mutant: Option<&str>, seeds: u64) -> io::Result<Verdi
         _ => {
             let errors = String::from_utf8_lossy(&outcome.stderr);
             let name = mutant.unwrap_or("no mutant");
-            Err(io::Error::other(format!("the trial of {name} ended with {}: {errors}", outcome.status)))
+            Err(io::Error::other(format!(
+                "the trial of {name} ended with {}: {errors}",
+                outcome.status
+            )))
         }
     }
 }

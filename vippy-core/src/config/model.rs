@@ -55,9 +55,10 @@ pub struct SharedPart {
 }
 
 /// Whether a group goes back to an earlier node of its succession (O4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Failback {
     /// As soon as that node takes part.
+    #[default]
     Auto,
     /// Not while its holder can hold it.
     Never,
