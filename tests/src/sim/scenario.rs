@@ -10,6 +10,7 @@ use super::change::Action;
 use super::cluster::{GroupPlan, Setup, Timing};
 use super::fabric::{Effect, Rule, Stations};
 use super::notes::{Doing, Notes};
+use super::policies;
 use super::random::Random;
 use super::referee::Violation;
 use super::simulation::Simulation;
@@ -322,6 +323,7 @@ fn draw_setup(seed: u64, dice: &mut Random) -> Setup {
         *plan = GroupPlan {
             prefer: dice.chance(150).then(|| dice.index(nodes)),
             exclusive: dice.chance(100),
+            ..GroupPlan::default()
         };
     }
     if dice.chance(300) {
@@ -345,6 +347,7 @@ fn draw_setup(seed: u64, dice: &mut Random) -> Setup {
     setup.peers = dice.chance(500);
     setup.stop_timeout = 4 * setup.timing.stale;
     draw_authority(seed, &mut setup);
+    policies::draw(&mut setup);
     setup
 }
 

@@ -147,7 +147,9 @@ impl World {
                 self.power_fail(station);
             }
             Action::Stop(station) => self.command(station, Command::Stop),
-            Action::Drain(station) => self.command(station, Command::Drain { lasting: None }),
+            Action::Drain(station) => {
+                self.command(station, Command::Drain { lasting: self.setup.drains })
+            }
             Action::Undrain(station) => self.command(station, Command::Resume),
             Action::Pause(station) => self.set_paused(station, true),
             Action::Wake(station) if self.stations[station].frozen.is_some() => {}
