@@ -13,6 +13,7 @@ mod deaths;
 mod links;
 mod operators;
 mod partitions;
+mod policies;
 mod restarts;
 mod sample;
 mod size;
