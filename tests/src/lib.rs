@@ -3,4 +3,5 @@
 
 pub mod measure;
 pub mod mutants;
+pub mod replay;
 pub mod sim;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use vippy_core::status::{NodeReason, NodeState};
 use vippy_core::time::micros;
+use vippy_tests::replay::Summary;
 use vippy_tests::sim::Micros;
 use vippy_tests::sim::change::{Action, Change};
 use vippy_tests::sim::cluster::{GroupPlan, Setup, Timing};
@@ -720,4 +721,17 @@ fn the_referee_notices_a_gap_in_a_planned_move() {
     let left = vippy_tests::sim::change::Left::Unplumbed;
     let outcome = verdict(&mut lan, Change::Lost { station: holder, group: 0, left });
     assert!(outcome.unwrap_err().rule.starts_with("invariant 2"));
+}
+
+#[test]
+fn what_any_station_recorded_happens_again_byte_for_byte() {
+    let mut total = Summary::default();
+    for seed in 0..120 {
+        // So little that most recordings begin in the middle of a life.
+        let one = scenario::replay(seed, 96 << 10).unwrap_or_else(|failure| panic!("{failure}"));
+        total.inputs += one.inputs;
+        total.outputs += one.outputs;
+        total.states += one.states;
+    }
+    assert!(total.inputs > 50_000 && total.outputs > 10_000 && total.states > 100, "{total:?}");
 }

@@ -120,6 +120,13 @@ impl Client {
         self.ask(Method::GET, "/timeline").await
     }
 
+    /// The daemon's flight recording: lines of JSON, for `replay`. For operators;
+    /// it holds the configuration, and nothing that the secret was used for.
+    pub async fn recording(&self) -> Result<String, ClientError> {
+        let body = self.exchange(Method::GET, "/recording").await?;
+        String::from_utf8(body.into()).map_err(|error| self.unreadable(error))
+    }
+
     /// Gives every group away that another node can take; the node stays a member
     /// until [`Client::resume`], also after a restart.
     pub async fn drain(&self) -> Result<Answer, ClientError> {

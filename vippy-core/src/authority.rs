@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::SharedPart;
 use crate::event::Event;
 use crate::identity::NodeName;
@@ -19,7 +21,7 @@ use crate::status::{InquiryStatus, NodeReason, QuorumStatus};
 use crate::time::{Instant, earliest};
 
 /// What this node may do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Authority {
     started: Instant,
     bar: Option<Bar>,
@@ -32,7 +34,7 @@ pub(crate) struct Authority {
 }
 
 /// What forbids this node to hold anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Bar {
     Mute,
     NoQuorum,
@@ -40,7 +42,7 @@ enum Bar {
 }
 
 /// Live nodes, this one included, and how many it takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Quorum {
     present: u16,
     needed: Option<u16>,
@@ -53,7 +55,7 @@ impl Quorum {
 }
 
 /// Whether this node is in touch with anybody (O7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Contact {
     /// It is, or nothing speaks against it.
     Sure,

@@ -1,7 +1,9 @@
 //! A set of small numbers: group positions, one bit each.
 
+use serde::{Deserialize, Serialize};
+
 /// A growing set of `u32`, stored as a bitmap.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Bits {
     words: Vec<u64>,
 }
@@ -20,6 +22,11 @@ impl Bits {
     pub(crate) fn contains(&self, position: u32) -> bool {
         let (word, bit) = place(position);
         self.words.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    /// Whether both have a member in common.
+    pub(crate) fn meets(&self, other: &Bits) -> bool {
+        self.words.iter().zip(&other.words).any(|(one, two)| one & two != 0)
     }
 
     /// Sets or clears one bit; returns whether that changed anything.

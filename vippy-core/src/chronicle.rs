@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::bits::Bits;
 use crate::config::SharedPart;
 use crate::event::Event;
@@ -29,7 +31,7 @@ const TOLD_FOR: Duration = Duration::from_secs(3);
 const TOLD_INTERVALS: u32 = 10;
 
 /// The memory of moves.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Chronicle {
     own: VecDeque<Move>,
     others: VecDeque<Entry>,
@@ -42,7 +44,7 @@ pub(crate) struct Chronicle {
 }
 
 /// One of this node's moves, and what is still awaited of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Move {
     entry: Entry,
     changed: Instant,
@@ -55,7 +57,7 @@ struct Move {
 }
 
 /// Groups of which something is awaited.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Awaited {
     groups: Bits,
     count: u32,

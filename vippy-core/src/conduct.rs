@@ -10,12 +10,14 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::flapping::Flapping;
 use crate::memory::{Drained, Memory};
 use crate::time::{Instant, earliest};
 
 /// Drain and hold-down of this node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Conduct {
     drained: Option<Drain>,
     flapping: Flapping,
@@ -30,7 +32,7 @@ pub(crate) struct Conduct {
 }
 
 /// How long a drain lasts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Drain {
     /// `None` until an operator resumes.
     until: Option<Instant>,

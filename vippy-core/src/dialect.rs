@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::bits::Bits;
 use crate::config::{Digest, SharedPart};
 use crate::identity::BootId;
@@ -14,12 +16,12 @@ use crate::membership::facts::Facts;
 use crate::membership::process::Process;
 
 /// The configuration that this node had before its present one.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Dialect {
     former: Option<Former>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Former {
     digest: Digest,
     /// For each of its groups, where the same one is in the present configuration.

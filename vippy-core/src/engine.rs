@@ -6,13 +6,15 @@
 //! frame is answered with [`Input::Sent`] before anything else is handled.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::authority::{Authority, Scene};
 use crate::chronicle::{Chronicle, View};
 use crate::conduct::Conduct;
-use crate::config::Config;
+use crate::config::{Config, Secret};
 use crate::dialect::Dialect;
 use crate::epoch::Epochs;
 use crate::event::Event;
@@ -59,10 +61,16 @@ pub struct Start {
 }
 
 /// One node's protocol state machine.
+///
+/// It can be written down and read again; only the secret is left out. What was
+/// read cannot go on before it has got keys again, which is the business of
+/// [`recorder`](crate::recorder).
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Engine {
     pub(crate) config: Arc<Config>,
     pub(crate) name: NodeName,
     pub(crate) me: Option<NodeIndex>,
+    #[serde(skip)]
     pub(crate) placement: Placement,
     pub(crate) started: Instant,
     pub(crate) members: Membership,
@@ -79,23 +87,48 @@ pub struct Engine {
     pub(crate) authority: Authority,
     pub(crate) traffic: Traffic,
     pub(crate) watch: Watch,
+    #[serde(skip)]
     keys: Keyring,
     speaker: Speaker,
     chronicle: Chronicle,
     unicast: Unicast,
+    #[serde(skip)]
     outputs: VecDeque<Output>,
     /// This node is silent: it slept or its frames do not leave (F2).
     asleep: bool,
     /// Burnt; the next boot has been asked for (W1).
     burnt: bool,
+    /// Everything is being dropped: not a word until it is off (F2).
+    hushed: bool,
     /// Groups must be decided about anew.
     unsettled: bool,
     /// Its own configuration left it out: until when it hands over.
     removed_until: Option<Instant>,
 }
 
+/// What a recorder must know of a step.
+pub(crate) struct Noted {
+    /// How many outputs waited before it.
+    pub(crate) before: usize,
+    /// Why its datagram was refused before its sender mattered.
+    pub(crate) refused: Option<RejectReason>,
+    /// Nothing but a counter changed.
+    pub(crate) quiet: bool,
+}
+
+/// What became of a datagram.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Received {
+    /// No key of this node made it, or nobody can read it.
+    Refused(RejectReason),
+    /// It changed nothing but a counter.
+    Rejected,
+    /// It may have changed something.
+    Taken,
+}
+
 /// Announcements counted.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Traffic {
     pub(crate) sent: u64,
     pub(crate) received: u64,
@@ -131,6 +164,7 @@ impl Engine {
             outputs: VecDeque::new(),
             asleep: false,
             burnt: false,
+            hushed: false,
             unsettled: true,
             removed_until: None,
             started: now,
@@ -161,22 +195,35 @@ impl Engine {
 
     /// Takes one input. `now` must never run backwards. Drain [`Engine::poll`] after it.
     pub fn handle(&mut self, now: Instant, input: Input) {
+        self.handle_noting(now, input);
+    }
+
+    /// The same, and what a recorder must know of it.
+    pub(crate) fn handle_noting(&mut self, now: Instant, input: Input) -> Noted {
         let before = self.outputs.len();
-        self.step(now, input);
+        let (refused, quiet) = self.step(now, input);
         if self.outputs.len() > before {
             self.chronicle_step(now, before);
         }
+        Noted { before, refused, quiet }
     }
 
-    fn step(&mut self, now: Instant, input: Input) {
+    /// Why an input was refused before its sender mattered, and whether nothing
+    /// but a counter changed.
+    fn step(&mut self, now: Instant, input: Input) -> (Option<RejectReason>, bool) {
+        let mut refused = None;
         let slept = self.notice_sleep(now);
         match input {
             Input::Tick => {}
             Input::Datagram(datagram) => {
                 // What time alone changes waits for its deadline: a flood of
                 // datagrams without effect must not cost a look at everything (W3).
-                if !self.receive(now, &datagram) && !slept {
-                    return;
+                let received = self.receive(now, &datagram);
+                if let Received::Refused(reason) = received {
+                    refused = Some(reason);
+                }
+                if received != Received::Taken && !slept {
+                    return (refused, true);
                 }
             }
             Input::Sent { left, .. } => self.sent(now, left),
@@ -201,7 +248,11 @@ impl Engine {
                     holdings.told(&config.shared, index, &mut hands);
                 }
             }
-            Input::Renewed { .. } => {}
+            Input::Renewed { took } => {
+                if let Some(text) = self.fence.renewed(now, took) {
+                    self.tell(Event::Warning { text });
+                }
+            }
             Input::Asked { targets } => self.authority.asked(targets),
             Input::Answered { from } => {
                 self.authority.answered(now, from, &self.config.shared.witness);
@@ -210,6 +261,38 @@ impl Engine {
             Input::Operator(command) => self.command(now, command),
         }
         self.settle(now);
+        (refused, false)
+    }
+
+    /// Outputs that wait, from the one at this place on.
+    pub(crate) fn outputs_from(&self, place: usize) -> impl Iterator<Item = &Output> {
+        self.outputs.range(place..)
+    }
+
+    /// A copy without the outputs that wait.
+    pub(crate) fn copy(&mut self) -> Engine {
+        let outputs = std::mem::take(&mut self.outputs);
+        let copy = self.clone();
+        self.outputs = outputs;
+        copy
+    }
+
+    /// Gives an engine that was read its secrets and what follows from its
+    /// configuration.
+    pub(crate) fn revive(&mut self, secrets: Vec<Secret>) {
+        let mut config = Config::clone(&self.config);
+        config.local.secrets = secrets;
+        self.keys = Keyring::new(&config.local.secrets, &config.local.cluster);
+        self.placement = Placement::new(&config.shared);
+        self.config = Arc::new(config);
+    }
+
+    /// Everything that must be the same in two engines that went through the
+    /// same; the tags of frames they have sent need not.
+    pub(crate) fn told_apart(&mut self) -> String {
+        let mut copy = self.copy();
+        copy.members.own.reprint(|_| Default::default());
+        format!("{copy:?}")
     }
 
     /// The next order, until `None`.
@@ -220,12 +303,10 @@ impl Engine {
     /// When to call [`Engine::handle`] with [`Input::Tick`] at the latest.
     /// Earlier does no harm.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let speak = self.may_speak().then(|| self.speaker.due(self.timing.acting().interval));
+        let speak = self.may_speak().then(|| self.next_words());
         // Booting cannot end while nobody hears: nothing is due at its end.
         let held_up = self.asleep || self.burnt || self.authority.is_barred();
         let standing = self.standing.next_deadline().filter(|_| !held_up);
-        let silent = self.fence.silent_at(self.timing.acting().stale);
-        let silent = Some(silent).filter(|_| !self.asleep && !self.burnt);
         let deadlines = [
             speak,
             self.members.next_deadline(),
@@ -233,12 +314,27 @@ impl Engine {
             self.conduct.next_deadline(),
             self.holdings.next_deadline(),
             self.fence.next_renewal(),
-            silent,
+            self.alive_until(),
             self.ranking.next_deadline(),
             self.removed_until.filter(|_| self.holdings.any_plumbed()),
             self.authority.next_deadline(),
         ];
         deadlines.into_iter().fold(None, earliest)
+    }
+
+    /// Where other daemons are: the addresses they were heard from while alive,
+    /// and the configured ones.
+    pub fn peer_addresses(&self) -> BTreeSet<IpAddr> {
+        let configured = self.config.local.peers.iter().filter(|(name, _)| **name != self.name);
+        let configured = configured.map(|(_, address)| address.ip());
+        configured.chain(self.unicast.addresses()).collect()
+    }
+
+    /// When others must have given this node up unless another frame leaves: until
+    /// then it may speak for what it holds (F2). `None` once that has happened.
+    pub fn alive_until(&self) -> Option<Instant> {
+        let silent = self.fence.silent_at(self.timing.acting().stale);
+        Some(silent).filter(|_| !self.asleep && !self.burnt)
     }
 
     /// The cluster as this node sees it.
@@ -305,10 +401,24 @@ impl Engine {
             return false;
         }
         self.asleep = true;
+        self.hushed = true;
         let peers = self.live_names();
         self.drop_all("this node was silent for longer than stale");
         self.boot_again(now, NodeReason::Suspended, peers);
         true
+    }
+
+    /// F2: a clock that stood still hid that this node was silent.
+    fn notice_standstill(&mut self, now: Instant) {
+        if !self.members.clock_stood_still(now) {
+            return;
+        }
+        let peers = self.live_names();
+        self.members.distrust();
+        self.hushed = true;
+        self.drop_all("this node's clock stood still for longer than stale");
+        self.boot_again(now, NodeReason::Suspended, peers);
+        self.standing.explain("its clock stood still for longer than stale: paused as a guest is");
     }
 
     fn sent(&mut self, now: Instant, left: bool) {
@@ -322,21 +432,21 @@ impl Engine {
         }
     }
 
-    /// Takes a datagram; false when it changed nothing but a counter.
-    fn receive(&mut self, now: Instant, datagram: &Datagram) -> bool {
+    /// Takes a datagram.
+    fn receive(&mut self, now: Instant, datagram: &Datagram) -> Received {
         let source = datagram.source;
         let frame = match frame::open(&datagram.bytes, &self.keys) {
             Ok(frame) => frame,
             Err(reason) => {
                 self.reject(now, reason, source, None);
-                return false;
+                return Received::Refused(reason);
             }
         };
         let known = self.config.shared.node_index(&frame.header.name).is_some();
         match self.members.receive(now, &frame, (source, datagram.multicast), known) {
             Reception::Rejected(reason) => {
                 self.reject(now, reason, source, Some(&frame.header.name));
-                return false;
+                return Received::Rejected;
             }
             Reception::Cloned => self.burn(),
             Reception::New { fresh: None, .. } => {
@@ -347,6 +457,7 @@ impl Engine {
                 self.epochs.heard(frame.header.epoch);
                 self.learn(now, boot, &frame.body);
                 self.take_note(now, boot, changes);
+                self.notice_standstill(now);
                 self.forward(now, boot, &datagram.bytes);
             }
             Reception::Goodbye { boot } => {
@@ -359,7 +470,7 @@ impl Engine {
                 self.unsettled = true;
             }
         }
-        true
+        Received::Taken
     }
 
     /// What a fresh frame of a peer tells of its moves.
@@ -389,6 +500,10 @@ impl Engine {
         self.holdings.frame_came();
         // Positions in another configuration are not positions in this one (O5).
         if let Some(facts) = facts.filter(|facts| facts.speaks(digest)) {
+            // Of two holders at least one waits for the other's echo (O8, O9).
+            if facts.holding.meets(self.holdings.holding()) {
+                self.speaker.touch();
+            }
             let name = self.members.process(boot).map(|process| &process.name);
             let node = name.and_then(|name| Some((self.config.shared.node_index(name)?, name)));
             if let Some(node) = node.filter(|_| !changes.holding.is_empty()) {
@@ -427,6 +542,7 @@ impl Engine {
         if std::mem::replace(&mut self.burnt, true) {
             return;
         }
+        self.hushed = true;
         self.drop_all("a clone or a restored snapshot speaks with this boot");
         let text = "another process speaks with this node's boot id (a clone or a restored \
                     snapshot): everything is dropped, a new boot id is drawn";
@@ -506,6 +622,7 @@ impl Engine {
         self.settle_groups(now);
         self.settle_farewell(now);
         self.renew(now);
+        self.hushed &= !self.holdings.all_idle();
         self.speak(now);
         // What was claimed may have found nobody to ask.
         if self.holdings.is_touched() {
@@ -625,7 +742,7 @@ impl Engine {
             standing_changed: self.standing.changed(),
             booted_at: self.standing.booted_at(),
             mature: config.shared.mature,
-            strangers_fenced: self.fence.time().map(|fence| self.started + fence),
+            strangers_fenced: self.fence.time(now).map(|fence| self.started + fence),
         };
         let mut hands =
             Hands { outputs: &mut self.outputs, epochs: &mut self.epochs, fence: &mut self.fence };
@@ -648,11 +765,14 @@ impl Engine {
             return self.watch.pause(now);
         };
         let digest = self.config.shared.digest;
-        let facts = self.members.live_processes().filter_map(|peer| peer.facts.as_ref());
-        let facts = facts.filter(|facts| facts.speaks(digest)).map(|facts| &facts.holding);
+        let readings = self.dialect.readings(&self.members, digest);
+        let peers = self.members.live_processes().filter_map(|peer| {
+            let facts = peer.facts.as_ref().filter(|facts| facts.speaks(digest));
+            facts.map(|facts| &facts.holding).or_else(|| readings.get(&peer.boot))
+        });
         let Timers { interval, stale } = self.members.timers();
         let sight = Sight {
-            holdings: facts.chain(std::iter::once(self.holdings.holding())).collect(),
+            holdings: peers.chain(std::iter::once(self.holdings.holding())).collect(),
             owned: &|group| self.holdings.owner(group).is_some(),
             patience_over: now >= booted_at + stale + 2 * interval,
         };
@@ -700,12 +820,19 @@ impl Engine {
     }
 
     fn may_speak(&self) -> bool {
-        !self.burnt && self.standing.farewell() != Some(Farewell::Gone)
+        !self.burnt && !self.hushed && self.standing.farewell() != Some(Farewell::Gone)
+    }
+
+    /// When to announce. While somebody is sought the rhythm is faster: two nodes
+    /// that meet again need three frames to know each other, and until then both
+    /// may hold what either of them had (O9).
+    fn next_words(&self) -> Instant {
+        let interval = self.timing.acting().interval;
+        self.speaker.due(interval, if self.members.seeks() { interval / 3 } else { interval })
     }
 
     fn speak(&mut self, now: Instant) {
-        let interval = self.timing.acting().interval;
-        if !self.may_speak() || now < self.speaker.due(interval) {
+        if !self.may_speak() || now < self.next_words() {
             return;
         }
         self.announce(now);
@@ -764,7 +891,7 @@ impl Engine {
             uptime: now.since(self.started),
             interval: timers.interval,
             stale: timers.stale,
-            fence: self.fence.time(),
+            fence: self.fence.time(now),
         };
         let frame: Arc<[u8]> = frame::seal(&header, body, &self.keys).into();
         self.members.sent(now, seq, frame::fingerprint(&frame));

@@ -1,5 +1,7 @@
 //! The epoch (W7): above every epoch heard, on disk before it is announced.
 
+use serde::{Deserialize, Serialize};
+
 use crate::identity::{Epoch, NodeIndex};
 
 /// How far ahead of need the counter is made durable, so that a take never
@@ -7,7 +9,7 @@ use crate::identity::{Epoch, NodeIndex};
 const AHEAD: u64 = 4096 << Epoch::NODE_BITS;
 
 /// This node's epoch counter.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Epochs {
     highest: Epoch,
     stored: Epoch,

@@ -7,7 +7,7 @@ use crate::identity::{Epoch, GroupId, NodeName};
 use crate::status::{NodeReason, NodeState, RejectReason};
 
 /// Something an operator may want to know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
     /// This node's state changed.

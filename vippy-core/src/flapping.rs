@@ -11,6 +11,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::Instant;
 
 /// Returns within [`WINDOW`] that nobody minds.
@@ -22,7 +24,7 @@ const WINDOW: Duration = Duration::from_secs(600);
 const LONGEST: Duration = Duration::from_secs(1_800);
 
 /// The returns of one thing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Flapping {
     /// The latest returns, newest first, at most [`FREE`].
     returns: Vec<Return>,
@@ -31,7 +33,7 @@ pub(crate) struct Flapping {
 }
 
 /// When it returned; before this process as an age.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Return {
     noted: Instant,
     age: Duration,

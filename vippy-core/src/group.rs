@@ -18,6 +18,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::identity::{Epoch, Seq};
 use crate::time::Instant;
 
@@ -30,7 +32,7 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
 /// What this node does with a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Phase {
     Idle,
     /// An exclusive group is announced as held, and nothing is done until every
@@ -50,7 +52,7 @@ pub(crate) enum Phase {
 }
 
 /// One group on this node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Slot {
     pub(crate) phase: Phase,
     /// Number of the frame that carried the last change of what this node
@@ -69,7 +71,7 @@ pub(crate) struct Slot {
 }
 
 /// A failed attempt.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Failure {
     pub(crate) error: String,
     /// `None` once the pause is over: the group may be tried again.

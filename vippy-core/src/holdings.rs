@@ -8,6 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::bits::Bits;
 use crate::config::{Group, SharedPart};
 use crate::epoch::Epochs;
@@ -23,7 +25,7 @@ use crate::surroundings::{Elsewhere, Surroundings};
 use crate::time::{Instant, earliest};
 
 /// All groups of the running configuration, by position.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Holdings {
     positions: BTreeMap<GroupId, GroupIndex>,
     slots: Vec<Slot>,

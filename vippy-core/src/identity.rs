@@ -59,11 +59,11 @@ impl fmt::Display for GroupId {
 }
 
 /// Position of a node in the `nodes` list of one configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeIndex(pub u16);
 
 /// Position of a group in the `vips` list of one configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct GroupIndex(pub u32);
 
 impl NodeIndex {
@@ -81,7 +81,7 @@ impl GroupIndex {
 }
 
 /// One life of a daemon: 64 random bits per process start (section 3).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct BootId(pub u64);
 
 impl fmt::Display for BootId {
@@ -97,7 +97,9 @@ impl fmt::Debug for BootId {
 }
 
 /// Number of a frame within one boot; the first is 1, so 0 means "none".
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Seq(pub u64);
 
 /// The fencing number of an ownership (W7): milliseconds or more above the

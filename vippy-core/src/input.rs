@@ -4,12 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::Config;
 use crate::identity::{BootId, Epoch, GroupId, Seq};
 
 /// One thing that happened. Time is the other argument of
 /// [`Engine::handle`](crate::engine::Engine::handle).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Input {
     /// Nothing but time has passed. Harmless at any moment.
     Tick,
@@ -67,18 +69,19 @@ pub enum Input {
 }
 
 /// A datagram as it came off a socket.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Datagram {
     /// Its source address.
     pub source: SocketAddr,
     /// Whether it was addressed to the multicast group.
     pub multicast: bool,
     /// Its payload.
+    #[serde(with = "crate::recorder::hex")]
     pub bytes: Vec<u8>,
 }
 
 /// A fact about a group's resources on this node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ResourceReport {
     /// All interfaces are there and up, no address is in somebody else's hands.
     Available,
@@ -94,7 +97,7 @@ pub enum ResourceReport {
 }
 
 /// What an operator or a signal wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// Give everything away and stay a member.
     Drain {

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::{Instant, earliest};
 
 /// Nobody is asked more often than this for long, however short the interval.
@@ -56,7 +58,7 @@ pub(crate) enum Evidence {
 }
 
 /// One inquiry, from the first request on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Inquiry {
     /// The witnesses are set; otherwise they are guessed.
     set: bool,

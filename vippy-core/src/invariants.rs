@@ -9,6 +9,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::bits::Bits;
 use crate::config::SharedPart;
 use crate::identity::{GroupId, GroupIndex};
@@ -16,7 +18,7 @@ use crate::status::{Breach, Invariants};
 use crate::time::Instant;
 
 /// Both counters.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Watch {
     counting: bool,
     two_holders: Tally,
@@ -24,7 +26,7 @@ pub(crate) struct Watch {
 }
 
 /// One condition over all groups.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Tally {
     groups: Vec<Spell>,
     /// Groups in the condition now, and since when there is one.
@@ -37,7 +39,7 @@ struct Tally {
 }
 
 /// One condition of one group.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Spell {
     since: Option<Instant>,
     total: Duration,

@@ -31,6 +31,7 @@ pub mod output;
 mod ownership;
 pub mod placement;
 mod ranking;
+pub mod recorder;
 mod rejects;
 mod relay;
 mod reluctance;

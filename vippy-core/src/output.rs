@@ -10,7 +10,7 @@ use crate::identity::{Epoch, GroupId, Seq};
 use crate::memory::Memory;
 
 /// One order. The daemon carries orders out in the order in which they come.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub enum Output {
     /// Send a frame and report with [`Input::Sent`](crate::input::Input::Sent).
     Send(Transmit),
@@ -69,7 +69,7 @@ pub enum Output {
 }
 
 /// A frame to be sent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Transmit {
     /// Whereto.
     pub to: Destination,
@@ -80,7 +80,7 @@ pub struct Transmit {
 }
 
 /// Whereto a frame goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Destination {
     /// The chat's multicast group.
     Multicast,

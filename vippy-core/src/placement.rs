@@ -24,7 +24,7 @@ use crate::config::SharedPart;
 use crate::identity::{GroupIndex, NodeIndex};
 
 /// The succession of every group of one configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Placement {
     ordinary: Order,
     standby: Order,
@@ -32,7 +32,7 @@ pub struct Placement {
 
 /// An order of some of the nodes for every group. Nodes are counted among
 /// these alone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Order {
     /// Their positions in the configuration.
     members: Vec<NodeIndex>,

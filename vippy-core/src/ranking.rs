@@ -9,6 +9,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::{Digest, SharedPart};
 use crate::event::Event;
 use crate::group::UNANNOUNCED;
@@ -23,7 +25,7 @@ use crate::time::Instant;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How this node's configuration compares with those of its live peers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Ranking {
     own: (u64, Digest),
     told: BTreeMap<NodeName, (u64, Digest)>,
@@ -36,7 +38,7 @@ pub(crate) struct Ranking {
 }
 
 /// How far giving way to a higher configuration has come.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 enum Retreat {
     /// No peer that judges knows yet that this node drains.
     #[default]

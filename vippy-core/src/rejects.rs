@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::status::RejectReason;
 use crate::time::Instant;
 
@@ -13,9 +15,10 @@ const QUIET: Duration = Duration::from_secs(60);
 const MAX_SOURCES: usize = 64;
 
 /// Counters by reason, and what was told lately.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Rejects {
     counts: BTreeMap<RejectReason, u64>,
+    #[serde(with = "crate::recorder::pairs")]
     told: BTreeMap<(RejectReason, IpAddr), Instant>,
 }
 

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::SharedPart;
 use crate::identity::{BootId, NodeIndex, NodeName, Seq};
 use crate::membership::Membership;
@@ -17,13 +19,14 @@ const BUDGET: u32 = 2000;
 const FORWARDERS: usize = 2;
 
 /// The forwarding duty of this node, and its budget.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Relay {
     window: Instant,
     spent: u32,
     /// The newest frame of every live peer.
     latest: BTreeMap<BootId, (Seq, Arc<[u8]>)>,
     /// What was last forwarded, by (listener, speaker).
+    #[serde(with = "crate::recorder::pairs")]
     forwarded: BTreeMap<(BootId, BootId), Seq>,
     /// Frames forwarded since start.
     pub(crate) total: u64,
@@ -90,6 +93,11 @@ impl Relay {
         }
         self.forwarded.insert((listener.boot, speaker.boot), seq);
         Some(Forward { to, frame })
+    }
+
+    /// Changes the frames remembered.
+    pub(crate) fn resign(&mut self, other: impl Fn(&[u8]) -> Arc<[u8]>) {
+        self.latest.values_mut().for_each(|(_, frame)| *frame = other(frame));
     }
 
     /// Whether one more frame may be forwarded now.

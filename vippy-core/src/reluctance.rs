@@ -18,6 +18,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::bits::Bits;
 use crate::config::{Failback, SharedPart};
 use crate::flapping::Flapping;
@@ -26,7 +28,7 @@ use crate::ownership::Others;
 use crate::time::{Instant, earliest};
 
 /// What this node would rather not hold.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Reluctance {
     bits: Bits,
     /// Groups with a failback delay that is not over; its end once it is known.

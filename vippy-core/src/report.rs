@@ -144,6 +144,7 @@ fn warnings(engine: &Engine, now: Instant) -> Vec<String> {
             };
             format!("{source} {what}")
         })
+        .chain(engine.fence.complaint())
         .collect();
     for peer in engine.members.live_processes() {
         if (peer.header.interval, peer.header.stale) != own {

@@ -6,13 +6,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::group::UNANNOUNCED;
 use crate::identity::{NodeName, Seq};
 use crate::status::{NodeReason, NodeState};
 use crate::time::{Instant, earliest};
 
 /// What this node is and since which frame everybody may know.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Standing {
     booting: Option<Booting>,
     /// When booting last ended.
@@ -36,17 +38,18 @@ pub(crate) struct Standing {
 }
 
 /// Listening before taking part (O6).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Booting {
     until: Instant,
     /// Peers alive before: booting ends early when all are two-way again.
     /// `None` at the first boot, which ends with its time alone.
     awaited: Option<BTreeSet<NodeName>>,
     reason: NodeReason,
+    detail: String,
 }
 
 /// How far a goodbye has come (O8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Farewell {
     /// Others are given until then to take over.
     HandingOver { until: Instant },
@@ -63,7 +66,8 @@ pub(crate) const GOODBYES: u8 = 3;
 
 impl Standing {
     pub(crate) fn new(now: Instant, mature: Duration) -> Standing {
-        let booting = Booting { until: now + mature, awaited: None, reason: NodeReason::None };
+        let (reason, detail) = (NodeReason::None, String::new());
+        let booting = Booting { until: now + mature, awaited: None, reason, detail };
         let mut standing = Standing {
             booting: Some(booting),
             booted_at: None,
@@ -102,7 +106,13 @@ impl Standing {
         };
         alone &= awaited.as_ref().is_none_or(BTreeSet::is_empty);
         let pause = if alone { mature.min(2 * interval) } else { mature };
-        self.booting = Some(Booting { until: until.max(now + pause), awaited, reason });
+        let until = until.max(now + pause);
+        self.booting = Some(Booting { until, awaited, reason, detail: boot_text(reason).into() });
+    }
+
+    /// Why it boots again, where the reason alone does not say it.
+    pub(crate) fn explain(&mut self, detail: &str) {
+        self.booting.iter_mut().for_each(|booting| booting.detail = detail.into());
     }
 
     /// Ends booting when its time has come, and says so. `alive` tells whether a
@@ -150,7 +160,7 @@ impl Standing {
             return (NodeState::Booting, *reason, text.clone());
         }
         if let Some(booting) = &self.booting {
-            return (NodeState::Booting, booting.reason, boot_text(booting.reason).into());
+            return (NodeState::Booting, booting.reason, booting.detail.clone());
         }
         if self.idle {
             let text = "this node's name is not in the configuration".into();

@@ -89,7 +89,7 @@ pub struct NetStats {
 }
 
 /// Why a datagram had no effect (W3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash)]
 #[serde(rename_all = "kebab-case")]
 pub enum RejectReason {
     /// Too short, too long, or a field out of range.
@@ -204,7 +204,7 @@ pub fn original_form(shared: &SharedPart, group: &Group) -> Vec<VipEntry> {
 }
 
 /// What a node is doing (section 3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash)]
 #[serde(rename_all = "kebab-case")]
 pub enum NodeState {
     /// Listening; takes nothing yet (O6).
@@ -220,7 +220,7 @@ pub enum NodeState {
 }
 
 /// Why a node is in its state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash)]
 #[serde(rename_all = "kebab-case")]
 pub enum NodeReason {
     /// Nothing special.

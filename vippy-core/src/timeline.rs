@@ -85,7 +85,7 @@ pub enum MoveCause {
 }
 
 /// One node's part in a failover, in this node's time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Entry {
     pub(crate) node: NodeName,
     /// With `id`, what makes it one entry however often it is told.

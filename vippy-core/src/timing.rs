@@ -6,12 +6,14 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::group::UNANNOUNCED;
 use crate::identity::Seq;
 use crate::membership::Timers;
 
 /// Announced and acting timers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Timing {
     announced: Timers,
     acting: Timers,

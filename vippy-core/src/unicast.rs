@@ -1,7 +1,9 @@
 //! Announcing to single peers where multicast does not reach them (W2).
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::identity::NodeName;
@@ -15,7 +17,7 @@ const PATIENCE: u32 = 10;
 const RARELY: u64 = 10;
 
 /// Who was alive when, as far as addressing single peers goes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Unicast {
     started: Instant,
     last_alive: BTreeMap<NodeName, (Instant, SocketAddr)>,
@@ -25,6 +27,11 @@ pub(crate) struct Unicast {
 impl Unicast {
     pub(crate) fn new(now: Instant) -> Unicast {
         Unicast { started: now, last_alive: BTreeMap::new(), announcements: 0 }
+    }
+
+    /// Where peers were while they were alive.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.last_alive.values().map(|(_, address)| address.ip())
     }
 
     /// The addresses to which the next announcement goes beside the multicast.

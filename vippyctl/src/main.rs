@@ -7,6 +7,7 @@
 mod drain;
 mod lab;
 mod print;
+mod recording;
 mod reload;
 mod render;
 mod restart;
@@ -36,6 +37,7 @@ struct Cli {
 enum Command {
     Status(status::Options),
     Timeline(timeline::Options),
+    Recording(recording::Options),
     Drain(drain::Options),
     Resume(resume::Options),
     Reload(reload::Options),
@@ -69,6 +71,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let client = Client::new(cli.socket);
     match cli.command {
         Command::Status(options) => wait(status::run(&options, &client)),
+        Command::Recording(options) => wait(recording::run(&options, &client)),
         Command::Timeline(options) => wait(timeline::run(&options, &client)),
         Command::Drain(options) => wait(drain::run(&options, &client)),
         Command::Resume(options) => wait(resume::run(&options, &client)),

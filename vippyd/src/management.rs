@@ -32,6 +32,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use vippy_client::{Answer, ApiError, Reloaded, Restarting, Status, Timeline};
 use vippy_core::input::Command;
+use vippy_core::recorder::Recording;
 
 pub use listener::{Listener, ManagementError, bind};
 
@@ -56,6 +57,8 @@ pub enum Request {
     Status(oneshot::Sender<Status>),
     /// The last moves of groups as this node knows them.
     Timeline(oneshot::Sender<Timeline>),
+    /// The flight recorder's contents; `None` when nothing is recorded.
+    Recording(oneshot::Sender<Option<Recording>>),
     /// Drain or resume; the answer is the node's state right after the engine
     /// has handled the command.
     Command(Command, oneshot::Sender<Result<Answer, ApiError>>),
@@ -209,6 +212,13 @@ mod tests {
             assert!(answer.contains("found user id 1000, expected 0 (root) or 998"), "{answer}");
             assert!(!asked);
         }
+    }
+
+    #[tokio::test]
+    async fn a_recording_is_for_operators() {
+        let (answer, asked) = talk(1000, "GET /recording HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+        assert!(!asked);
     }
 
     #[tokio::test]

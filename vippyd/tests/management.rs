@@ -63,6 +63,7 @@ fn start(pause: Duration) -> Server {
 fn answer(request: Request, status: &Status) {
     match request {
         Request::Status(to) => drop(to.send(status.clone())),
+        Request::Recording(to) => drop(to.send(None)),
         Request::Timeline(to) => drop(to.send(Timeline {
             identity: status.identity.clone(),
             unix_ms: Some(1),

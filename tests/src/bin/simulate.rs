@@ -8,6 +8,9 @@ use clap::Parser;
 use vippy_tests::sim::notes::Notes;
 use vippy_tests::sim::scenario::{self, Failure, Plan, Report};
 
+/// Bytes of each flight recorder: little, so that most begin in the middle.
+const RECORDERS: usize = 128 << 10;
+
 /// Runs clusters in virtual time and checks the invariants after every step.
 #[derive(Parser)]
 struct Arguments {
@@ -26,6 +29,9 @@ struct Arguments {
     /// Compare each seed with and without an attacker (invariant 5).
     #[arg(long)]
     compare: bool,
+    /// Record every engine and compare each seed's recordings with their replays.
+    #[arg(long)]
+    replay: bool,
     /// Threads; by default one for each processor.
     #[arg(long)]
     jobs: Option<usize>,
@@ -45,7 +51,13 @@ fn main() -> ExitCode {
 }
 
 fn run(seed: u64, arguments: &Arguments) -> Result<Report, Failure> {
-    if arguments.compare { scenario::compare(seed) } else { scenario::run(seed) }
+    if arguments.replay {
+        scenario::replay(seed, RECORDERS).map(|_| Report::default())
+    } else if arguments.compare {
+        scenario::compare(seed)
+    } else {
+        scenario::run(seed)
+    }
 }
 
 fn one(seed: u64, arguments: &Arguments) -> ExitCode {

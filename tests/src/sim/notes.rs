@@ -15,6 +15,8 @@ pub struct Notes {
     pub outputs: bool,
     /// Every output in comparable form.
     pub doings: bool,
+    /// Bytes of every engine's flight recorder; 0 for none.
+    pub recorders: usize,
 }
 
 /// An engine's doings, in comparable form (invariant 5).

@@ -19,7 +19,7 @@ use super::cluster::{Setup, node_name};
 use super::fabric::{Effect, Stations};
 use super::station::Process;
 use super::world::World;
-use authority::Barred;
+use authority::Reach;
 
 /// An invariant that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub struct Referee {
     kept: BTreeMap<usize, usize>,
     fences: BTreeMap<(usize, Epoch), usize>,
     stopping: BTreeMap<usize, Micros>,
-    barred: Barred,
+    reach: Reach,
     /// Anything may be replayed: lives may be prolonged within W1's bounds.
     pub patient: bool,
 }
@@ -98,7 +98,7 @@ impl Referee {
             kept: BTreeMap::new(),
             fences: BTreeMap::new(),
             stopping: BTreeMap::new(),
-            barred: Barred::default(),
+            reach: Reach::default(),
             patient: false,
         }
     }
@@ -122,7 +122,7 @@ impl Referee {
         }
         self.judge_doubles(world)?;
         self.judge_stops(world)?;
-        self.judge_barred(world)?;
+        self.judge_reach(world)?;
         if !self.rest {
             self.judge_rest(world)?;
         }
@@ -137,7 +137,7 @@ impl Referee {
             Change::Acted(action) => self.acted_upon(world, action),
             Change::Exited(station) => {
                 self.stopping.remove(&station);
-                self.barred.exited(station);
+                self.reach.exited(station);
                 self.disturb(world);
             }
             Change::State { before, after, .. } => {
@@ -185,7 +185,7 @@ impl Referee {
         self.changed = world.now();
         self.rest = false;
         self.doubles.clear();
-        self.barred.look(world);
+        self.reach.look(world);
         if !self.intact(world) {
             self.torn = world.now();
         }
@@ -212,14 +212,14 @@ impl Referee {
         match action {
             // It adopts what it finds, and gives up what others took meanwhile.
             Action::Start(station) => {
-                self.barred.restarted(station);
+                self.reach.started(station, world.now());
                 self.allow(of(station), true);
             }
             Action::Crash(station) | Action::PowerFail(station) => {
                 self.stopping.remove(&station);
                 self.allow(of(station), false);
             }
-            Action::Pause(station) => {
+            Action::Pause(station) | Action::Freeze(station) => {
                 self.stopping.remove(&station);
                 self.allow(of(station), false);
             }
@@ -235,7 +235,8 @@ impl Referee {
             | Action::Available(_, group)
             | Action::BreakPlumbing(_, group)
             | Action::RepairPlumbing(_, group) => self.allow(vec![group], false),
-            Action::Wake(station) => {
+            Action::Wake(station) | Action::Thaw(station) => {
+                self.reach.started(station, world.now());
                 if world.stations[station].process.as_ref().is_some_and(|p| p.stopping) {
                     self.stopping.insert(station, world.now());
                 }

@@ -14,6 +14,7 @@ use super::policies;
 use super::random::Random;
 use super::referee::Violation;
 use super::simulation::Simulation;
+use crate::replay::{self, Summary};
 
 /// Lines of story that a failure tells.
 const STORY: usize = 400;
@@ -169,6 +170,40 @@ pub fn outputs(seed: u64) -> Result<Vec<u8>, Failure> {
     Ok(simulation.world.outputs.take().unwrap_or_default())
 }
 
+/// Runs a seed with flight recorders of so many bytes and goes through every
+/// recording again.
+///
+/// # Errors
+/// The invariant that did not hold, or what a replay did otherwise.
+pub fn replay(seed: u64, recorders: usize) -> Result<Summary, Failure> {
+    let plan = Plan::draw(seed);
+    let notes = Notes { recorders, ..Notes::default() };
+    let mut simulation = Simulation::new(plan.setup.clone(), notes);
+    if plan.style == Style::Siege {
+        besiege(&mut simulation, Replays::Any);
+    }
+    drive(&plan, &mut simulation)?;
+    let mut total = Summary::default();
+    for (station, machine) in simulation.world.stations.iter().enumerate() {
+        let Some(recording) = machine.process.as_ref().and_then(|p| p.engine.recording()) else {
+            continue;
+        };
+        let failure = |what: String| Failure {
+            seed,
+            what: format!("the recording of s{station} does not happen again: {what}"),
+            setup: describe(&plan),
+            story: String::new(),
+        };
+        let lines = replay::lines(recording).map_err(|error| failure(error.to_string()))?;
+        let again = replay::replay(lines.iter().map(String::as_str), |_, _| {});
+        let again = again.map_err(|deviation| failure(deviation.to_string()))?;
+        total.inputs += again.inputs;
+        total.outputs += again.outputs;
+        total.states += again.states;
+    }
+    Ok(total)
+}
+
 fn besiege(simulation: &mut Simulation, replays: Replays) {
     let setup = &simulation.world.setup;
     let interval = setup.timing.interval();
@@ -235,7 +270,8 @@ fn describe(plan: &Plan) -> String {
     let millis = |span: Duration| span.as_millis();
     format!(
         "{:?}, {} nodes, {} groups, interval {} ms, stale {} ms, mature {} ms, wire {:?} µs, \
-         plumbing {:?} µs, multicast {}, peers {}",
+         plumbing {:?} µs, multicast {}, peers {}, neighbours {} ({} of them witnesses), \
+         quorum {:?}",
         plan.style,
         setup.nodes,
         setup.groups.len(),
@@ -245,7 +281,10 @@ fn describe(plan: &Plan) -> String {
         setup.delay,
         setup.plumbing,
         setup.multicast,
-        setup.peers
+        setup.peers,
+        setup.neighbours,
+        setup.witnesses,
+        setup.quorum
     )
 }
 
@@ -308,7 +347,23 @@ fn draw_setup(seed: u64, dice: &mut Random) -> Setup {
     setup.peers = dice.chance(500);
     setup.stop_timeout = 4 * setup.timing.stale;
     policies::draw(&mut setup);
+    draw_authority(seed, &mut setup);
     setup
+}
+
+/// Who may hold at all, by chance of its own: most clusters rely on nobody else.
+fn draw_authority(seed: u64, setup: &mut Setup) {
+    let mut dice = Random::labelled(seed, &[0x0a57]);
+    setup.neighbours = dice.pick(&[0, 1, 2, 2, 3]);
+    if dice.chance(250) {
+        setup.witnesses = setup.neighbours.min(2);
+    }
+    if dice.chance(200) {
+        let majority = setup.nodes / 2 + 1;
+        setup.quorum = u16::try_from(dice.pick(&[2, majority])).ok();
+    }
+    let isolation = dice.pick(&[2, 10]);
+    setup.isolation = isolation * setup.timing.stale;
 }
 
 fn boot_phase(setup: &Setup, dice: &mut Random) -> Phase {
@@ -376,7 +431,7 @@ fn trouble(setup: &Setup, dice: &mut Random) -> (Action, Option<Action>) {
     let group = dice.index(setup.groups.len());
     let interval = setup.timing.interval();
     let fault = |rule: Rule| (Action::Fault(rule), Some(Action::Repair(rule)));
-    match dice.index(22) {
+    match dice.index(23) {
         0 | 1 => (Action::Crash(node), None),
         2 => (Action::Crash(node), Some(Action::Start(node))),
         3 => (Action::PowerFail(node), None),
@@ -398,6 +453,7 @@ fn trouble(setup: &Setup, dice: &mut Random) -> (Action, Option<Action>) {
         18 => fault(Rule::deaf(node)),
         19 => fault(Rule::everywhere(Effect::Lose(dice.pick(&[10, 50, 200])))),
         20 => fault(Rule::everywhere(Effect::Slow(0, dice.between(0, interval)))),
+        21 => (Action::Freeze(node), Some(Action::Thaw(node))),
         _ => fault(Rule::everywhere(Effect::Double(300, interval))),
     }
 }

@@ -1,25 +1,28 @@
 //! What daemons tell of what happened.
 
-use std::process::{Command, Output};
+use std::process::Command;
 
 use vippy_client::Timeline;
 use vippy_client::timeline::{Failover, MoveCause};
+use vippy_core::event::Event;
+use vippy_core::output::Output;
 use vippy_lab::Cluster;
 use vippy_lab::options::vip4;
+use vippy_tests::replay::replay;
 
 use crate::support::{PATIENCE, calm_cluster, eventually, holder, owners, program};
 
 /// What `vippyctl` prints when it asks a node.
-fn vippyctl(cluster: &Cluster, node: usize, arguments: &[&str]) -> Output {
+fn vippyctl(cluster: &Cluster, node: usize, arguments: &[&str]) -> Vec<u8> {
     let mut command = Command::new(program("vippyctl"));
     let output = command.arg("-s").arg(cluster.management(node)).args(arguments).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    output
+    output.stdout
 }
 
 /// The newest failover of that kind, as a node tells it.
 fn story(cluster: &Cluster, node: usize, cause: MoveCause) -> Option<Failover> {
-    let told = vippyctl(cluster, node, &["timeline", "--json"]).stdout;
+    let told = vippyctl(cluster, node, &["timeline", "--json"]);
     let timeline: Timeline = serde_json::from_slice(&told).unwrap();
     timeline.failovers.into_iter().rfind(|failover| failover.cause == cause)
 }
@@ -52,8 +55,36 @@ fn the_survivors_tell_the_same_story_of_a_death() {
             assert!(part.decided_ms >= found, "{told:?}");
             assert!(part.plumbed_ms.unwrap() >= part.decided_ms, "{told:?}");
         }
-        let screen = String::from_utf8(vippyctl(&cluster, teller, &["timeline"]).stdout).unwrap();
+        let screen = String::from_utf8(vippyctl(&cluster, teller, &["timeline"])).unwrap();
         assert!(screen.contains(&format!("{dead} died")), "{screen}");
         println!("{screen}");
+    }
+}
+
+#[test]
+fn what_a_daemon_recorded_of_a_failover_happens_again_byte_for_byte() {
+    let cluster = calm_cluster();
+    let victim = holder(&cluster, vip4(1));
+    let dead = format!("node{victim}");
+    cluster.crash_node(victim).unwrap();
+    cluster.wait_settled(PATIENCE).unwrap();
+    for node in (1..=3).filter(|node| *node != victim) {
+        let recording = String::from_utf8(vippyctl(&cluster, node, &["recording"])).unwrap();
+        let (mut lost, mut taken) = (0, 0);
+        let summary = replay(recording.lines(), |_, outputs| {
+            for output in outputs {
+                let Output::Event(event) = output else { continue };
+                lost += u32::from(
+                    matches!(event, Event::PeerLost { node, .. } if node.as_str() == dead),
+                );
+                taken += u32::from(matches!(event, Event::Taking { .. }));
+            }
+        });
+        let summary = summary.unwrap_or_else(|failure| panic!("node{node}: {failure}"));
+        assert!(summary.inputs > 50 && summary.outputs > 20, "{summary:?}");
+        assert_eq!(lost, 1, "node{node} lost {dead} once");
+        assert!(taken > 0, "node{node} took something");
+        let key = cluster.status(node).unwrap().node.key;
+        assert!(!recording.contains(&key), "the id of the cluster's key is in it");
     }
 }

@@ -11,12 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::identity::{GroupId, GroupIndex, NodeIndex, NodeName};
 
 /// Everything one file says, validated.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Config {
     /// What all nodes must agree on.
     pub shared: SharedPart,
@@ -25,7 +26,7 @@ pub struct Config {
 }
 
 /// The part that every node of the cluster shares (O5).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SharedPart {
     /// Rises with every change; the highest (version, digest) judges.
     pub version: u64,
@@ -55,7 +56,7 @@ pub struct SharedPart {
 }
 
 /// Whether a group goes back to an earlier node of its succession (O4).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub enum Failback {
     /// As soon as that node takes part.
     #[default]
@@ -67,7 +68,7 @@ pub enum Failback {
 }
 
 /// A node of the cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// Its name: unique, 1 to 63 bytes of letters, digits, `-`, `_` and `.`.
     pub name: NodeName,
@@ -76,7 +77,7 @@ pub struct Node {
 }
 
 /// Addresses that move together.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct Group {
     /// What makes it the same group in another configuration.
     pub id: GroupId,
@@ -93,7 +94,7 @@ pub struct Group {
 }
 
 /// One virtual address on one interface of this node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct Address {
     /// The address and the length of its network's prefix.
     pub net: IpNet,
@@ -109,7 +110,7 @@ impl Address {
 }
 
 /// First 16 bytes of a SHA-256.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Digest(pub [u8; 16]);
 
 impl fmt::Display for Digest {
@@ -125,7 +126,7 @@ impl fmt::Debug for Digest {
 }
 
 /// The part that only this node reads.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LocalPart {
     /// Multicast group and port; `None` where only `peers` are used.
     pub chat: Option<SocketAddr>,
@@ -133,7 +134,8 @@ pub struct LocalPart {
     pub chat_interface: ChatInterface,
     /// Unicast addresses of nodes, this one's own included (it is bound to).
     pub peers: BTreeMap<NodeName, SocketAddr>,
-    /// Keys: the first signs, all verify; at least one.
+    /// Keys: the first signs, all verify; at least one. Never written anywhere.
+    #[serde(skip)]
     pub secrets: Vec<Secret>,
     /// Tells clusters with the same secret apart; empty by default.
     pub cluster: String,
@@ -180,7 +182,7 @@ impl fmt::Debug for Secret {
 }
 
 /// Where the chat joins its multicast group.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ChatInterface {
     /// Every interface that is up and can multicast.
     All,
@@ -191,7 +193,7 @@ pub enum ChatInterface {
 }
 
 /// An entry of `notify`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NotifyTarget {
     /// Everybody in the cluster's collective neighbour cache.
     ArpCache,
@@ -205,7 +207,7 @@ pub enum NotifyTarget {
 }
 
 /// How long the kernel keeps an address that nobody renews (F1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Lifetime {
     /// max(2 s, ⌈2 × stale⌉).
     Auto,
@@ -231,7 +233,7 @@ impl Lifetime {
 }
 
 /// Where log lines go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Logging {
     /// The backend.
     pub driver: LoggingDriver,
@@ -242,7 +244,7 @@ pub struct Logging {
 }
 
 /// A logging backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LoggingDriver {
     /// Lines on standard error.
     Console,

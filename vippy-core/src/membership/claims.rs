@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::identity::{BootId, NodeName};
 use crate::time::Instant;
 
 /// The assignment of names to processes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Claims {
     holders: BTreeMap<NodeName, BootId>,
     /// Boots that are gone for good, and since when.

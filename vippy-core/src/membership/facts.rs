@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::bits::Bits;
 use crate::config::Digest;
 use crate::identity::{BootId, GroupIndex, Seq};
@@ -10,7 +12,7 @@ use crate::wire::announcement::{Announcement, Heard, Section};
 
 /// A process's announced facts. Group positions are those of the configuration
 /// it announces; see [`Facts::speaks`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Facts {
     pub(crate) state: NodeState,
     pub(crate) reason: NodeReason,

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::identity::{BootId, Seq};
 use crate::time::Instant;
 
@@ -16,14 +18,14 @@ pub(crate) enum Mirror {
 }
 
 /// This process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Own {
     pub(crate) boot: BootId,
     pub(crate) last: Seq,
     sent: VecDeque<Sent>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Sent {
     seq: Seq,
     at: Instant,
@@ -49,9 +51,19 @@ impl Own {
         }
     }
 
+    /// Changes the fingerprints of frames remembered.
+    pub(crate) fn reprint(&mut self, other: impl Fn([u8; 8]) -> [u8; 8]) {
+        self.sent.iter_mut().for_each(|sent| sent.fingerprint = other(sent.fingerprint));
+    }
+
     /// When a frame left; `None` for one too old to matter.
     pub(crate) fn left_at(&self, seq: Seq) -> Option<Instant> {
         self.find(seq).map(|sent| sent.at)
+    }
+
+    /// When its frames left is no longer known.
+    pub(crate) fn forget_sent(&mut self) {
+        self.sent.clear();
     }
 
     /// Judges a frame that bears this boot.

@@ -4,6 +4,8 @@
 //! stands alone: a section names the slice it speaks of, outside it nothing
 //! changes, inside it what is absent is false.
 
+use serde::{Deserialize, Serialize};
+
 use crate::bits::Bits;
 use crate::config::Digest;
 use crate::identity::{BootId, Seq};
@@ -88,7 +90,7 @@ impl FromIterator<u32> for GroupSet {
 }
 
 /// What the sender knows of another process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heard {
     /// The process.
     pub boot: BootId,
@@ -101,7 +103,7 @@ pub struct Heard {
 }
 
 /// The ways in which a process was heard lately.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paths {
     /// By multicast.
     pub multicast: bool,

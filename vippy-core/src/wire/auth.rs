@@ -6,6 +6,7 @@
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -15,7 +16,7 @@ use crate::config::Secret;
 pub const TAG: usize = 32;
 
 /// Tells keys apart on the wire; reveals nothing else about them.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct KeyId(pub [u8; 4]);
 
 impl fmt::Display for KeyId {
@@ -37,8 +38,9 @@ struct Key {
     mac: Hmac<Sha256>,
 }
 
-/// All keys of a node: the first signs, every one verifies.
-#[derive(Clone)]
+/// All keys of a node: the first signs, every one verifies. The default has none:
+/// it verifies nothing and cannot sign.
+#[derive(Clone, Default)]
 pub struct Keyring {
     keys: Vec<Key>,
 }
@@ -60,6 +62,11 @@ impl Keyring {
     /// Id of the key that signs.
     pub fn signing(&self) -> KeyId {
         self.keys[0].id
+    }
+
+    /// Ids of all keys, in their order.
+    pub(crate) fn ids(&self) -> Vec<KeyId> {
+        self.keys.iter().map(|key| key.id).collect()
     }
 
     /// The tag of `bytes` under the key that signs.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::identity::{BootId, Epoch, NodeName, Seq};
 use crate::status::RejectReason;
 use crate::time::micros;
@@ -18,7 +20,7 @@ pub const HEADER: usize = 55;
 pub const FENCE_NEVER: u32 = u32::MAX;
 
 /// What the sender says of itself in every frame.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// The sender.
     pub name: NodeName,
@@ -125,6 +127,58 @@ pub fn open(datagram: &[u8], keys: &Keyring) -> Result<Frame, RejectReason> {
 pub fn fingerprint(frame: &[u8]) -> [u8; 8] {
     let tag = frame.len().checked_sub(TAG + 1).and_then(|start| frame.get(start..start + 8));
     tag.and_then(|bytes| bytes.try_into().ok()).unwrap_or_default()
+}
+
+/// Where the key id is.
+const KEY: std::ops::Range<usize> = 6..10;
+/// Where the sender's boot is.
+const BOOT: std::ops::Range<usize> = 10..18;
+
+/// A frame without its key id and its tag: what it says, whoever signed it.
+pub(crate) fn content(frame: &[u8]) -> [&[u8]; 3] {
+    let end = frame.len().saturating_sub(TAG + 1).max(KEY.end);
+    match (frame.get(..KEY.start), frame.get(KEY.end..end), frame.last()) {
+        (Some(before), Some(after), Some(mark)) => [before, after, std::slice::from_ref(mark)],
+        _ => [frame, &[], &[]],
+    }
+}
+
+/// The id of the key that a frame says it is signed with.
+pub(crate) fn key_of(frame: &[u8]) -> Option<KeyId> {
+    frame.get(KEY)?.try_into().ok().map(KeyId)
+}
+
+/// The boot that a frame says it comes from.
+pub(crate) fn boot_of(frame: &[u8]) -> Option<BootId> {
+    Some(BootId(u64::from_be_bytes(frame.get(BOOT)?.try_into().ok()?)))
+}
+
+/// Writes another key id into a frame.
+pub(crate) fn set_key(frame: &mut [u8], key: KeyId) {
+    if let Some(place) = frame.get_mut(KEY) {
+        place.copy_from_slice(&key.0);
+    }
+}
+
+/// The same frame, signed with another key.
+pub(crate) fn sign_anew(frame: &[u8], keys: &Keyring) -> Vec<u8> {
+    let mut copy = frame.to_vec();
+    set_key(&mut copy, keys.signing());
+    if let Some(end) = copy.len().checked_sub(TAG + 1) {
+        let tag = keys.sign(&copy[..end]);
+        copy[end..end + TAG].copy_from_slice(&tag);
+    }
+    copy
+}
+
+/// The same frame without anything that a key was used for.
+pub(crate) fn unsigned(frame: &[u8]) -> Vec<u8> {
+    let mut copy = frame.to_vec();
+    set_key(&mut copy, KeyId::default());
+    if let Some(end) = copy.len().checked_sub(TAG + 1) {
+        copy[end..end + TAG].fill(0);
+    }
+    copy
 }
 
 /// A copy of a received datagram with the relay mark set (W2).

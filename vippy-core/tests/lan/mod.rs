@@ -19,6 +19,7 @@ use vippy_core::identity::{BootId, Epoch, GroupId, NodeName};
 use vippy_core::input::{Command, Datagram, Input, ResourceReport};
 use vippy_core::memory::Memory;
 use vippy_core::output::{Destination, Output};
+use vippy_core::recorder::Recorded;
 use vippy_core::status::Status;
 use vippy_core::time::Instant;
 use zeroize::Zeroizing;
@@ -26,6 +27,8 @@ use zeroize::Zeroizing;
 pub(crate) const INTERVAL: Duration = Duration::from_millis(100);
 pub(crate) const STALE: Duration = Duration::from_millis(500);
 pub(crate) const MATURE: Duration = Duration::from_millis(1000);
+/// Bytes of each machine's recorder: little enough to begin anew now and then.
+const TAPE: usize = 32 << 10;
 /// Time on the wire, and time that a kernel takes.
 const DELAY: Duration = Duration::from_micros(500);
 
@@ -126,7 +129,7 @@ fn address(node: usize) -> SocketAddr {
 
 /// One machine.
 pub(crate) struct Machine {
-    pub(crate) engine: Engine,
+    pub(crate) engine: Recorded,
     /// Everything ordered but frames, in order.
     pub(crate) orders: Vec<Output>,
     /// Groups whose addresses are on, and their lifetimes.
@@ -165,6 +168,8 @@ pub(crate) struct Lan {
     pub(crate) cut: BTreeSet<(usize, usize)>,
     /// Every frame sent, by whom.
     pub(crate) frames: Vec<(usize, Arc<[u8]>)>,
+    /// Bytes of each recorder.
+    pub(crate) tape: usize,
     queue: BTreeMap<(Instant, u64), (usize, Input)>,
     serial: u64,
 }
@@ -176,6 +181,7 @@ impl Lan {
             machines: BTreeMap::new(),
             cut: BTreeSet::new(),
             frames: Vec::new(),
+            tape: TAPE,
             queue: BTreeMap::new(),
             serial: 0,
         }
@@ -203,16 +209,11 @@ impl Lan {
         memory: Memory,
     ) {
         self.serial += 1;
-        let start = Start {
-            config: plan.config(),
-            node: name(node),
-            boot: BootId(self.serial * 1000 + node as u64),
-            epoch_floor: Epoch::from_wall_clock(1_700_000_000_000),
-            present: present.iter().map(|group| id(group)).collect(),
-            memory,
-        };
         let machine = Machine {
-            engine: Engine::new(self.now, start),
+            engine: Recorded::with_capacity(
+                Engine::new(self.now, Start { memory, ..self.start_of(node, plan, present) }),
+                self.tape,
+            ),
             orders: Vec::new(),
             kernel: BTreeMap::new(),
             answering: true,
@@ -220,6 +221,18 @@ impl Lan {
         };
         self.machines.insert(node, machine);
         self.drain(node);
+    }
+
+    /// What a node's process starts from.
+    pub(crate) fn start_of(&self, node: usize, plan: &Plan, present: &[&str]) -> Start {
+        Start {
+            config: plan.config(),
+            node: name(node),
+            boot: BootId(self.serial * 1000 + node as u64),
+            epoch_floor: Epoch::from_wall_clock(1_700_000_000_000),
+            present: present.iter().map(|group| id(group)).collect(),
+            memory: Memory::default(),
+        }
     }
 
     pub(crate) fn cut_between(&mut self, one: usize, other: usize) {

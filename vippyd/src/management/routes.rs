@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use vippy_client::ApiError;
 use vippy_core::input::Command;
+use vippy_core::recorder::Recording;
 
 use super::{Peer, REQUEST_TIME, Request};
 
@@ -36,6 +37,7 @@ impl Refusal {
 enum Route {
     Status,
     Timeline,
+    Recording,
     Drain,
     Resume,
     Reload,
@@ -47,6 +49,7 @@ impl Route {
         match path {
             "/status" => Some(Route::Status),
             "/timeline" => Some(Route::Timeline),
+            "/recording" => Some(Route::Recording),
             "/drain" => Some(Route::Drain),
             "/resume" => Some(Route::Resume),
             "/reload" => Some(Route::Reload),
@@ -57,7 +60,7 @@ impl Route {
 
     fn method(self) -> Method {
         match self {
-            Route::Status | Route::Timeline => Method::GET,
+            Route::Status | Route::Timeline | Route::Recording => Method::GET,
             Route::Drain | Route::Resume | Route::Reload | Route::Restart => Method::POST,
         }
     }
@@ -101,16 +104,21 @@ fn wrong_method(request: &hyper::Request<Incoming>, route: Route) -> Answer {
     answer
 }
 
-/// Looking is for whoever can open the socket; acting is not.
+/// Looking is for whoever can open the socket; acting is not, nor is a recording,
+/// which holds the whole configuration.
 fn allow(peer: Peer, route: Route) -> Result<(), Refusal> {
-    if route.method() == Method::GET || peer.may_act() {
+    let looks = match route {
+        Route::Status | Route::Timeline => true,
+        Route::Recording | Route::Drain | Route::Resume | Route::Reload | Route::Restart => false,
+    };
+    if looks || peer.may_act() {
         return Ok(());
     }
     let own = match peer.own {
         0 => String::new(),
         own => format!(" or {own} (the daemon's own)"),
     };
-    let text = format!("found user id {}, expected 0 (root){own} for a command", peer.uid);
+    let text = format!("found user id {}, expected 0 (root){own} for this", peer.uid);
     Err(Refusal::new(StatusCode::FORBIDDEN, text))
 }
 
@@ -136,6 +144,11 @@ async fn carry_out(
             // Ten thousand groups take milliseconds to write: not on the loop.
             aside(move || json(&status)).await
         }
+        Route::Recording => match ask(requests, Request::Recording).await? {
+            // A signature for each frame: not on the loop.
+            Some(recording) => aside(move || lines(recording)).await,
+            None => Err(Refusal::new(StatusCode::CONFLICT, "this daemon does not record")),
+        },
         Route::Timeline => json(&ask(requests, Request::Timeline).await?),
         Route::Drain => {
             let lasting = drain_time(query)?;
@@ -196,6 +209,16 @@ async fn ask<T>(
     let (sender, receiver) = oneshot::channel();
     requests.send(question(sender)).await.map_err(|_| stopping())?;
     receiver.await.map_err(|_| stopping())
+}
+
+/// One line of JSON for each line of a recording.
+fn lines(recording: Recording) -> Result<Vec<u8>, Refusal> {
+    let mut text = Vec::new();
+    for line in recording.lines() {
+        text.extend(json(&line)?);
+        text.push(b'\n');
+    }
+    Ok(text)
 }
 
 fn json(value: &impl Serialize) -> Result<Vec<u8>, Refusal> {
