@@ -160,6 +160,7 @@ impl Referee {
                 self.gained.insert((station, group), world.now());
                 self.judge_movement(world, station, group, "took")?;
                 self.judge_exclusive(world, station, group)?;
+                self.note_timed(world, group);
                 // It came late, after a fence time: the others need time to hear.
                 if !self.rest && is_exclusive(world, group) {
                     self.changed = world.now();

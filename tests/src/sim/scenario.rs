@@ -346,8 +346,8 @@ fn draw_setup(seed: u64, dice: &mut Random) -> Setup {
     setup.multicast = !dice.chance(100);
     setup.peers = dice.chance(500);
     setup.stop_timeout = 4 * setup.timing.stale;
-    draw_authority(seed, &mut setup);
     policies::draw(&mut setup);
+    draw_authority(seed, &mut setup);
     setup
 }
 

@@ -15,6 +15,7 @@ mod hands;
 mod links;
 mod operators;
 mod partitions;
+mod policies;
 mod restarts;
 mod sample;
 mod size;

@@ -2,26 +2,38 @@
 //! failback, standby, hold-down (O3, O4).
 
 use vippy_core::config::Failback;
-use vippy_core::status::NodeState;
+use vippy_core::status::{GroupStatus, Holding, NodeState};
 
 use super::{Referee, Violation, broken, process};
+use crate::sim::cluster::GroupPlan;
 use crate::sim::fabric::Stations;
 use crate::sim::world::World;
 
 impl Referee {
-    /// Some node leaves a group to others for now: what time alone will move is
-    /// not at rest.
+    /// Some node leaves a group to others for now, or has just taken one that it
+    /// left: what time alone moves is not at rest.
     pub(super) fn awaits_policy(&self, world: &World) -> bool {
-        let delayed =
-            |plan: &crate::sim::cluster::GroupPlan| matches!(plan.failback, Failback::After(_));
-        if world.setup.hold_down.is_none() && !world.setup.groups.iter().any(delayed) {
+        let groups = 0..world.setup.groups.len();
+        let timed: Vec<usize> = groups.filter(|group| is_timed(world, *group)).collect();
+        if timed.is_empty() {
             return false;
         }
+        let waits = |group: &GroupStatus| {
+            let moving = matches!(group.here, Holding::Taking | Holding::LettingGo);
+            group.rather_not.is_some() || moving
+        };
         let statuses = world.awake();
         statuses
             .iter()
             .filter_map(|s| world.status(s))
-            .any(|status| status.groups.iter().any(|group| group.rather_not.is_some()))
+            .any(|status| timed.iter().filter_map(|group| status.groups.get(*group)).any(waits))
+    }
+
+    /// A group moved that time alone moves: the others need time to hear.
+    pub(super) fn note_timed(&mut self, world: &World, group: usize) {
+        if !self.rest && is_timed(world, group) {
+            self.changed = world.now();
+        }
     }
 
     /// A node came to take more part than before, because time passed: a drain
@@ -82,4 +94,10 @@ impl Referee {
         }
         Ok(())
     }
+}
+
+/// Whether time alone may move a group: a failback delay, a hold-down that ends.
+fn is_timed(world: &World, group: usize) -> bool {
+    let delayed = |plan: &GroupPlan| matches!(plan.failback, Failback::After(_));
+    world.setup.hold_down.is_some() || world.setup.groups.get(group).is_some_and(delayed)
 }
