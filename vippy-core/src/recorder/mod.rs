@@ -14,11 +14,13 @@ mod form;
 mod replay;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 pub(crate) use self::form::{hex, pairs};
 pub use dump::{Heading, Line, Recording};
 pub use replay::{Deviation, Replay, Replayed};
 
+use crate::config::Config;
 use crate::engine::Engine;
 use crate::identity::Seq;
 use crate::input::{Datagram, Input};
@@ -26,6 +28,7 @@ use crate::output::Output;
 use crate::status::{RejectReason, Status};
 use crate::time::Instant;
 use crate::timeline::Timeline;
+use crate::wire::auth::{KeyId, Keyring};
 
 /// Bytes that inputs may take, by default.
 pub const CAPACITY: usize = 4 << 20;
@@ -54,6 +57,8 @@ struct Tape {
 #[derive(Clone)]
 struct Segment {
     state: Box<Engine>,
+    /// Ids of the keys of its configuration.
+    keys: Vec<KeyId>,
     steps: Vec<Step>,
     /// The bytes of datagrams.
     frames: Vec<u8>,
@@ -89,6 +94,11 @@ enum What {
         source: SocketAddr,
         multicast: bool,
         times: u32,
+    },
+    /// A configuration, without its secrets, and the ids of its keys.
+    Configured {
+        config: Arc<Config>,
+        keys: Vec<KeyId>,
     },
     Other(Box<Input>),
 }
@@ -179,8 +189,10 @@ impl Tape {
 
 impl Segment {
     fn new(engine: &mut Engine) -> Segment {
+        let (state, keys) = engine.copy();
         Segment {
-            state: Box::new(engine.copy()),
+            state: Box::new(state),
+            keys,
             steps: Vec::new(),
             frames: Vec::new(),
             elsewhere: 0,
@@ -200,8 +212,12 @@ impl Segment {
                 let (source, multicast) = (*source, *multicast);
                 What::Datagram { source, multicast, end: self.frames.len() }
             }
-            Input::Configured(_)
-            | Input::Boot(_)
+            Input::Configured(config) => {
+                self.elsewhere += size_of::<Config>();
+                let keys = Keyring::new(&config.local.secrets, &config.local.cluster).ids();
+                What::Configured { config: Arc::new(config.without_secrets()), keys }
+            }
+            Input::Boot(_)
             | Input::Resource { .. }
             | Input::EpochStored(_)
             | Input::Told { .. }
