@@ -19,7 +19,7 @@ outside() {
     [ "$#" -eq 2 ] || fail "expected the paths of vippyd and vippyctl"
     [ "$(id -u)" -eq 0 ] || fail "needs root"
     [ -x /usr/lib/systemd/systemd ] || fail "no systemd (Debian package: systemd)"
-    for tool in unshare ip setpriv; do
+    for tool in unshare ip setpriv prlimit; do
         command -v "$tool" >/dev/null || fail "$tool is missing (util-linux, iproute2)"
     done
     work=$(mktemp -d)
@@ -78,6 +78,7 @@ inside() {
   "secret": "only this namespace knows it", "version": 1,
   "vips": [[{ "interface": "vip0", "ip": "10.88.0.101/24" }]],
   "nodes": ["node1"], "interval": 0.5, "mature": 1, "stale": 5,
+  "realtime": 10,
   "management": "/var/run/vippy.socket", "logging": { "driver": "console" }
 }
 CONFIG
@@ -129,6 +130,10 @@ holds() { vippyctl status | grep -qF '1 held here'; }
 main_pid() { systemctl show vippyd -p MainPID --value; }
 restarted() { [ "$(systemctl show vippyd -p NRestarts --value)" = 1 ] && holds; }
 status_field() { grep -qE "^$1:[[:space:]]*$2" "/proc/$(main_pid)/status"; }
+# Real-time priority and policy, in proc(5).
+has_class() { [ "$(cut -d' ' -f40,41 "/proc/$(main_pid)/stat")" = "$1" ]; }
+may() { has_class "10 2" && status_field VmLck "[1-9]"; }
+may_not() { has_class "0 0" && journalctl -u vippyd | grep -q "refuses priority 10"; }
 as_member() { setpriv --reuid nobody --regid vippy --clear-groups "$@"; }
 not() { ! "$@"; }
 
@@ -144,7 +149,17 @@ steps() {
     see "the usual path leads to the socket" test -S /var/run/vippy.socket
     see "a member of the group may look" as_member vippyctl status
     see "a member of the group may not drain" not as_member vippyctl drain
+    # Where root itself may not raise the limit, the unit cannot either.
+    if prlimit --rtprio=10 true 2>/dev/null; then realtime=may; else realtime=may_not; fi
+    see "its loop $realtime have the real-time class" "$realtime"
     see "a reload succeeds" systemctl reload vippyd
+    pid=$(main_pid)
+    see "it is replaced" vippyctl restart
+    see "under the same process id" test "$(main_pid)" = "$pid"
+    see "the service is active" systemctl is-active vippyd
+    see "that was no restart to systemd" test "$(systemctl show vippyd -p NRestarts --value)" = 0
+    see "it holds its group again" holds
+    see "its loop $realtime have the real-time class" "$realtime"
     kill -9 "$(main_pid)"
     see "the address outlives a kill -9" has_address
     see "the daemon is back and holds the group" restarted

@@ -2,5 +2,6 @@
 //! tests and the measuring tool share.
 
 pub mod measure;
+pub mod mutants;
 pub mod replay;
 pub mod sim;

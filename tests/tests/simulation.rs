@@ -634,7 +634,7 @@ fn a_pause_shorter_than_stale_moves_nothing() {
 #[test]
 fn failed_plumbing_hands_the_group_to_the_next_in_succession() {
     let mut setup = three_nodes_six_groups(18);
-    setup.groups[2] = GroupPlan { prefer: Some(1), exclusive: false };
+    setup.groups[2] = GroupPlan { prefer: Some(1), ..GroupPlan::default() };
     let mut lan = Lan::new(setup);
     lan.act(Action::BreakPlumbing(1, 2));
     (0..3).for_each(|node| lan.act(Action::Start(node)));

@@ -424,3 +424,74 @@ fn a_restart_within_stale_moves_nothing_with_quorum_or_witness() {
         });
     }
 }
+
+// ---- a clock that stands still ---------------------------------------------------
+
+/// What it does within an interval of going on, and what it says.
+fn thaw(lan: &mut Lan, frozen: Duration) {
+    let had = lan.held_by(1);
+    assert!(!had.is_empty());
+    lan.act(Action::Freeze(1));
+    lan.run(frozen);
+    assert_eq!(lan.held_by(1), had, "its kernel's time stands still as well");
+    lan.act(Action::Thaw(1));
+    let soon = lan.timing().interval + Duration::from_millis(10);
+    let suspended = (NodeState::Booting, NodeReason::Suspended);
+    let thawed = lan.now();
+    lan.run_until(soon, "it boots again", |lan| lan.standing(1) == suspended);
+    let status = lan.0.world.status(1).expect("it runs");
+    assert!(status.node.detail.contains("clock"), "{}", status.node.detail);
+    assert_eq!(lan.doings(1, thawed, "unplumb"), had.len(), "everything goes first");
+    lan.settle();
+    assert_eq!(lan.held_by(1), had);
+}
+
+#[test]
+fn a_guest_whose_clock_stood_still_lets_go_with_the_first_frame_of_a_peer() {
+    for (seed, timing) in (0..).zip(timings()) {
+        // What came meanwhile is queued, or lost.
+        for socket_buffer in [0, 5, 1000] {
+            for nodes in [2, 3] {
+                let setup = Setup { timing, socket_buffer, ..Setup::new(seed, nodes, 6) };
+                thaw(&mut Lan::settled(setup), 4 * timing.stale);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_died_meanwhile_does_not_vouch_for_the_clock() {
+    let mut lan = Lan::settled(triple(16));
+    lan.act(Action::Freeze(1));
+    lan.run(4 * lan.timing().stale);
+    lan.act(Action::PowerFail(2));
+    lan.run(lan.timing().stale / 2);
+    lan.act(Action::Thaw(1));
+    let soon = 3 * lan.timing().interval;
+    lan.run_until(soon, "it lets go", |lan| lan.held_by(1).is_empty());
+}
+
+#[test]
+fn a_clock_that_stood_still_for_less_than_stale_moves_nothing() {
+    let timing = Timing::millis(100, 1000, 1000);
+    let mut lan = Lan::settled(Setup { timing, ..triple(17) });
+    let before: Vec<_> = lan.groups().map(|group| lan.holders(group)).collect();
+    let unmoved = |lan: &Lan| lan.groups().map(|g| lan.holders(g)).eq(before.iter().cloned());
+    lan.act(Action::Freeze(1));
+    lan.stay(timing.stale / 2, "everything stays", unmoved);
+    lan.act(Action::Thaw(1));
+    lan.stay(Duration::from_secs(5), "everything stays", unmoved);
+}
+
+#[test]
+fn late_frames_are_no_clock_that_stood_still() {
+    let timing = Timing::millis(100, 1000, 1000);
+    for seed in 0..10 {
+        let mut lan = Lan::settled(Setup { timing, ..triple(seed) });
+        lan.act(Action::Fault(Rule::everywhere(Effect::Slow(0, 300_000))));
+        lan.run(Duration::from_secs(5));
+        lan.act(Action::Heal);
+        lan.run(Duration::from_secs(5));
+        assert_eq!(lan.doings(0, 0, "unplumb") + lan.doings(1, 0, "unplumb"), 0);
+    }
+}

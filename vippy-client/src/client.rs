@@ -127,12 +127,20 @@ impl Client {
         String::from_utf8(body.into()).map_err(|error| self.unreadable(error))
     }
 
-    /// Gives every group away that another node can take; the node stays a member.
+    /// Gives every group away that another node can take; the node stays a member
+    /// until [`Client::resume`], also after a restart.
     pub async fn drain(&self) -> Result<Answer, ClientError> {
         self.ask(Method::POST, "/drain").await
     }
 
-    /// Takes part again after [`Client::drain`].
+    /// The same, for a time in whole seconds (what is over a second counts as
+    /// another one), at most a year.
+    pub async fn drain_for(&self, time: Duration) -> Result<Answer, ClientError> {
+        let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+        self.ask(Method::POST, &format!("/drain?for={seconds}")).await
+    }
+
+    /// Takes part again, at once: ends a drain, a hold-down and failback delays.
     pub async fn resume(&self) -> Result<Answer, ClientError> {
         self.ask(Method::POST, "/resume").await
     }

@@ -34,7 +34,8 @@ fn full() -> Value {
             "ownership": { "node1": [["node1"]] },
         },
         "node": {
-            "state": "active", "reason": "none", "detail": "", "uptime_ms": 1, "boot": "00",
+            "state": "active", "reason": "none", "detail": "", "drained_ms": 1,
+            "held_down_ms": 1, "uptime_ms": 1, "boot": "00",
             "key": "00", "epoch": 1, "program": "0", "lifetime_s": 1, "interval_ms": 1.0,
             "stale_ms": 1.0, "warnings": ["x"], "quorum": { "present": 1, "needed": 1 },
             "inquiry": { "asked": 1, "answered": { "10.0.0.1": 1 } },
@@ -42,7 +43,8 @@ fn full() -> Value {
         "groups": [{
             "id": "x", "name": "x", "prefer": "node1", "exclusive": false,
             "addresses": ["10.0.0.1/24"], "owner": "node1", "holders": ["node1"],
-            "succession": ["node1"], "here": "held", "cannot": "x", "epoch": 1,
+            "succession": ["node1"], "here": "held", "cannot": "x",
+            "rather_not": "x", "epoch": 1,
         }],
         "peers": [{
             "name": "node2", "configured": true, "counts": true, "alive": true,
@@ -192,7 +194,7 @@ fn every_value_is_documented_and_every_documented_value_is_sent() {
     let states = all!(NodeState: Booting, Active, Standby, Draining, Leaving);
     assert_eq!(values("State of a node"), states);
     let reasons = all!(NodeReason: None, Operator, Isolated, Mute, Twin, Idle, Outranked,
-        Suspended, Goodbye, NoQuorum);
+        Suspended, Goodbye, NoQuorum, HeldDown);
     assert_eq!(values("Reason of a state"), reasons);
     let holdings = all!(Holding: No, Taking, Held, LettingGo);
     assert_eq!(values("What a node does with a group"), holdings);

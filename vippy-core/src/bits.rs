@@ -24,6 +24,11 @@ impl Bits {
         self.words.get(word).is_some_and(|word| word & bit != 0)
     }
 
+    /// Whether both have a member in common.
+    pub(crate) fn meets(&self, other: &Bits) -> bool {
+        self.words.iter().zip(&other.words).any(|(one, two)| one & two != 0)
+    }
+
     /// Sets or clears one bit; returns whether that changed anything.
     pub(crate) fn set(&mut self, position: u32, value: bool) -> bool {
         let (word, bit) = place(position);

@@ -6,13 +6,14 @@
 //! frame is answered with [`Input::Sent`] before anything else is handled.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::authority::{Authority, Scene};
 use crate::chronicle::{Chronicle, View};
+use crate::conduct::Conduct;
 use crate::config::{Config, Secret};
 use crate::dialect::Dialect;
 use crate::epoch::Epochs;
@@ -74,6 +75,7 @@ pub struct Engine {
     pub(crate) started: Instant,
     pub(crate) members: Membership,
     pub(crate) standing: Standing,
+    pub(crate) conduct: Conduct,
     pub(crate) holdings: Holdings,
     pub(crate) timing: Timing,
     pub(crate) fence: Fence,
@@ -96,6 +98,8 @@ pub struct Engine {
     asleep: bool,
     /// Burnt; the next boot has been asked for (W1).
     burnt: bool,
+    /// Everything is being dropped: not a word until it is off (F2).
+    hushed: bool,
     /// Groups must be decided about anew.
     unsettled: bool,
     /// Its own configuration left it out: until when it hands over.
@@ -133,7 +137,7 @@ pub(crate) struct Traffic {
 impl Engine {
     /// Starts booting at `now`.
     pub fn new(now: Instant, start: Start) -> Engine {
-        let Start { config, node, boot, epoch_floor, present, memory: _ } = start;
+        let Start { config, node, boot, epoch_floor, present, memory } = start;
         let shared = &config.shared;
         let timers = Timers { interval: shared.interval, stale: shared.stale };
         let me = shared.node_index(&node);
@@ -142,6 +146,7 @@ impl Engine {
             placement: Placement::new(shared),
             members: Membership::new(node.clone(), boot, timers),
             standing: Standing::new(now, shared.mature),
+            conduct: Conduct::recalled(now, &memory, shared.hold_down),
             holdings: Holdings::new(shared),
             timing: Timing::new(timers),
             fence: Fence::new(now, config.local.lifetime, shared.stale),
@@ -159,6 +164,7 @@ impl Engine {
             outputs: VecDeque::new(),
             asleep: false,
             burnt: false,
+            hushed: false,
             unsettled: true,
             removed_until: None,
             started: now,
@@ -242,7 +248,11 @@ impl Engine {
                     holdings.told(&config.shared, index, &mut hands);
                 }
             }
-            Input::Renewed { .. } => {}
+            Input::Renewed { took } => {
+                if let Some(text) = self.fence.renewed(now, took) {
+                    self.tell(Event::Warning { text });
+                }
+            }
             Input::Asked { targets } => self.authority.asked(targets),
             Input::Answered { from } => {
                 self.authority.answered(now, from, &self.config.shared.witness);
@@ -298,24 +308,38 @@ impl Engine {
     /// When to call [`Engine::handle`] with [`Input::Tick`] at the latest.
     /// Earlier does no harm.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let speak = self.may_speak().then(|| self.speaker.due(self.timing.acting().interval));
+        let speak = self.may_speak().then(|| self.next_words());
         // Booting cannot end while nobody hears: nothing is due at its end.
         let held_up = self.asleep || self.burnt || self.authority.is_barred();
         let standing = self.standing.next_deadline().filter(|_| !held_up);
-        let silent = self.fence.silent_at(self.timing.acting().stale);
-        let silent = Some(silent).filter(|_| !self.asleep && !self.burnt);
         let deadlines = [
             speak,
             self.members.next_deadline(),
             standing,
+            self.conduct.next_deadline(),
             self.holdings.next_deadline(),
             self.fence.next_renewal(),
-            silent,
+            self.alive_until(),
             self.ranking.next_deadline(),
             self.removed_until.filter(|_| self.holdings.any_plumbed()),
             self.authority.next_deadline(),
         ];
         deadlines.into_iter().fold(None, earliest)
+    }
+
+    /// Where other daemons are: the addresses they were heard from while alive,
+    /// and the configured ones.
+    pub fn peer_addresses(&self) -> BTreeSet<IpAddr> {
+        let configured = self.config.local.peers.iter().filter(|(name, _)| **name != self.name);
+        let configured = configured.map(|(_, address)| address.ip());
+        configured.chain(self.unicast.addresses()).collect()
+    }
+
+    /// When others must have given this node up unless another frame leaves: until
+    /// then it may speak for what it holds (F2). `None` once that has happened.
+    pub fn alive_until(&self) -> Option<Instant> {
+        let silent = self.fence.silent_at(self.timing.acting().stale);
+        Some(silent).filter(|_| !self.asleep && !self.burnt)
     }
 
     /// The cluster as this node sees it.
@@ -382,10 +406,24 @@ impl Engine {
             return false;
         }
         self.asleep = true;
+        self.hushed = true;
         let peers = self.live_names();
         self.drop_all("this node was silent for longer than stale");
         self.boot_again(now, NodeReason::Suspended, peers);
         true
+    }
+
+    /// F2: a clock that stood still hid that this node was silent.
+    fn notice_standstill(&mut self, now: Instant) {
+        if !self.members.clock_stood_still(now) {
+            return;
+        }
+        let peers = self.live_names();
+        self.members.distrust();
+        self.hushed = true;
+        self.drop_all("this node's clock stood still for longer than stale");
+        self.boot_again(now, NodeReason::Suspended, peers);
+        self.standing.explain("its clock stood still for longer than stale: paused as a guest is");
     }
 
     fn sent(&mut self, now: Instant, left: bool) {
@@ -424,6 +462,7 @@ impl Engine {
                 self.epochs.heard(frame.header.epoch);
                 self.learn(now, boot, &frame.body);
                 self.take_note(now, boot, changes);
+                self.notice_standstill(now);
                 self.forward(now, boot, &datagram.bytes);
             }
             Reception::Goodbye { boot } => {
@@ -466,6 +505,10 @@ impl Engine {
         self.holdings.frame_came();
         // Positions in another configuration are not positions in this one (O5).
         if let Some(facts) = facts.filter(|facts| facts.speaks(digest)) {
+            // Of two holders at least one waits for the other's echo (O8, O9).
+            if facts.holding.meets(self.holdings.holding()) {
+                self.speaker.touch();
+            }
             let name = self.members.process(boot).map(|process| &process.name);
             let node = name.and_then(|name| Some((self.config.shared.node_index(name)?, name)));
             if let Some(node) = node.filter(|_| !changes.holding.is_empty()) {
@@ -504,6 +547,7 @@ impl Engine {
         if std::mem::replace(&mut self.burnt, true) {
             return;
         }
+        self.hushed = true;
         self.drop_all("a clone or a restored snapshot speaks with this boot");
         let text = "another process speaks with this node's boot id (a clone or a restored \
                     snapshot): everything is dropped, a new boot id is drawn";
@@ -532,6 +576,7 @@ impl Engine {
             Some(_) => None,
             None => self.removed_until.or(Some(now + config.local.stop_timeout)),
         };
+        self.conduct.configure(new.hold_down);
         self.timing.configure(Timers { interval: new.interval, stale: new.stale });
         let retermed = self.fence.configure(now, config.local.lifetime, new.stale);
         let (holdings, mut hands) = self.holdings_and_hands();
@@ -548,8 +593,12 @@ impl Engine {
 
     fn command(&mut self, now: Instant, command: Command) {
         match command {
-            Command::Drain { lasting: _ } => self.standing.drain(true),
-            Command::Resume => self.standing.drain(false),
+            Command::Drain { lasting } => self.conduct.drain(now, lasting),
+            Command::Resume => {
+                self.conduct.resume();
+                self.holdings.resume();
+                self.unsettled = true;
+            }
             Command::Stop if self.standing.farewell().is_none() => {
                 let until = now + self.config.local.stop_timeout;
                 self.standing.set_farewell(Farewell::HandingOver { until });
@@ -565,6 +614,8 @@ impl Engine {
         if let Some(lifetime) = self.fence.renew_now(now, held) {
             self.outputs.push_back(Output::Renew { lifetime });
         }
+        self.conduct.ends_in_order();
+        self.remember(now);
         self.outputs.push_back(Output::Restarted);
     }
 
@@ -576,12 +627,14 @@ impl Engine {
         self.settle_groups(now);
         self.settle_farewell(now);
         self.renew(now);
+        self.hushed &= !self.holdings.all_idle();
         self.speak(now);
         // What was claimed may have found nobody to ask.
         if self.holdings.is_touched() {
             self.settle_groups(now);
         }
         self.store_epoch();
+        self.remember(now);
     }
 
     fn settle_members(&mut self, now: Instant) {
@@ -607,9 +660,13 @@ impl Engine {
     fn settle_standing(&mut self, now: Instant) {
         self.settle_authority(now);
         let members = &self.members;
-        if !self.asleep && !self.burnt && !self.authority.is_barred() {
-            self.standing.mature(now, |name| members.live(name).is_some());
+        let may_end = !self.asleep && !self.burnt && !self.authority.is_barred();
+        if may_end && self.standing.mature(now, |name| members.live(name).is_some()) {
+            self.conduct.booted(now);
         }
+        self.conduct.settle(now);
+        self.standing.set_drained(self.conduct.is_drained());
+        self.standing.set_held_down(self.conduct.held_down_until().is_some());
         let shared = &self.config.shared;
         let differing = self.ranking.compare(now, shared, &self.members);
         for event in differing {
@@ -690,7 +747,7 @@ impl Engine {
             standing_changed: self.standing.changed(),
             booted_at: self.standing.booted_at(),
             mature: config.shared.mature,
-            strangers_fenced: self.fence.time().map(|fence| self.started + fence),
+            strangers_fenced: self.fence.time(now).map(|fence| self.started + fence),
         };
         let mut hands =
             Hands { outputs: &mut self.outputs, epochs: &mut self.epochs, fence: &mut self.fence };
@@ -761,13 +818,26 @@ impl Engine {
         }
     }
 
+    fn remember(&mut self, now: Instant) {
+        if let Some(memory) = self.conduct.take_news(now) {
+            self.outputs.push_back(Output::Remember(memory));
+        }
+    }
+
     fn may_speak(&self) -> bool {
-        !self.burnt && self.standing.farewell() != Some(Farewell::Gone)
+        !self.burnt && !self.hushed && self.standing.farewell() != Some(Farewell::Gone)
+    }
+
+    /// When to announce. While somebody is sought the rhythm is faster: two nodes
+    /// that meet again need three frames to know each other, and until then both
+    /// may hold what either of them had (O9).
+    fn next_words(&self) -> Instant {
+        let interval = self.timing.acting().interval;
+        self.speaker.due(interval, if self.members.seeks() { interval / 3 } else { interval })
     }
 
     fn speak(&mut self, now: Instant) {
-        let interval = self.timing.acting().interval;
-        if !self.may_speak() || now < self.speaker.due(interval) {
+        if !self.may_speak() || now < self.next_words() {
             return;
         }
         self.announce(now);
@@ -782,6 +852,8 @@ impl Engine {
             self.standing.set_farewell(next);
             self.speaker.touch();
             if next == Farewell::Gone {
+                self.conduct.ends_in_order();
+                self.remember(now);
                 self.outputs.push_back(Output::Stopped);
             }
         }
@@ -824,7 +896,7 @@ impl Engine {
             uptime: now.since(self.started),
             interval: timers.interval,
             stale: timers.stale,
-            fence: self.fence.time(),
+            fence: self.fence.time(now),
         };
         let frame: Arc<[u8]> = frame::seal(&header, body, &self.keys).into();
         self.members.sent(now, seq, frame::fingerprint(&frame));

@@ -1,5 +1,6 @@
 //! The kernel lifetime as the fence (F1) and the end of silence (F2).
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -10,26 +11,53 @@ use crate::time::{Instant, earliest};
 /// The kernel removes an address up to this much after its lifetime (F1).
 const KERNEL_LATE: Duration = Duration::from_millis(300);
 
+/// Renewing may keep a processor busy for one part in this many of the time.
+const THRIFT: u32 = 100;
+
+/// So many renewals in a row must have been cheap before a lifetime shrinks.
+const CALM: usize = 8;
+
+/// No lifetime is stretched beyond this; the wire carries up to 71 minutes.
+const LONGEST: Duration = Duration::from_secs(3_600);
+
 /// When to renew, and whether this process slept.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Fence {
-    lifetime: Option<Duration>,
+    setting: Lifetime,
     stale: Duration,
+    lifetime: Option<Duration>,
+    /// A longer lifetime that addresses may still have, and until when.
+    outgoing: Option<(Duration, Instant)>,
+    /// What the last renewals cost, the newest last.
+    costs: VecDeque<Duration>,
+    /// Renewing takes more of a processor than it may; said once.
+    costly: Option<Duration>,
     renew_at: Option<Instant>,
     last_left: Instant,
 }
 
 impl Fence {
-    pub(crate) fn new(now: Instant, lifetime: Lifetime, stale: Duration) -> Fence {
-        let lifetime = lifetime.valid_for(stale);
-        Fence { lifetime, stale, renew_at: None, last_left: now }
+    pub(crate) fn new(now: Instant, setting: Lifetime, stale: Duration) -> Fence {
+        Fence {
+            setting,
+            stale,
+            lifetime: setting.valid_for(stale),
+            outgoing: None,
+            costs: VecDeque::new(),
+            costly: None,
+            renew_at: None,
+            last_left: now,
+        }
     }
 
     /// Takes over new settings; the next renewal comes at once. True when
     /// addresses come to have a lifetime or lose it: no renewal does that.
-    pub(crate) fn configure(&mut self, now: Instant, lifetime: Lifetime, stale: Duration) -> bool {
-        let former = std::mem::replace(&mut self.lifetime, lifetime.valid_for(stale));
+    pub(crate) fn configure(&mut self, now: Instant, setting: Lifetime, stale: Duration) -> bool {
+        let former = self.lifetime;
+        self.setting = setting;
         self.stale = stale;
+        let target = self.target(self.worst_cost());
+        self.set_lifetime(now, target);
         self.renew_at = self.renew_at.map(|_| now);
         former.is_some() != self.lifetime.is_some()
     }
@@ -42,8 +70,85 @@ impl Fence {
     /// How long after its last frame this node may still hold an address: it may
     /// have renewed its addresses until it was silent for `stale` (F2), and died
     /// then.
-    pub(crate) fn time(&self) -> Option<Duration> {
-        self.lifetime.map(|lifetime| self.stale + lifetime + KERNEL_LATE)
+    pub(crate) fn time(&self, now: Instant) -> Option<Duration> {
+        let lifetime = self.lifetime?;
+        let outgoing = self.outgoing.filter(|(_, until)| now < *until);
+        let longest = outgoing.map_or(lifetime, |(longer, _)| lifetime.max(longer));
+        Some(self.stale + longest + KERNEL_LATE)
+    }
+
+    /// A renewal kept a processor busy for this long. What to say about it, if
+    /// that is news.
+    pub(crate) fn renewed(&mut self, now: Instant, took: Duration) -> Option<String> {
+        self.costs.push_back(took);
+        if self.costs.len() > CALM {
+            self.costs.pop_front();
+        }
+        // One that was dear for once is none: it takes two in a row.
+        let before = self.costs.iter().nth_back(1).copied().unwrap_or_default();
+        let steady = took.min(before);
+        let worst = self.worst_cost();
+        let (grown, shrunk) = (self.target(steady), self.target(worst + worst / 4));
+        if grown > self.lifetime {
+            self.set_lifetime(now, grown);
+        } else if self.costs.len() == CALM && shrunk < self.lifetime {
+            self.set_lifetime(now, shrunk);
+        }
+        self.judge(steady)
+    }
+
+    /// Why renewing costs more than it may, for the status.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        let cost = self.costly?.as_secs_f64() * 1_000.0;
+        let lifetime = self.lifetime?.as_secs();
+        let what = format!("renewing all addresses takes {cost:.1} ms of a processor");
+        Some(if self.is_stretched() {
+            format!("{what}: their lifetime is stretched to {lifetime} s")
+        } else {
+            format!("{what}, more than 1 % of it: a longer `lifetime` would save that")
+        })
+    }
+
+    fn judge(&mut self, steady: Duration) -> Option<String> {
+        let dear = self
+            .lifetime
+            .is_some_and(|lifetime| self.is_stretched() || steady * THRIFT > self.period(lifetime));
+        let cost = steady.max(self.costly.unwrap_or_default());
+        let news = dear && self.costly.is_none();
+        self.costly = dear.then_some(cost);
+        if news { self.complaint() } else { None }
+    }
+
+    fn is_stretched(&self) -> bool {
+        self.lifetime > self.setting.valid_for(self.stale)
+    }
+
+    fn worst_cost(&self) -> Duration {
+        self.costs.iter().max().copied().unwrap_or_default()
+    }
+
+    /// The lifetime that makes renewals of this cost rare enough, with a quarter
+    /// to spare; the one that is set where that is for ever or fixed.
+    fn target(&self, cost: Duration) -> Option<Duration> {
+        let usual = self.setting.valid_for(self.stale)?;
+        if self.setting != Lifetime::Auto || cost * THRIFT <= self.period(usual) {
+            return Some(usual);
+        }
+        let needed = self.stale + 2 * THRIFT * (cost + cost / 4);
+        let seconds = needed.as_secs() + u64::from(needed.subsec_nanos() > 0);
+        Some(Duration::from_secs(seconds).min(LONGEST).max(usual))
+    }
+
+    /// Addresses have the longer of two lifetimes until it has run out.
+    fn set_lifetime(&mut self, now: Instant, next: Option<Duration>) {
+        let former = std::mem::replace(&mut self.lifetime, next);
+        if let (Some(former), Some(next)) = (former, next)
+            && former > next
+        {
+            let rest = self.outgoing.filter(|(_, until)| now < *until);
+            let longer = rest.map_or(former, |(longer, _)| longer.max(former));
+            self.outgoing = Some((longer, now + longer + KERNEL_LATE));
+        }
     }
 
     /// Something was plumbed with a full lifetime.
@@ -118,6 +223,70 @@ mod tests {
         fence.plumbed(at(0));
         assert_eq!(fence.renewal(at(9_000), false), None);
         assert_eq!(fence.next_renewal(), None);
+    }
+
+    fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn dear_renewals_become_rare_and_that_is_said_once() {
+        let stale = Duration::from_secs(1);
+        let mut fence = Fence::new(at(0), Lifetime::Auto, stale);
+        assert_eq!(fence.lifetime(), Some(Duration::from_secs(2)));
+        assert_eq!(fence.renewed(at(0), millis(5)), None, "1 % is allowed");
+        assert_eq!(fence.renewed(at(500), millis(40)), None, "once is never");
+        let said = fence.renewed(at(1_000), millis(40)).unwrap();
+        // 1 s + 2 x 100 x 50 ms, for a cost of 40 ms and a quarter.
+        assert_eq!(fence.lifetime(), Some(Duration::from_secs(11)));
+        assert_eq!(
+            said,
+            "renewing all addresses takes 40.0 ms of a processor: their lifetime is stretched \
+             to 11 s"
+        );
+        assert!(fence.time(at(1_000)).unwrap() > Duration::from_secs(12), "at once");
+        assert!(fence.period(Duration::from_secs(11)) >= THRIFT * millis(40));
+        for n in 0..20 {
+            assert_eq!(fence.renewed(at(2_000 + n), millis(41)), None);
+        }
+    }
+
+    #[test]
+    fn a_lifetime_shrinks_after_many_cheap_renewals_and_the_fence_time_after_it() {
+        let stale = Duration::from_secs(1);
+        let mut fence = Fence::new(at(0), Lifetime::Auto, stale);
+        fence.renewed(at(0), millis(40));
+        fence.renewed(at(0), millis(40));
+        let long = fence.time(at(0)).unwrap();
+        for _ in 0..CALM - 1 {
+            fence.renewed(at(10_000), millis(1));
+            assert_eq!(fence.lifetime(), Some(Duration::from_secs(11)));
+        }
+        fence.renewed(at(10_000), millis(1));
+        assert_eq!(fence.lifetime(), Some(Duration::from_secs(2)));
+        assert_eq!(fence.time(at(21_200)), Some(long), "addresses may still have the old one");
+        assert_eq!(fence.time(at(21_300)), Some(millis(3_300)));
+        assert_eq!(fence.complaint(), None);
+    }
+
+    #[test]
+    fn a_lifetime_that_is_set_is_not_stretched_but_its_cost_is_told() {
+        let set = Lifetime::Fixed(Duration::from_secs(3));
+        let mut fence = Fence::new(at(0), set, Duration::from_secs(1));
+        fence.renewed(at(0), millis(40));
+        let said = fence.renewed(at(0), millis(40)).unwrap();
+        assert!(said.ends_with("a longer `lifetime` would save that"), "{said}");
+        assert_eq!(fence.lifetime(), Some(Duration::from_secs(3)));
+        assert_eq!(fence.renewed(at(0), millis(40)), None);
+        fence.configure(at(0), Lifetime::Auto, Duration::from_secs(1));
+        assert_eq!(fence.lifetime(), Some(Duration::from_secs(11)));
+    }
+
+    #[test]
+    fn for_ever_is_never_renewed_and_costs_nothing() {
+        let mut fence = Fence::new(at(0), Lifetime::Off, Duration::from_secs(1));
+        assert_eq!(fence.renewed(at(0), Duration::from_secs(9)), None);
+        assert_eq!((fence.lifetime(), fence.time(at(0))), (None, None));
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(crate) struct Flapping {
     strikes: u32,
 }
 
-/// When it returned.
+/// When it returned; before this process as an age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Return {
     noted: Instant,
@@ -46,6 +46,17 @@ impl Return {
 }
 
 impl Flapping {
+    /// What was remembered: ages of returns, newest first.
+    pub(crate) fn recalled(now: Instant, ages: &[Duration], strikes: u32) -> Flapping {
+        let returns = ages.iter().map(|age| Return { noted: now, age: *age });
+        Flapping { returns: returns.take(FREE).collect(), strikes }
+    }
+
+    /// Ages of the latest returns, newest first, and how many were too many.
+    pub(crate) fn remembered(&self, now: Instant) -> (Vec<Duration>, u32) {
+        (self.returns.iter().map(|back| back.age(now)).collect(), self.strikes)
+    }
+
     /// Notes a return. `first` is the first time of being held down.
     pub(crate) fn note(&mut self, now: Instant, first: Duration) {
         let held = self.hold(first);
@@ -82,6 +93,7 @@ mod tests {
     use super::*;
 
     const FIRST: Duration = Duration::from_secs(30);
+    const MINUTE: Duration = Duration::from_secs(60);
 
     /// Returns at these seconds; how long it is held down after each.
     fn held(seconds: &[u64]) -> Vec<u64> {
@@ -126,5 +138,18 @@ mod tests {
         (0..4).for_each(|_| flapping.note(start, FIRST));
         assert_eq!(flapping.held_until(start + FIRST / 3, FIRST), Some(start + FIRST));
         assert_eq!(flapping.held_until(start + FIRST, FIRST), None);
+    }
+
+    #[test]
+    fn the_next_process_goes_on_counting() {
+        let mut flapping = Flapping::default();
+        let now = Instant::ZERO + 100 * MINUTE;
+        (0..4).for_each(|_| flapping.note(now, FIRST));
+        let (ages, strikes) = flapping.remembered(now + MINUTE / 6);
+        let mut recalled = Flapping::recalled(Instant::ZERO, &ages, strikes);
+        let left = recalled.held_until(Instant::ZERO, FIRST);
+        assert_eq!(left, Some(Instant::ZERO + FIRST - MINUTE / 6));
+        recalled.note(Instant::ZERO, FIRST);
+        assert_eq!(recalled.held_until(Instant::ZERO, FIRST), Some(Instant::ZERO + 2 * FIRST));
     }
 }

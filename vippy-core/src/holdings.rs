@@ -379,6 +379,14 @@ impl Holdings {
         self.news = true;
     }
 
+    /// An operator wants back what is left to others.
+    pub(crate) fn resume(&mut self) {
+        for group in self.reluctance.forget() {
+            self.slots[group.get()].changed = UNANNOUNCED;
+            self.news = true;
+        }
+    }
+
     /// Decides about one group. True when the next fresh frame may decide
     /// otherwise.
     fn settle_group(
@@ -665,6 +673,10 @@ impl Holdings {
 
     pub(crate) fn rather_not(&self) -> &Bits {
         self.reluctance.bits()
+    }
+
+    pub(crate) fn reluctance(&self) -> &Reluctance {
+        &self.reluctance
     }
 }
 

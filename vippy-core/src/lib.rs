@@ -11,6 +11,7 @@
 mod authority;
 mod bits;
 mod chronicle;
+mod conduct;
 pub mod config;
 mod dialect;
 pub mod engine;

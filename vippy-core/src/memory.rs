@@ -14,6 +14,10 @@ pub struct Memory {
     /// How long ago this node came back from something that made it let go or
     /// stop speaking, newest first (O4).
     pub returns: Vec<Duration>,
+    /// How many of its returns in a row were too many.
+    pub strikes: u32,
+    /// The process ended in order: the next start is no return.
+    pub stopped: bool,
     /// An operator drained it.
     pub drained: Option<Drained>,
 }
@@ -35,6 +39,8 @@ impl Memory {
         let later = |left: Duration| left.checked_sub(elapsed).filter(|left| !left.is_zero());
         Memory {
             returns: self.returns.iter().map(|age| *age + elapsed).collect(),
+            strikes: self.strikes,
+            stopped: self.stopped,
             drained: match self.drained {
                 Some(Drained::For(left)) => later(left).map(Drained::For),
                 lasting @ (Some(Drained::UntilResumed) | None) => lasting,
@@ -50,7 +56,8 @@ mod tests {
     #[test]
     fn a_drain_that_ended_meanwhile_is_forgotten_and_returns_grow_older() {
         let minute = Duration::from_secs(60);
-        let memory = Memory { returns: vec![minute], drained: Some(Drained::For(minute)) };
+        let drained = Some(Drained::For(minute));
+        let memory = Memory { returns: vec![minute], drained, ..Memory::default() };
         let half = memory.aged(minute / 2);
         assert_eq!(half.drained, Some(Drained::For(minute / 2)));
         assert_eq!(half.returns, [minute * 3 / 2]);

@@ -155,6 +155,22 @@ impl Reluctance {
         after
     }
 
+    /// An operator overrules it all. Returns the groups that this changes.
+    pub(crate) fn forget(&mut self) -> Vec<GroupIndex> {
+        self.delays.clear();
+        self.flapping.clear();
+        std::mem::replace(&mut self.bits, Bits::new()).iter().map(GroupIndex).collect()
+    }
+
+    /// Why this node would rather not have a group, for people.
+    pub(crate) fn reason(&self, group: GroupIndex) -> Option<&'static str> {
+        let held_back = self.bits.contains(group.0);
+        held_back.then(|| match self.delays.contains_key(&group) {
+            true => "its failback is delayed",
+            false => "its interface came and went too often",
+        })
+    }
+
     /// What this node says *rather not* about.
     pub(crate) fn bits(&self) -> &Bits {
         &self.bits

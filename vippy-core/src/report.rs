@@ -115,6 +115,8 @@ fn node(engine: &Engine, now: Instant) -> NodeStatus {
         state: engine.standing.state(),
         reason: engine.standing.reason(),
         detail: engine.standing.detail().to_owned(),
+        drained_ms: engine.conduct.drained_until().map(|until| millis(until.since(now))),
+        held_down_ms: engine.conduct.held_down_until().map(|until| millis(until.since(now))),
         uptime_ms: millis(now.since(engine.started)),
         boot: engine.members.own.boot.to_string(),
         key: engine.signing_key(),
@@ -142,6 +144,7 @@ fn warnings(engine: &Engine, now: Instant) -> Vec<String> {
             };
             format!("{source} {what}")
         })
+        .chain(engine.fence.complaint())
         .collect();
     for peer in engine.members.live_processes() {
         if (peer.header.interval, peer.header.stale) != own {
@@ -190,6 +193,7 @@ fn group(engine: &Engine, readings: &Readings, index: GroupIndex) -> GroupStatus
         succession: succession.map(|node| name(engine, node)).collect(),
         here,
         cannot: slot.cannot().map(str::to_owned),
+        rather_not: engine.holdings.reluctance().reason(index).map(str::to_owned),
         epoch: slot.epoch(),
     }
 }

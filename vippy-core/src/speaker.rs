@@ -29,11 +29,11 @@ impl Speaker {
         self.changed = true;
     }
 
-    /// When the next announcement is due. Changes are merged: never closer than
-    /// max(1 ms, interval/20) to the last one.
-    pub(crate) fn due(&self, interval: Duration) -> Instant {
+    /// When the next announcement is due, every `rhythm`. Changes are merged:
+    /// never closer than max(1 ms, interval/20) to the last one.
+    pub(crate) fn due(&self, interval: Duration, rhythm: Duration) -> Instant {
         let Some(last) = self.last else { return Instant::ZERO };
-        let pause = if self.changed { merge_pause(interval) } else { interval };
+        let pause = if self.changed { merge_pause(interval).min(rhythm) } else { rhythm };
         last + pause
     }
 
@@ -221,8 +221,8 @@ mod tests {
         let now = Instant::from_micros(1_000_000);
         let interval = Duration::from_millis(500);
         speaker.spoke(now);
-        assert_eq!(speaker.due(interval), now + interval);
+        assert_eq!(speaker.due(interval, interval), now + interval);
         speaker.touch();
-        assert_eq!(speaker.due(interval), now + Duration::from_millis(25));
+        assert_eq!(speaker.due(interval, interval), now + Duration::from_millis(25));
     }
 }

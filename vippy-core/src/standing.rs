@@ -20,6 +20,8 @@ pub(crate) struct Standing {
     /// When booting last ended.
     booted_at: Option<Instant>,
     drained: bool,
+    /// It came and went too often (O4).
+    held_down: bool,
     leaving: Option<Farewell>,
     /// Name of a peer with a higher configuration, and both ranks (O5).
     outranked: Option<String>,
@@ -43,6 +45,7 @@ struct Booting {
     /// `None` at the first boot, which ends with its time alone.
     awaited: Option<BTreeSet<NodeName>>,
     reason: NodeReason,
+    detail: String,
 }
 
 /// How far a goodbye has come (O8).
@@ -63,11 +66,13 @@ pub(crate) const GOODBYES: u8 = 3;
 
 impl Standing {
     pub(crate) fn new(now: Instant, mature: Duration) -> Standing {
-        let booting = Booting { until: now + mature, awaited: None, reason: NodeReason::None };
+        let (reason, detail) = (NodeReason::None, String::new());
+        let booting = Booting { until: now + mature, awaited: None, reason, detail };
         let mut standing = Standing {
             booting: Some(booting),
             booted_at: None,
             drained: false,
+            held_down: false,
             leaving: None,
             outranked: None,
             idle: false,
@@ -101,18 +106,27 @@ impl Standing {
         };
         alone &= awaited.as_ref().is_none_or(BTreeSet::is_empty);
         let pause = if alone { mature.min(2 * interval) } else { mature };
-        self.booting = Some(Booting { until: until.max(now + pause), awaited, reason });
+        let until = until.max(now + pause);
+        self.booting = Some(Booting { until, awaited, reason, detail: boot_text(reason).into() });
     }
 
-    /// Ends booting when its time has come. `alive` tells whether a peer is two-way.
-    pub(crate) fn mature(&mut self, now: Instant, alive: impl Fn(&NodeName) -> bool) {
-        let Some(booting) = &self.booting else { return };
+    /// Why it boots again, where the reason alone does not say it.
+    pub(crate) fn explain(&mut self, detail: &str) {
+        self.booting.iter_mut().for_each(|booting| booting.detail = detail.into());
+    }
+
+    /// Ends booting when its time has come, and says so. `alive` tells whether a
+    /// peer is two-way.
+    pub(crate) fn mature(&mut self, now: Instant, alive: impl Fn(&NodeName) -> bool) -> bool {
+        let Some(booting) = &self.booting else { return false };
         let awaited = booting.awaited.as_ref().filter(|names| !names.is_empty());
         let all_back = awaited.is_some_and(|names| names.iter().all(alive));
-        if now >= booting.until || all_back {
+        let ends = now >= booting.until || all_back;
+        if ends {
             self.booting = None;
             self.booted_at = Some(now);
         }
+        ends
     }
 
     /// Works out state and reason anew. `twin` is the one fact that others know
@@ -146,7 +160,7 @@ impl Standing {
             return (NodeState::Booting, *reason, text.clone());
         }
         if let Some(booting) = &self.booting {
-            return (NodeState::Booting, booting.reason, boot_text(booting.reason).into());
+            return (NodeState::Booting, booting.reason, booting.detail.clone());
         }
         if self.idle {
             let text = "this node's name is not in the configuration".into();
@@ -157,6 +171,13 @@ impl Standing {
         }
         let (state, reason, text) = if self.drained {
             (NodeState::Draining, NodeReason::Operator, "drained by the operator".into())
+        } else if self.held_down {
+            // Not draining: a node that is held down is as able as any, and when
+            // several are (a switch that flaps does that to all nodes at once) the
+            // groups must still be shared among them. What keeps it calm is that a
+            // standby node that holds something comes before one that does not (O3).
+            let text = "came and went too often: holds only what no other node can".into();
+            (NodeState::Standby, NodeReason::HeldDown, text)
         } else if self.standby {
             let text = "stands by for what no other node can hold".into();
             (NodeState::Standby, NodeReason::None, text)
@@ -171,8 +192,12 @@ impl Standing {
         }
     }
 
-    pub(crate) fn drain(&mut self, drained: bool) {
+    pub(crate) fn set_drained(&mut self, drained: bool) {
         self.drained = drained;
+    }
+
+    pub(crate) fn set_held_down(&mut self, held_down: bool) {
+        self.held_down = held_down;
     }
 
     pub(crate) fn set_outranked(&mut self, text: Option<String>) {
@@ -259,6 +284,7 @@ fn boot_text(reason: NodeReason) -> &'static str {
         | NodeReason::Operator
         | NodeReason::Idle
         | NodeReason::Outranked
-        | NodeReason::Goodbye => "",
+        | NodeReason::Goodbye
+        | NodeReason::HeldDown => "",
     }
 }

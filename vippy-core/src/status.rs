@@ -243,6 +243,8 @@ pub enum NodeReason {
     Goodbye,
     /// Too few nodes are alive for a quorum (O7).
     NoQuorum,
+    /// It came and went too often (O4).
+    HeldDown,
 }
 
 /// This node.
@@ -254,6 +256,12 @@ pub struct NodeStatus {
     pub reason: NodeReason,
     /// More about it, for people; may be empty.
     pub detail: String,
+    /// Milliseconds until its drain ends by itself, if it does.
+    #[serde(default)]
+    pub drained_ms: Option<u64>,
+    /// Milliseconds until it is no longer held down, while it is (O4).
+    #[serde(default)]
+    pub held_down_ms: Option<u64>,
     /// Milliseconds since start.
     pub uptime_ms: u64,
     /// Its boot id, in hexadecimal.
@@ -321,6 +329,9 @@ pub struct GroupStatus {
     pub here: Holding,
     /// Why it cannot be held here, if so.
     pub cannot: Option<String>,
+    /// Why this node would rather leave it to others, if so (O4).
+    #[serde(default)]
+    pub rather_not: Option<String>,
     /// The fencing number of this node's ownership, while it holds (W7).
     pub epoch: Option<Epoch>,
 }

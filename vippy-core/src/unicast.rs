@@ -1,7 +1,7 @@
 //! Announcing to single peers where multicast does not reach them (W2).
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,11 @@ pub(crate) struct Unicast {
 impl Unicast {
     pub(crate) fn new(now: Instant) -> Unicast {
         Unicast { started: now, last_alive: BTreeMap::new(), announcements: 0 }
+    }
+
+    /// Where peers were while they were alive.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.last_alive.values().map(|(_, address)| address.ip())
     }
 
     /// The addresses to which the next announcement goes beside the multicast.

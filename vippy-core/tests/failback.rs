@@ -233,3 +233,16 @@ fn a_group_whose_interface_comes_and_goes_stays_elsewhere_for_a_while() {
     lan.run(3 * STALE);
     assert_eq!(lan.holders("g0"), [0]);
 }
+
+#[test]
+fn an_operator_ends_a_delay() {
+    let plan = plan(3, 1, Failback::After(DELAY));
+    let mut lan = Lan::settled(&plan);
+    restart(&mut lan, 0, &plan, 2 * STALE);
+    lan.run(MATURE + STALE);
+    let group = &lan.status(0).groups[0];
+    assert_eq!(group.rather_not.as_deref(), Some("its failback is delayed"));
+    lan.command(0, Command::Resume);
+    lan.run(STALE);
+    assert_eq!((lan.holders("g0"), &lan.status(0).groups[0].rather_not), (vec![0], &None));
+}

@@ -1,5 +1,6 @@
 //! What was recorded happens again, byte for byte, and holds no secret.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_types, reason = "what recording costs is measured in real time")]
 
 mod lan;
 

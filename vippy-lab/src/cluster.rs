@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use vippy_client::status::{GroupStatus, NodeState};
-use vippy_client::{Client, Status};
+use vippy_client::{Client, ClientError, Status};
 
 use crate::directory::Directory;
 use crate::error::{Context, LabError};
@@ -212,8 +212,12 @@ impl Cluster {
         let open = OpenOptions::new().create(true).append(true).open(&path);
         let log = open.context(|| format!("open {}", path.display()))?;
         let errors = log.try_clone().context(|| format!("open {}", path.display()))?;
-        let mut command = Command::new(&self.options.vippyd);
+        let wrapper = self.options.wrappers.get(&node).into_iter().flatten();
+        let mut words =
+            wrapper.map(|word| word.as_os_str()).chain([self.options.vippyd.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap_or(self.options.vippyd.as_os_str()));
         command
+            .args(words)
             .arg("-c")
             .arg(self.config_path(node))
             .args(["-n", &name(node)])
@@ -361,11 +365,37 @@ impl Cluster {
     /// The daemon does not answer within a second.
     pub fn status(&self, node: usize) -> Result<Status, LabError> {
         let client = self.client(node);
+        self.ask(node, async move || client.status().await)
+    }
+
+    /// Drains the node, as `vippyctl drain` does.
+    ///
+    /// # Errors
+    /// The daemon does not answer within a second.
+    pub fn drain(&self, node: usize) -> Result<(), LabError> {
+        let client = self.client(node);
+        self.ask(node, async move || client.drain().await.map(drop))
+    }
+
+    /// Ends a drain, as `vippyctl resume` does.
+    ///
+    /// # Errors
+    /// As [`Cluster::drain`].
+    pub fn end_drain(&self, node: usize) -> Result<(), LabError> {
+        let client = self.client(node);
+        self.ask(node, async move || client.resume().await.map(drop))
+    }
+
+    fn ask<T: Send>(
+        &self,
+        node: usize,
+        question: impl AsyncFnOnce() -> Result<T, ClientError> + Send,
+    ) -> Result<T, LabError> {
         let ask = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.context(|| "start a runtime".into())?;
             runtime
-                .block_on(client.status())
+                .block_on(question())
                 .map_err(|source| LabError::Status { node: name(node), source: Box::new(source) })
         };
         // A thread of its own: the caller's may be inside another runtime.

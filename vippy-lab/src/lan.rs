@@ -14,8 +14,10 @@ use crate::error::{Context, LabError};
 use crate::machine::{INTERFACE, Machine};
 use crate::netlink::{self, HardwareAddress};
 use crate::nftables::{self, Cut};
+use crate::presence::Watch;
 use crate::probe::{Probe, ProbeOptions};
 use crate::responder::Responders;
+use crate::tap::Tap;
 
 /// Prefix length of the LAN's IPv4 addresses, 10.77.0.0/24.
 pub const PREFIX4: u8 = 24;
@@ -180,6 +182,15 @@ impl Lan {
         self.change_cuts(&[pair.0, pair.1], |cuts| cuts.extend([pair]))
     }
 
+    /// Cuts each of these directions, all at one instant.
+    ///
+    /// # Errors
+    /// As [`Lan::cut`].
+    pub fn cut_all(&self, pairs: &[(Port, Port)]) -> Result<(), LabError> {
+        let concerned: Vec<Port> = pairs.iter().flat_map(|(from, to)| [*from, *to]).collect();
+        self.change_cuts(&concerned, |cuts| cuts.extend(pairs.iter().copied()))
+    }
+
     /// Undoes [`Lan::cut`].
     ///
     /// # Errors
@@ -267,6 +278,24 @@ impl Lan {
             *responders = Some(Responders::start(&self.machines)?);
         }
         Probe::start(machine, options)
+    }
+
+    /// Watches which node's kernel has which address from now on.
+    ///
+    /// # Errors
+    /// A kernel refuses to tell.
+    pub fn watch(&self) -> Result<Watch, LabError> {
+        let nodes = self.machines.iter().filter(|(port, _)| matches!(port, Port::Node(_)));
+        Watch::start(nodes.map(|(port, machine)| (*port, machine)))
+    }
+
+    /// Captures what a machine sends from now on, as it enters the switch: cuts
+    /// come behind that.
+    ///
+    /// # Errors
+    /// [`LabError::NoSuchMachine`], or the kernel refuses.
+    pub fn tap(&self, port: impl Into<Port>) -> Result<Tap, LabError> {
+        Tap::start(&self.hub, self.link(port.into())?)
     }
 
     fn switch_port(&self, port: Port, up: bool) -> Result<(), LabError> {

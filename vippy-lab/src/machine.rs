@@ -298,6 +298,22 @@ impl Machine {
         )
     }
 
+    /// Datagrams that the machine's kernel threw away so far because a socket's
+    /// buffer was full. What a client lost like that says nothing about anybody
+    /// else.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn dropped_datagrams(&self) -> Result<u64, LabError> {
+        let read = || {
+            let read = |name| std::fs::read_to_string(format!("/proc/thread-self/net/{name}"));
+            Ok::<_, io::Error>((read("snmp")?, read("snmp6")?))
+        };
+        let what = || format!("read the counters of {}", self.name);
+        let (four, six) = self.run(read)?.context(what)?;
+        Ok(dropped_in(&four, &six))
+    }
+
     /// Whether the cable of the LAN interface is plugged in at both ends.
     ///
     /// # Errors
@@ -317,6 +333,17 @@ impl Machine {
     fn running(&self) -> MutexGuard<'_, Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// `RcvbufErrors` of UDP, both families: a line of names and one of values, and
+/// a line for each name.
+fn dropped_in(four: &str, six: &str) -> u64 {
+    let mut udp = four.lines().filter(|line| line.starts_with("Udp:"));
+    let names = udp.next().unwrap_or_default().split_whitespace();
+    let mut pairs = names.zip(udp.next().unwrap_or_default().split_whitespace());
+    let four = pairs.find(|(name, _)| *name == "RcvbufErrors").map(|(_, value)| value);
+    let six = six.lines().find_map(|line| line.strip_prefix("Udp6RcvbufErrors"));
+    [four, six].into_iter().flatten().filter_map(|value| value.trim().parse::<u64>().ok()).sum()
 }
 
 impl std::fmt::Debug for Machine {
@@ -393,4 +420,17 @@ fn boot(name: &str) -> Result<(Inside, Namespaces), LabError> {
         source,
     })?;
     Ok((Inside { runtime, handle }, namespaces))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lost_datagrams_of_both_families_are_counted() {
+        let four = "Ip: Forwarding\nIp: 1\nUdp: InDatagrams RcvbufErrors InCsumErrors\n\
+                    Udp: 900 7 0\nUdpLite: InDatagrams RcvbufErrors\nUdpLite: 0 5\n";
+        let six = "Udp6InDatagrams \t3\nUdp6RcvbufErrors        \t2\n";
+        assert_eq!(dropped_in(four, six), 9);
+    }
 }

@@ -132,7 +132,8 @@ pub(crate) async fn addresses(handle: &Handle, index: u32) -> Result<Vec<(IpAddr
     Ok(messages.iter().filter_map(own_address).collect())
 }
 
-fn own_address(message: &AddressMessage) -> Option<(IpAddr, u8)> {
+/// The address that a message is about, with the length of its prefix.
+pub(crate) fn own_address(message: &AddressMessage) -> Option<(IpAddr, u8)> {
     let mut local = None;
     let mut address = None;
     for attribute in &message.attributes {

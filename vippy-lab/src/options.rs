@@ -3,6 +3,7 @@
 //!
 //! Pure; [`crate::cluster`] acts on it.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -16,6 +17,9 @@ use crate::machine::INTERFACE;
 /// Number of groups in [`demo_groups`].
 const DEMO_GROUPS: u8 = 6;
 
+/// The secret of the lab's clusters.
+pub const SECRET: &str = "known to everybody in this lab";
+
 /// A cluster to be.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -27,6 +31,9 @@ pub struct Options {
     pub vippyd: PathBuf,
     /// Further arguments for every daemon.
     pub arguments: Vec<OsString>,
+    /// Per node, a command that the daemon's command line is put behind, such
+    /// as `unshare --time --boottime 10`: it must become the daemon by `exec`.
+    pub wrappers: BTreeMap<usize, Vec<OsString>>,
     /// Time between two announcements.
     pub interval: Duration,
     /// Age at which a node counts as gone.
@@ -52,6 +59,7 @@ impl Options {
             clients: 1,
             vippyd: vippyd.into(),
             arguments: Vec::new(),
+            wrappers: BTreeMap::new(),
             interval: Duration::from_millis(100),
             stale: Duration::from_millis(300),
             mature: Duration::from_secs(1),
@@ -83,7 +91,7 @@ impl Options {
         let mut config = json!({
             "chat": "224.1.1.1:5007",
             "chat_interface": INTERFACE,
-            "secret": "known to everybody in this lab",
+            "secret": SECRET,
             "version": 1,
             "vips": self.groups,
             "nodes": nodes,

@@ -17,6 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::error::{Context, LabError};
 use crate::lan::Port;
 use crate::machine::Machine;
+use crate::prompt::make_prompt;
 use crate::report::{Answer, ProbeReport, Question as Asked, Series};
 use crate::responder::{ANSWER_SIZE, Question, UDP_PORT, decode_answer, enlarge_buffers};
 
@@ -110,12 +111,16 @@ impl Probe {
         let started = Instant::now();
         let receiver = std::thread::Builder::new().name("lab probe in".into()).spawn({
             let (shared, sockets, patience) = (shared.clone(), sockets.clone(), options.patience);
-            move || receive(&shared, &sockets, probe, patience)
+            move || {
+                make_prompt();
+                receive(&shared, &sockets, probe, patience)
+            }
         });
         let receiver = receiver.context(|| "start the probe's receiver".into())?;
         let sender = std::thread::Builder::new().name("lab probe out".into()).spawn({
             let (shared, options) = (shared.clone(), options.clone());
             move || {
+                make_prompt();
                 let sent = send(&shared, &sockets, probe, &options, started);
                 shared.all_sent.store(true, Ordering::Release);
                 sent

@@ -23,6 +23,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::error::{Context, LabError};
 use crate::lan::Port;
 use crate::machine::Machine;
+use crate::prompt::make_prompt;
 
 /// The UDP port on which every machine answers.
 pub(crate) const UDP_PORT: u16 = 7077;
@@ -118,7 +119,10 @@ impl Responders {
         let (stop, stopped) = UnixStream::pair().context(|| "make a socket pair".into())?;
         let thread = std::thread::Builder::new()
             .name("lab responders".into())
-            .spawn(move || answer_until(&stopped, &sockets))
+            .spawn(move || {
+                make_prompt();
+                answer_until(&stopped, &sockets);
+            })
             .context(|| "start the answering thread".into())?;
         Ok(Responders { stop: Some(stop), thread: Some(thread) })
     }

@@ -8,10 +8,10 @@ mod support;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::{MOVED, gratuitous_arp, machines, moved6, network_of};
-use vippy_lab::{Lan, LanOptions, Port, ProbeOptions, Series};
+use vippy_lab::{Frame, FrameKind, Lan, LanOptions, Port, ProbeOptions, Series};
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -60,6 +60,23 @@ fn every_machine_answers_a_thousand_times_a_second_by_both_families() {
         assert!((999..=1001).contains(&asked), "{asked} questions in a second");
     }
     println!("skipped {}, latest {:?}", report.skipped, report.latest);
+}
+
+#[test]
+fn ten_thousand_questions_a_second_by_both_families_are_all_answered() {
+    let lan = lan(2);
+    let patience = Duration::from_secs(5);
+    let options = ProbeOptions {
+        period: Duration::from_micros(100),
+        patience,
+        ..ProbeOptions::new(both(Port::Node(1))).lasting(Duration::from_secs(2))
+    };
+    let report = lan.probe(Port::Client(0), options).unwrap().wait();
+    println!("skipped {}, latest {:?}", report.skipped, report.latest);
+    for (target, series) in &report.series {
+        println!("{target}: {series}");
+        assert_eq!((series.lost(), series.duplicates()), (0, 0), "{target}: {series}");
+    }
 }
 
 #[test]
@@ -164,6 +181,56 @@ fn a_moved_address_is_silent_until_the_client_is_told() {
     assert!(reigns[1].from >= told, "{reigns:?}, told at {told:?}");
     assert!(series.outage() >= SHORT * 9 / 10, "{series}");
     assert_eq!(series.outages().len(), 1);
+}
+
+#[test]
+fn a_watch_tells_when_which_node_had_an_address() {
+    let lan = lan(2);
+    let [one, two] = machines(&lan);
+    for ip in [MOVED, moved6()] {
+        let prefix = if ip.is_ipv4() { 24 } else { 64 };
+        one.add_address(ip, prefix).unwrap();
+        let watch = lan.watch().unwrap();
+        std::thread::sleep(SHORT);
+        let asked = Instant::now();
+        two.add_address(ip, prefix).unwrap();
+        std::thread::sleep(SHORT);
+        one.remove_address(ip, prefix).unwrap();
+        std::thread::sleep(SHORT);
+        let seen = watch.finish();
+        assert!(!seen.incomplete);
+        assert_eq!(seen.holders(ip), [Port::Node(2)]);
+        let doubled = seen.doubled(ip, seen.began);
+        assert_eq!(doubled.len(), 1, "{ip}: {seen:?}");
+        assert!(doubled[0].from >= asked && doubled[0].length() >= SHORT, "{ip}: {seen:?}");
+        assert_eq!(seen.unheld(ip, seen.began), []);
+        two.remove_address(ip, prefix).unwrap();
+    }
+}
+
+#[test]
+fn a_tap_hears_what_a_machine_says_and_no_probe() {
+    let lan = lan(2);
+    let [one, two] = machines(&lan);
+    one.add_address(MOVED, 24).unwrap();
+    let tap = lan.tap(1).unwrap();
+    let before = Instant::now();
+    gratuitous_arp(one, Port::Node(1), MOVED);
+    let after = Instant::now();
+    gratuitous_arp(two, Port::Node(2), MOVED);
+    assert_eq!(support::multicast(&lan, 1, 5), [(2, 5)]);
+    assert_eq!(probe(&lan, Port::Client(0), MOVED).lost(), 0);
+    let frames = tap.finish();
+    let of = |kind| frames.iter().filter(|frame| frame.kind == kind).collect::<Vec<_>>();
+    assert_eq!(of(FrameKind::Udp(5007)).len(), 5);
+    assert_eq!(of(FrameKind::Udp(7077)).len(), 0, "a probe's question or answer");
+    let told =
+        |frame: &&&Frame| frame.bytes[..6] == [0xff; 6] && frame.bytes[28..32] == [10, 77, 0, 151];
+    let arp = of(FrameKind::Arp);
+    let arp: Vec<_> = arp.iter().filter(told).collect();
+    assert_eq!(arp.len(), 1, "{frames:?}");
+    let slack = Duration::from_millis(1);
+    assert!(arp[0].at + slack >= before && arp[0].at <= after + slack, "{frames:?}");
 }
 
 #[test]

@@ -98,7 +98,9 @@ fn header(status: &Status, style: Style, width: usize) -> String {
     // Who outranks this node is told where it matters, at the groups.
     let told_below = judge::of(status).is_some();
     let detail = if told_below { "" } else { node.detail.as_str() };
-    let title = words::standing(node.state, node.reason, detail);
+    let left = node.drained_ms.or(node.held_down_ms);
+    let left = left.map_or(String::new(), |left| format!(", for another {}", words::span(left)));
+    let title = words::standing(node.state, node.reason, detail) + &left;
     let lifetime = match node.lifetime_s {
         0 => "no address lifetime".to_owned(),
         seconds => format!("address lifetime {seconds} s"),

@@ -4,7 +4,7 @@ use vippy_client::Client;
 
 use crate::{Failure, print, words};
 
-/// Take part again after a drain.
+/// Take part again, at once: after a drain, a hold-down, failback delays.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {}
 

@@ -29,6 +29,7 @@ pub(crate) fn reason(reason: NodeReason) -> Option<&'static str> {
         NodeReason::Suspended => Some("was suspended"),
         NodeReason::Goodbye => Some("said goodbye"),
         NodeReason::NoQuorum => Some("no quorum"),
+        NodeReason::HeldDown => Some("held down"),
     }
 }
 

@@ -154,3 +154,12 @@ fn colours_can_be_forced_and_forbidden() {
         assert_eq!(text(&output.stdout).contains('\u{1b}'), coloured, "{variable}");
     }
 }
+
+#[test]
+fn a_drain_for_a_time_asks_for_its_seconds() {
+    let answer = r#"{"state":"draining","reason":"operator","detail":"drained by the operator"}"#;
+    let fake = fake("200 OK", answer);
+    let output = vippyctl(&fake.path, &["drain", "--for", "1h 30m"]);
+    assert_eq!(text(&output.stdout), "this node is draining: drained by the operator\n");
+    assert_eq!(fake.asked.join().unwrap(), "POST /drain?for=5400 HTTP/1.1");
+}

@@ -40,6 +40,7 @@ use crate::state_dir::{Stored, Writer};
 use crate::successor::Successor;
 use crate::summary::Summary;
 use crate::supervision::Supervision;
+use crate::witness::{Evidence, Prober, Question};
 
 /// Datagrams read from one socket in one turn (W3).
 const READS: usize = 64;
@@ -74,8 +75,12 @@ pub struct Parts {
     pub reports: UnboundedReceiver<Report>,
     /// Sentences of the kernel side for the log.
     pub notices: UnboundedReceiver<String>,
+    /// What renewals cost.
+    pub renewals: UnboundedReceiver<Duration>,
     /// Tells neighbours.
     pub announcer: Announcer,
+    /// Asks for evidence (O7).
+    pub prober: Prober,
     /// Writes what must outlive this process.
     pub writer: Writer,
     /// What became of it.
@@ -125,11 +130,13 @@ enum Woken {
     Datagrams,
     Report(Report),
     Told(GroupId),
+    Evidence(Evidence),
+    Renewed(Duration),
     Notice(String),
     Stored(Stored),
     Signal(Signal),
     Request(Request),
-    Reload(Box<reload::Outcome>),
+    Reload(reload::Step),
     Restart(restart::Step),
     Lost(&'static str),
 }
@@ -181,18 +188,30 @@ impl Daemon {
         self.due = self.engine.next_deadline();
         let feeding = self.parts.supervision.next_feeding(clock::now());
         self.alarm.set(earliest(self.due, feeding))?;
-        let Parts { chat, reports, announcer, notices, stored, requests, signals, .. } =
-            &mut self.parts;
+        let Parts {
+            chat,
+            reports,
+            announcer,
+            prober,
+            notices,
+            renewals,
+            stored,
+            requests,
+            signals,
+            ..
+        } = &mut self.parts;
         Ok(tokio::select! {
             biased;
             rung = self.alarm.ring() => { rung?; Woken::Alarm }
             signal = signals.next() => Woken::Signal(signal),
             report = reports.recv() => report.map_or(Woken::Lost("kernel"), Woken::Report),
             told = announcer.told() => told.map_or(Woken::Lost("announcer"), Woken::Told),
-            // It ends together with the reports, which tell.
+            evidence = prober.evidence() => evidence.map_or(Woken::Lost("witness"), Woken::Evidence),
+            // These end together with the reports, which tell.
             Some(notice) = notices.recv() => Woken::Notice(notice),
+            Some(took) = renewals.recv() => Woken::Renewed(took),
             stored = stored.recv() => stored.map_or(Woken::Lost("state"), Woken::Stored),
-            outcome = self.reloader.next() => Woken::Reload(Box::new(outcome)),
+            step = self.reloader.next() => Woken::Reload(step),
             step = self.restarter.next() => Woken::Restart(step),
             request = requests.recv() => request.map_or(Woken::Lost("management"), Woken::Request),
             () = chat.readable() => Woken::Datagrams,
@@ -208,6 +227,7 @@ impl Daemon {
         self.take(woken).await;
         self.read_datagrams();
         self.drain_queues();
+        self.answer_reload();
         if let Some(line) = self.summary.take() {
             self.parts.supervision.status(&line);
         }
@@ -220,12 +240,14 @@ impl Daemon {
             Woken::Alarm | Woken::Datagrams => {}
             Woken::Report(report) => self.take_report(report),
             Woken::Told(group) => self.tell(Input::Told { group }),
+            Woken::Evidence(evidence) => self.take_evidence(evidence),
+            Woken::Renewed(took) => self.tell(Input::Renewed { took }),
             Woken::Notice(text) => self.parts.logger.notice(text),
             Woken::Stored(stored) => self.take_stored(stored),
             Woken::Signal(Signal::Reload) => self.begin_reload(None),
             Woken::Signal(Signal::Stop(name)) => self.stop(name).await,
             Woken::Request(request) => self.take_request(request),
-            Woken::Reload(outcome) => self.end_reload(*outcome),
+            Woken::Reload(step) => self.take_reload_step(step),
             Woken::Restart(step) => self.take_step(step).await,
             Woken::Lost(worker) => {
                 let text = format!("the {worker} worker ended without being asked to");
@@ -265,6 +287,7 @@ impl Daemon {
     fn tell(&mut self, input: Input) {
         self.engine.handle(clock::now(), input);
         loop {
+            self.parts.announcer.vouch(self.engine.alive_until());
             while let Some(order) = self.engine.poll() {
                 self.carry_out(order);
             }
@@ -304,7 +327,10 @@ impl Daemon {
                 self.summary.note(&event);
             }
             Output::Remember(memory) => self.parts.writer.remember(memory),
-            Output::Ask { .. } => {}
+            Output::Ask { witnesses } => {
+                let peers = self.engine.peer_addresses();
+                self.parts.prober.ask(Question { witnesses, peers });
+            }
             Output::Restarted => self.leave(),
             Output::Stopped => {
                 self.ending.get_or_insert(Ending::Stopped);
@@ -327,6 +353,14 @@ impl Daemon {
             ResourceReport::Available | ResourceReport::Unavailable(_) | ResourceReport::Up => {}
         }
         self.tell(Input::Resource { group, report });
+    }
+
+    fn take_evidence(&mut self, evidence: Evidence) {
+        self.tell(match evidence {
+            Evidence::Asked { targets } => Input::Asked { targets },
+            Evidence::Answered { from } => Input::Answered { from },
+            Evidence::Arrived => Input::Arrived,
+        });
     }
 
     fn take_stored(&mut self, stored: Stored) {

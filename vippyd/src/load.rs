@@ -136,6 +136,7 @@ pub fn adopt(running: &LocalPart, new: &mut Config, node: &NodeName) -> Vec<&'st
     keep("management", local.management == running.management);
     keep("state", local.state == running.state);
     keep("plugins", local.plugins == running.plugins);
+    keep("realtime", local.realtime == running.realtime);
     local.chat = running.chat;
     local.chat_interface.clone_from(&running.chat_interface);
     match running.peers.get(node) {
@@ -147,6 +148,7 @@ pub fn adopt(running: &LocalPart, new: &mut Config, node: &NodeName) -> Vec<&'st
     local.management.clone_from(&running.management);
     local.state.clone_from(&running.state);
     local.plugins.clone_from(&running.plugins);
+    local.realtime = running.realtime;
     ignored
 }
 

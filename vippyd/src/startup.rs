@@ -27,10 +27,12 @@ use crate::load::{LoadError, Loaded, Source};
 use crate::logging::{Level, Logger};
 use crate::management::ManagementError;
 use crate::operators::Operators;
+use crate::realtime;
 use crate::signals::Signals;
 use crate::state_dir::{StateDir, StateError, Writer};
 use crate::successor::Successor;
 use crate::supervision::Supervision;
+use crate::witness::Prober;
 
 /// How long the last lines may take to be written.
 const LAST_WORDS: Duration = Duration::from_millis(300);
@@ -191,12 +193,17 @@ fn operate(
     for warning in damaged_epoch.into_iter().chain(damaged_memory) {
         logger.warning(warning);
     }
+    let (writer, stored) = Writer::start(state).map_err(system("start a thread"))?;
     let (operators, requests) = Operators::open(&config.local.management)?;
+    // Threads inherit this: what follows is on time, what came before waits.
+    for warning in realtime::begin(config.local.realtime) {
+        logger.warning(warning);
+    }
     let chat = Chat::open(&config, &node, logger.clone())?;
     let settings = kernel::Settings { ledger: state.ledger() };
     let kernel = Kernel::start(settings, &config.shared.groups)?;
     let announcer = Announcer::start()?;
-    let (writer, stored) = Writer::start(state).map_err(system("start a thread"))?;
+    let prober = Prober::start(&config, &node).map_err(system("start a thread"))?;
     let engine = engine(&config, &node, stored_epoch, memory, kernel.present)?;
     let parts = Parts {
         source,
@@ -207,7 +214,9 @@ fn operate(
         kernel: kernel.kernel,
         reports: kernel.reports,
         notices: kernel.notices,
+        renewals: kernel.renewals,
         announcer,
+        prober,
         writer,
         stored,
         requests,
@@ -218,6 +227,7 @@ fn operate(
     };
     let daemon = Daemon::new(parts, engine).map_err(system("make a timer"))?;
     logger.notice(format_args!("vippyd {} runs as node={node}", env!("CARGO_PKG_VERSION")));
+    realtime::lead();
     let ending = runtime.block_on(daemon.run());
     drop(operators);
     // Threads that wait for a disk or a kernel lock are left behind.
@@ -298,17 +308,22 @@ fn node_name(given: Option<&str>, config: &Config, path: &Path) -> Result<NodeNa
 /// Says early and by name what would else fail late and in pieces.
 fn need_capabilities() -> Result<(), StartError> {
     const NEEDED: [(u32, &str); 2] = [(12, "CAP_NET_ADMIN"), (13, "CAP_NET_RAW")];
-    let status =
-        std::fs::read_to_string("/proc/self/status").map_err(system("read /proc/self/status"))?;
-    let effective = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok())
-        .unwrap_or(0);
+    let effective = effective_capabilities().map_err(system("read /proc/self/status"))?;
     match NEEDED.iter().find(|(bit, _)| effective & (1 << bit) == 0) {
         Some((_, missing)) => Err(StartError::Capability { missing }),
         None => Ok(()),
     }
+}
+
+/// Whether this process has a capability, by its number.
+pub(crate) fn has_capability(bit: u32) -> bool {
+    effective_capabilities().is_ok_and(|effective| effective & (1 << bit) != 0)
+}
+
+fn effective_capabilities() -> std::io::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let bits = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    Ok(bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0))
 }
 
 /// A thread that panics takes the process with it: half a daemon would hold

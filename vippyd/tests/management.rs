@@ -69,10 +69,10 @@ fn answer(request: Request, status: &Status) {
             unix_ms: Some(1),
             failovers: Vec::new(),
         })),
-        Request::Command(Command::Drain { .. }, to) => drop(to.send(Ok(Answer {
+        Request::Command(Command::Drain { lasting }, to) => drop(to.send(Ok(Answer {
             state: NodeState::Draining,
             reason: NodeReason::Operator,
-            detail: String::new(),
+            detail: lasting.map(|lasting| format!("for {lasting:?}")).unwrap_or_default(),
         }))),
         Request::Command(Command::Resume | Command::Stop | Command::Restart, to) => {
             drop(to.send(Err(ApiError::new("not draining"))));
@@ -102,11 +102,33 @@ fn body(answer: &str) -> &str {
 }
 
 #[tokio::test]
+async fn a_drain_for_no_good_time_is_refused_with_what_is_expected() {
+    let server = start(Duration::ZERO);
+    let cases = [
+        ("for=0", "whole seconds from 1 to 31536000"),
+        ("for=1.5", "found \\\"1.5\\\", expected whole seconds"),
+        ("for=30m", "found \\\"30m\\\""),
+        ("for=31536001", "from 1 to 31536000"),
+        ("for=", "found \\\"\\\""),
+        ("lasting=30", "found the parameter \\\"lasting=30\\\", expected for=SECONDS"),
+    ];
+    for (query, wanted) in cases {
+        let request =
+            format!("POST /drain?{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let answer = raw(&server.path, &request).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{query}: {answer}");
+        assert!(body(&answer).contains(wanted), "{query}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn our_own_client_can_ask_everything() {
     let server = start(Duration::ZERO);
     let client = Client::new(&server.path);
     assert_eq!(client.status().await.unwrap().identity.as_str(), "node1");
     assert_eq!(client.drain().await.unwrap().state, NodeState::Draining);
+    let hour = Duration::from_secs(3_600);
+    assert_eq!(client.drain_for(hour).await.unwrap().detail, "for 3600s");
     assert_eq!(client.reload().await.unwrap().version, 6);
     assert_eq!(client.restart().await.unwrap().successor, "0.2.0");
     let refused = client.resume().await;

@@ -5,6 +5,7 @@
 #[path = "plumbing_support/mod.rs"]
 mod support;
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use rtnetlink::packet_route::address::{AddressAttribute, AddressProtocol};
 use support::{eventually, group, in_namespace, ip, routes, seen};
 use vippy_core::config::Group;
 use vippy_core::input::ResourceReport::{Available, Down, Failed, Unavailable, Up};
-use vippyd::kernel::{ADDRESS_PROTOCOL, Kernel, KernelError, Settings};
+use vippyd::kernel::{ADDRESS_PROTOCOL, Kernel, KernelError, Report, Settings};
 
 /// How many addresses carry our tag; the installed `ip` may not print it.
 fn tagged() -> usize {
@@ -71,6 +72,42 @@ fn addresses_go_on_with_all_their_attributes_and_come_off() {
                 || !std::fs::read_to_string(lan.ledger()).unwrap().contains("eth0")
         });
     });
+}
+
+/// The kernel acknowledges an IPv6 address before it takes packets for it.
+#[test]
+fn a_group_is_up_only_once_packets_for_it_are_taken() {
+    in_namespace(|lan| {
+        let groups: Vec<_> = (1..=20)
+            .map(|n| group(&[&format!("eth0 fd00:9::{n}/128"), &format!("eth0 10.9.0.{n}/32")]))
+            .collect();
+        let mut running = lan.start(&groups);
+        let mut early = Vec::new();
+        for _ in 0..20 {
+            running.drain();
+            let lifetime = Some(Duration::from_secs(60));
+            groups.iter().for_each(|group| running.kernel.plumb(Arc::clone(group), lifetime));
+            for _ in &groups {
+                let Report { group, report } = running.next_of_any();
+                assert_eq!(report, Up);
+                let group = groups.iter().find(|other| other.id == group).unwrap();
+                let ips = group.addresses.iter().map(|address| address.ip());
+                early.extend(ips.filter(|ip| !is_taken(*ip)));
+            }
+            for group in &groups {
+                running.unplumb(group);
+            }
+        }
+        assert!(early.is_empty(), "{} too early: {early:?}", early.len());
+    });
+}
+
+/// Whether the kernel takes packets to this address, to whose network it has no
+/// other way.
+fn is_taken(ip: IpAddr) -> bool {
+    let any: IpAddr =
+        if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    UdpSocket::bind((any, 0)).unwrap().connect((ip, 9)).is_ok()
 }
 
 #[test]
@@ -468,21 +505,54 @@ fn without_the_capability_the_error_says_which_and_what_to_do() {
 /// Prints what a burst of 1,000 costs; the bounds are only sanity.
 #[test]
 fn a_thousand_addresses_take_milliseconds() {
-    in_namespace(thousand);
+    in_namespace(|lan| thousand(lan, |n| format!("eth0 10.9.{}.{}/16", n / 250, n % 250 + 1)));
+}
+
+#[test]
+fn a_thousand_addresses_of_ipv6_take_milliseconds() {
+    in_namespace(|lan| thousand(lan, |n| format!("eth0 fd00:9::{n:x}/64")));
 }
 
 #[test]
 fn a_thousand_addresses_next_to_the_hosts_take_milliseconds() {
     in_namespace(|lan| {
         ip("address add 10.9.255.1/16 dev eth0");
-        thousand(lan);
+        thousand(lan, |n| format!("eth0 10.9.{}.{}/16", n / 250, n % 250 + 1));
     });
 }
 
-fn thousand(lan: &support::Lan) {
-    let groups: Vec<Arc<Group>> = (0..1_000)
-        .map(|n| group(&[&format!("eth0 10.9.{}.{}/16", n / 250, n % 250 + 1)]))
-        .collect();
+/// Prints what it takes of a processor to renew many addresses (F1).
+#[test]
+fn renewing_ten_thousand_addresses_is_measured() {
+    for (count, interfaces) in [(1_000, 1), (10_000, 1), (10_000, 10)] {
+        in_namespace(move |lan| {
+            for n in 1..interfaces {
+                ip(&format!("link add eth{n} type veth peer name far{n}"));
+                ip(&format!("link set eth{n} up"));
+                ip(&format!("link set far{n} up"));
+            }
+            let item = |n: u32| {
+                let on = n * interfaces / count;
+                format!("eth{on} 10.{}.{}.{}/16", 10 + on, n / 250, n % 250 + 1)
+            };
+            let groups: Vec<Arc<Group>> = (0..count).map(|n| group(&[&item(n)])).collect();
+            let mut running = lan.start(&groups);
+            running.await_all(groups.len(), &Available);
+            for some in groups.chunks(1_000) {
+                let plumb = |group: &Arc<Group>| running.kernel.plumb(Arc::clone(group), None);
+                some.iter().for_each(plumb);
+                running.await_all(some.len(), &Up);
+            }
+            let mut costs: Vec<Duration> = (0..7).map(|_| running.renew(60)).collect();
+            costs.sort();
+            println!("{count} addresses on {interfaces} interfaces: renewed in {costs:?}");
+            assert!(costs[3] < Duration::from_secs(2), "{costs:?}");
+        });
+    }
+}
+
+fn thousand(lan: &support::Lan, item: impl Fn(u32) -> String) {
+    let groups: Vec<Arc<Group>> = (1..=1_000).map(|n| group(&[&item(n)])).collect();
     let start = Instant::now();
     let mut running = lan.start(&groups);
     println!("start with 1,000 groups: {:?}", start.elapsed());

@@ -22,6 +22,7 @@ use pnet_packet::icmpv6::{Icmpv6Packet, checksum};
 use support::{eventually, group, in_namespace, ip};
 use vippy_core::identity::GroupId;
 use vippyd::announce::{AnnounceError, Announcer};
+use vippyd::clock;
 
 /// Hears what arrives at `far0`.
 struct Ear {
@@ -69,6 +70,13 @@ fn is_announcement(frame: &[u8]) -> bool {
     arp || advert
 }
 
+/// An announcer whose loop never stands still.
+fn vouched_for() -> Announcer {
+    let announcer = Announcer::start().unwrap();
+    announcer.vouch(Some(vippy_core::time::Instant::from_micros(u64::MAX)));
+    announcer
+}
+
 fn mac(interface: &str) -> Vec<u8> {
     let links = support::links();
     let link = links.iter().find(|link| link["ifname"] == interface).unwrap();
@@ -80,7 +88,7 @@ fn mac(interface: &str) -> Vec<u8> {
 fn both_forms_of_arp_and_an_advertisement_arrive_three_times_far_enough_apart() {
     in_namespace(|_| {
         let ear = Ear::new();
-        let mut announcer = Announcer::start().unwrap();
+        let mut announcer = vouched_for();
         let both = group(&["eth0 10.9.0.50/24", "eth0 fd00:9::50/64"]);
         let ordered = Instant::now();
         announcer.notify(&both);
@@ -123,7 +131,7 @@ fn neighbours_who_know_the_old_owner_learn_the_new_one() {
         ip("address add fd00:9::9/64 dev far0 nodad");
         ip("neighbour add 10.9.0.50 lladdr 02:00:00:00:00:01 nud stale dev far0");
         ip("neighbour add fd00:9::50 lladdr 02:00:00:00:00:01 nud stale dev far0");
-        let mut announcer = Announcer::start().unwrap();
+        let mut announcer = vouched_for();
         announcer.notify(&group(&["eth0 10.9.0.50/24", "eth0 fd00:9::50/64"]));
         let links = support::links();
         let link = links.iter().find(|link| link["ifname"] == "eth0").unwrap();
@@ -138,7 +146,7 @@ fn neighbours_who_know_the_old_owner_learn_the_new_one() {
 fn a_silenced_group_is_not_announced_again() {
     in_namespace(|_| {
         let ear = Ear::new();
-        let mut announcer = Announcer::start().unwrap();
+        let mut announcer = vouched_for();
         let one = group(&["eth0 10.9.0.50/24"]);
         announcer.notify(&one);
         assert!(ear.hear(support::PATIENCE).is_some());
@@ -149,9 +157,32 @@ fn a_silenced_group_is_not_announced_again() {
 }
 
 #[test]
+fn nothing_leaves_once_the_loop_no_longer_vouches_for_it() {
+    in_namespace(|_| {
+        let ear = Ear::new();
+        let mut announcer = Announcer::start().unwrap();
+        let [one, other] = [group(&["eth0 10.9.0.50/24"]), group(&["eth0 10.9.0.51/24"])];
+        let soon = clock::now() + Duration::from_millis(600);
+        announcer.vouch(Some(soon));
+        announcer.notify(&one);
+        assert_eq!(told_within(&mut announcer, support::PATIENCE), Some(one.id.clone()));
+        assert_eq!(ear.hear_all(Duration::from_millis(100)).len(), 2);
+        std::thread::sleep(Duration::from_millis(600));
+        announcer.notify(&other);
+        eventually("everything is forgotten", || announcer.counts().forgotten == 1);
+        // Neither the first round of the one nor the second of the other.
+        announcer.vouch(Some(clock::now() + Duration::from_secs(60)));
+        assert!(ear.hear(Duration::from_millis(1_000)).is_none());
+        assert_eq!(told_within(&mut announcer, Duration::ZERO), None);
+        announcer.notify(&other);
+        assert_eq!(told_within(&mut announcer, support::PATIENCE), Some(other.id.clone()));
+    });
+}
+
+#[test]
 fn a_recreated_interface_speaks_with_its_new_address() {
     in_namespace(|lan| {
-        let mut announcer = Announcer::start().unwrap();
+        let mut announcer = vouched_for();
         let one = group(&["eth0 10.9.0.50/24"]);
         let ear = Ear::new();
         announcer.notify(&one);
@@ -176,7 +207,7 @@ fn a_router_announces_itself_as_one() {
     in_namespace(|_| {
         std::fs::write("/proc/sys/net/ipv6/conf/eth0/forwarding", "1").unwrap();
         let ear = Ear::new();
-        let mut announcer = Announcer::start().unwrap();
+        let mut announcer = vouched_for();
         announcer.notify(&group(&["eth0 fd00:9::50/64"]));
         eventually("an advertisement with the router flag", || {
             ear.hear(support::PATIENCE).unwrap().1.get(58) == Some(&0xa0)
@@ -188,7 +219,7 @@ fn a_router_announces_itself_as_one() {
 fn an_absent_interface_costs_the_others_nothing() {
     in_namespace(|_| {
         let ear = Ear::new();
-        let mut announcer = Announcer::start().unwrap();
+        let mut announcer = vouched_for();
         announcer.notify(&group(&["absent0 10.9.0.49/24", "eth0 10.9.0.50/24"]));
         assert!(ear.hear(support::PATIENCE).is_some());
         eventually("the failure is counted", || announcer.counts().failures >= 1);
@@ -199,7 +230,7 @@ fn an_absent_interface_costs_the_others_nothing() {
 fn a_group_is_told_about_when_its_frames_have_left() {
     in_namespace(|_| {
         let ear = Ear::new();
-        let mut announcer = Announcer::start().unwrap();
+        let mut announcer = vouched_for();
         let both = group(&["eth0 10.9.0.50/24", "eth0 fd00:9::50/64"]);
         announcer.notify(&both);
         assert_eq!(told_within(&mut announcer, support::PATIENCE), Some(both.id.clone()));
@@ -215,7 +246,7 @@ fn dead_interfaces_do_not_keep_anybody_waiting() {
         ip("link add dead0 type veth peer name dead1");
         ip("link add stuck0 type veth peer name stuck1");
         ip("link set stuck0 up");
-        let mut announcer = Announcer::start().unwrap();
+        let mut announcer = vouched_for();
         // Absent, down, without carrier.
         let items = ["absent0 10.9.0.49/24", "dead0 10.9.0.50/24", "stuck0 10.9.0.51/24"];
         for item in items {
@@ -233,7 +264,7 @@ fn dead_interfaces_do_not_keep_anybody_waiting() {
 #[test]
 fn a_group_that_was_silenced_is_not_reported() {
     in_namespace(|_| {
-        let mut announcer = Announcer::start().unwrap();
+        let mut announcer = vouched_for();
         let one = group(&["eth0 10.9.0.50/24"]);
         announcer.notify(&one);
         // Its frames may well have left before.
@@ -278,7 +309,7 @@ fn without_the_capability_the_error_says_which_and_what_to_do() {
 fn a_thousand_addresses_are_announced_in_milliseconds() {
     in_namespace(|_| {
         let ear = Ear::new();
-        let mut announcer = Announcer::start().unwrap();
+        let mut announcer = vouched_for();
         let groups: Vec<_> = (0..1_000)
             .map(|n| group(&[&format!("eth0 10.9.{}.{}/16", n / 250, n % 250 + 1)]))
             .collect();

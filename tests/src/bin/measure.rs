@@ -6,7 +6,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use vippy_tests::measure::experiments::{Bench, Outcome, flood, idle, outage, restart, stop};
+use vippy_tests::measure::experiments::{
+    Bench, Outcome, deleted, flood, idle, killed, moves, one_way, outage, partition, renewal,
+    restart, smallest, stop, strangers, suspended,
+};
 
 /// Measures clusters of real daemons on this machine.
 #[derive(Debug, Parser)]
@@ -23,6 +26,10 @@ struct Cli {
     #[arg(long, value_name = "SECONDS", default_value_t = 20)]
     watch: u64,
 
+    /// Tell what happened, with the daemons' logs, wherever something was lost
+    #[arg(long)]
+    tell: bool,
+
     /// The daemon [default: beside this program]
     #[arg(long, value_name = "FILE")]
     vippyd: Option<PathBuf>,
@@ -38,6 +45,25 @@ enum What {
     Restart,
     /// A daemon that is asked to stop
     Stop,
+    /// Planned moves; beside keepalived
+    Moves,
+    /// kill -9 of the daemon, and nobody starts it again; beside keepalived
+    Killed,
+    /// SIGSTOP for longer than stale, then SIGCONT; beside keepalived
+    Suspended,
+    /// A LAN that falls apart and heals; beside keepalived
+    Partition,
+    /// A holder that hears nobody or that nobody hears; beside keepalived
+    OneWay,
+    /// An address deleted by hand; beside keepalived
+    Deleted,
+    /// 5 ms and 15 ms, beside busy loops, with and without real-time scheduling;
+    /// beside keepalived at its floor
+    Smallest,
+    /// Recorded announcements and garbage, clocks apart
+    Strangers,
+    /// What the lifetime of 1,000 and 10,000 addresses costs
+    Renewal,
     /// What a daemon costs when nothing happens
     Idle,
     /// All of it
@@ -65,12 +91,22 @@ fn measure(cli: &Cli) -> Outcome<()> {
             format!("{} is missing: cargo build --release -p vippyd", vippyd.display()).into()
         );
     }
-    let bench = Bench { vippyd, runs: cli.runs, watch: Duration::from_secs(cli.watch) };
-    let all: [(What, Measurement); 5] = [
+    let bench =
+        Bench { vippyd, runs: cli.runs, watch: Duration::from_secs(cli.watch), tell: cli.tell };
+    let all: [(What, Measurement); 14] = [
         (What::Outage, outage),
         (What::Flood, flood),
         (What::Restart, restart),
         (What::Stop, stop),
+        (What::Moves, moves),
+        (What::Killed, killed),
+        (What::Suspended, suspended),
+        (What::Partition, partition),
+        (What::OneWay, one_way),
+        (What::Deleted, deleted),
+        (What::Smallest, smallest),
+        (What::Strangers, strangers),
+        (What::Renewal, renewal),
         (What::Idle, idle),
     ];
     for (what, measurement) in all {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 use vippy_core::config::Secret;
+use vippy_core::wire::announcement::Announcement;
 use vippy_core::wire::auth::Keyring;
 use vippy_core::wire::frame::{self, Body, Header};
 use vippy_core::wire::{MAGIC, VERSION};
@@ -50,6 +51,15 @@ pub fn wrong_key(original: &[u8], secret: &str, disguised: bool) -> Vec<u8> {
     }
     debug_assert!(forged.starts_with(&MAGIC) && forged[4] == VERSION);
     forged
+}
+
+/// What a frame announces, if it is a frame that `secret` signed and announces
+/// anything.
+pub fn announcement(frame: &[u8], secret: &str) -> Option<Announcement> {
+    match frame::open(frame, &keys(secret)).ok()?.body {
+        Body::Announcement(announcement) => Some(announcement),
+        Body::DocumentRequest(_) | Body::DocumentChunk(_) => None,
+    }
 }
 
 fn keys(secret: &str) -> Keyring {

@@ -9,14 +9,16 @@ pub mod experiments;
 mod flood;
 mod keepalived;
 mod numbers;
+mod scene;
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 pub use capture::{Capture, Captured};
 pub use cost::Cost;
-pub use flood::{Flood, Sent, bit_flipped, garbage, truncated, wrong_key};
-pub use keepalived::Keepalived;
+pub use flood::{Flood, Sent, announcement, bit_flipped, garbage, truncated, wrong_key};
+pub use keepalived::{KEEPALIVED, Keepalived};
 pub use numbers::{Spread, ms};
+pub use scene::tells;
 
 /// The multicast group of the lab's clusters.
 pub const GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(224, 1, 1, 1), 5007);

@@ -20,6 +20,11 @@ impl Spread {
         Spread(values)
     }
 
+    /// A value of each of several things.
+    pub fn of<T>(things: &[T], value: impl FnMut(&T) -> f64) -> Spread {
+        Spread::new(things.iter().map(value))
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.0.len()

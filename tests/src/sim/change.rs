@@ -23,6 +23,10 @@ pub enum Action {
     Pause(usize),
     /// Let it go on.
     Wake(usize),
+    /// A guest is stopped with its clock.
+    Freeze(usize),
+    /// It goes on; what its clock shows has not changed.
+    Thaw(usize),
     /// Operator: give everything away.
     Drain(usize),
     /// Operator: take part again.

@@ -63,6 +63,8 @@ pub struct GroupPlan {
     pub prefer: Option<usize>,
     /// Break before make.
     pub exclusive: bool,
+    /// Whether it goes back by itself.
+    pub failback: Failback,
 }
 
 /// A cluster and its surroundings.
@@ -101,6 +103,12 @@ pub struct Setup {
     pub stop_timeout: Duration,
     /// Kernel lifetime of addresses.
     pub lifetime: Lifetime,
+    /// Nodes that stand by.
+    pub standby: Vec<usize>,
+    /// How long a node or a group that comes and goes is held down first.
+    pub hold_down: Option<Duration>,
+    /// How long an operator's drains last; `None`: until they are resumed.
+    pub drains: Option<Duration>,
     /// Hosts on the LAN outside the cluster. Their numbers follow those of the
     /// stations: see [`Setup::outsiders`].
     pub neighbours: usize,
@@ -132,6 +140,9 @@ impl Setup {
             socket_buffer: 64,
             stop_timeout: Duration::from_secs(5),
             lifetime: Lifetime::Auto,
+            standby: Vec::new(),
+            hold_down: None,
+            drains: None,
             neighbours: 2,
             witnesses: 0,
             quorum: None,
@@ -160,6 +171,18 @@ impl Setup {
         node_name(if station < self.nodes { station } else { 0 })
     }
 
+    /// The longest that a failback delay or a hold-down keeps a cluster from
+    /// coming to rest: a hold-down doubles a few times in a plan, not for ever.
+    pub fn longest_policy(&self) -> Micros {
+        let delay = |plan: &GroupPlan| match plan.failback {
+            Failback::After(delay) => delay,
+            Failback::Auto | Failback::Never => Duration::ZERO,
+        };
+        let delay = self.groups.iter().map(delay).max().unwrap_or_default();
+        let hold_down = self.hold_down.unwrap_or_default() * 16;
+        vippy_core::time::micros(delay.max(hold_down) + self.timing.mature)
+    }
+
     /// The longest that a kernel keeps an address that nobody renews.
     pub fn valid_lifetime(&self) -> Option<Micros> {
         self.lifetime.valid_for(self.timing.stale).map(vippy_core::time::micros)
@@ -178,7 +201,7 @@ impl Setup {
             version,
             digest: self.digest(version),
             nodes: (0..self.nodes)
-                .map(|node| Node { name: node_name(node), standby: false })
+                .map(|node| Node { name: node_name(node), standby: self.standby.contains(&node) })
                 .collect(),
             groups: plans.enumerate().map(|(index, plan)| Arc::new(group(index, plan))).collect(),
             interval: self.timing.interval,
@@ -187,7 +210,7 @@ impl Setup {
             quorum: self.quorum,
             witness: self.witnesses().map(|host| fabric::address(host).ip()).collect(),
             isolation: self.isolation,
-            hold_down: None,
+            hold_down: self.hold_down,
         }
     }
 
@@ -252,7 +275,7 @@ fn group(index: usize, plan: GroupPlan) -> Group {
         name: Some(group_id(index).as_str().to_owned()),
         prefer: plan.prefer.and_then(|node| u16::try_from(node).ok()).map(NodeIndex),
         exclusive: plan.exclusive,
-        failback: Failback::Auto,
+        failback: plan.failback,
         addresses: vec![Address { net, interface: "eth0".to_owned() }],
     }
 }

@@ -16,6 +16,7 @@ pub mod cluster;
 pub mod fabric;
 pub mod frames;
 pub mod notes;
+mod policies;
 pub mod random;
 pub mod referee;
 pub mod scenario;

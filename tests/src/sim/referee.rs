@@ -5,6 +5,7 @@
 //! tells an engine anything.
 
 mod authority;
+mod policies;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,7 +19,7 @@ use super::cluster::{Setup, node_name};
 use super::fabric::{Effect, Stations};
 use super::station::Process;
 use super::world::World;
-use authority::Barred;
+use authority::Reach;
 
 /// An invariant that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,9 +69,13 @@ pub struct Referee {
     doubles: BTreeMap<usize, Micros>,
     /// For each group: who held it at rest, by the set of candidates.
     choices: Vec<BTreeMap<Stations, usize>>,
+    /// At the last look some node left a group to others for now.
+    awaited: bool,
+    /// Who held each group at the last rest.
+    kept: BTreeMap<usize, usize>,
     fences: BTreeMap<(usize, Epoch), usize>,
     stopping: BTreeMap<usize, Micros>,
-    barred: Barred,
+    reach: Reach,
     /// Anything may be replayed: lives may be prolonged within W1's bounds.
     pub patient: bool,
 }
@@ -89,9 +94,11 @@ impl Referee {
             window: None,
             doubles: BTreeMap::new(),
             choices: vec![BTreeMap::new(); groups],
+            awaited: false,
+            kept: BTreeMap::new(),
             fences: BTreeMap::new(),
             stopping: BTreeMap::new(),
-            barred: Barred::default(),
+            reach: Reach::default(),
             patient: false,
         }
     }
@@ -115,7 +122,7 @@ impl Referee {
         }
         self.judge_doubles(world)?;
         self.judge_stops(world)?;
-        self.judge_barred(world)?;
+        self.judge_reach(world)?;
         if !self.rest {
             self.judge_rest(world)?;
         }
@@ -130,11 +137,12 @@ impl Referee {
             Change::Acted(action) => self.acted_upon(world, action),
             Change::Exited(station) => {
                 self.stopping.remove(&station);
-                self.barred.exited(station);
+                self.reach.exited(station);
                 self.disturb(world);
             }
             Change::State { before, after, .. } => {
-                if before == NodeState::Booting && after != NodeState::Booting {
+                let booted = before == NodeState::Booting && after != NodeState::Booting;
+                if booted || Referee::takes_more_part(before, after) {
                     self.changed = world.now();
                     self.rest = false;
                     self.loosen();
@@ -176,7 +184,7 @@ impl Referee {
         self.changed = world.now();
         self.rest = false;
         self.doubles.clear();
-        self.barred.look(world);
+        self.reach.look(world);
         if !self.intact(world) {
             self.torn = world.now();
         }
@@ -203,14 +211,14 @@ impl Referee {
         match action {
             // It adopts what it finds, and gives up what others took meanwhile.
             Action::Start(station) => {
-                self.barred.restarted(station);
+                self.reach.started(station, world.now());
                 self.allow(of(station), true);
             }
             Action::Crash(station) | Action::PowerFail(station) => {
                 self.stopping.remove(&station);
                 self.allow(of(station), false);
             }
-            Action::Pause(station) => {
+            Action::Pause(station) | Action::Freeze(station) => {
                 self.stopping.remove(&station);
                 self.allow(of(station), false);
             }
@@ -226,7 +234,8 @@ impl Referee {
             | Action::Available(_, group)
             | Action::BreakPlumbing(_, group)
             | Action::RepairPlumbing(_, group) => self.allow(vec![group], false),
-            Action::Wake(station) => {
+            Action::Wake(station) | Action::Thaw(station) => {
+                self.reach.started(station, world.now());
                 if world.stations[station].process.as_ref().is_some_and(|p| p.stopping) {
                     self.stopping.insert(station, world.now());
                 }
@@ -406,6 +415,12 @@ impl Referee {
         if world.now() < self.acted + self.fencing(world) && self.awaits_fence(world) {
             return Ok(());
         }
+        // What has just ended is a change that nobody saw.
+        let awaits = self.awaits_policy(world);
+        if std::mem::replace(&mut self.awaited, awaits) || awaits {
+            self.changed = world.now();
+            return Ok(());
+        }
         self.judge_holders(world)?;
         self.rest = true;
         self.window = Some(Window { strict: true, allowed: BTreeSet::new(), planned: true });
@@ -458,6 +473,7 @@ impl Referee {
                 return broken(world, "invariant 1: an ineligible holder", text);
             }
             judge_agreement(world, &views, group, holder)?;
+            self.judge_keeping(world, group, holder, sure)?;
             self.judge_choice(world, group, holder, sure)?;
         }
         self.judge_evenness(world)?;
@@ -480,6 +496,7 @@ impl Referee {
         if active.is_empty() {
             return Ok(());
         }
+        Referee::judge_tier(world, group, holder, active)?;
         let draining = process(world, holder).is_some_and(|p| p.state == NodeState::Draining);
         if !active.contains(holder) && !draining {
             // Active, but something failed there once: it may or may not refuse.
@@ -489,7 +506,8 @@ impl Referee {
             let text = format!("g{group} is held by s{holder} although {active:?} are active");
             return broken(world, "O3: a worse tier holds", text);
         }
-        if world.stations.iter().any(|station| station.config.shared.version != 1) {
+        let first = world.stations.iter().all(|station| station.config.shared.version == 1);
+        if !first || !Referee::is_plain(world, group) {
             return Ok(());
         }
         let preferred = world.setup.groups[group].prefer;
@@ -513,6 +531,7 @@ impl Referee {
         let nodes = world.setup.nodes;
         let plain = |group: usize| {
             world.setup.groups[group].prefer.is_none()
+                && Referee::is_plain(world, group)
                 && world.stations.iter().all(|station| !station.unavailable.contains(&group))
         };
         let up = world.awake();
@@ -523,7 +542,12 @@ impl Referee {
         let failed = up.iter().any(|s| process(world, s).is_some_and(|p| !p.failed.is_empty()));
         let count = world.setup.groups.len();
         let first = world.stations.iter().all(|station| station.config.shared.version == 1);
-        if !first || failed || active + 1 < nodes || !(0..count).all(plain) {
+        if !first
+            || failed
+            || !world.setup.standby.is_empty()
+            || active + 1 < nodes
+            || !(0..count).all(plain)
+        {
             return Ok(());
         }
         let shares = up

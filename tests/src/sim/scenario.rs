@@ -10,6 +10,7 @@ use super::change::Action;
 use super::cluster::{GroupPlan, Setup, Timing};
 use super::fabric::{Effect, Rule, Stations};
 use super::notes::{Doing, Notes};
+use super::policies;
 use super::random::Random;
 use super::referee::Violation;
 use super::simulation::Simulation;
@@ -95,6 +96,14 @@ pub fn run(seed: u64) -> Result<Report, Failure> {
     let told = tell(&plan, Notes::default())
         .or_else(|_| tell(&plan, Notes { timeline: STORY, ..Notes::default() }));
     told.map(|(report, _)| report)
+}
+
+/// Runs a seed, without a story if it fails.
+///
+/// # Errors
+/// The invariant that did not hold, or the panic.
+pub fn check(seed: u64) -> Result<Report, Failure> {
+    tell(&Plan::draw(seed), Notes::default()).map(|(report, _)| report)
 }
 
 /// Runs a plan and tells its story.
@@ -261,7 +270,8 @@ fn describe(plan: &Plan) -> String {
     let millis = |span: Duration| span.as_millis();
     format!(
         "{:?}, {} nodes, {} groups, interval {} ms, stale {} ms, mature {} ms, wire {:?} µs, \
-         plumbing {:?} µs, multicast {}, peers {}",
+         plumbing {:?} µs, multicast {}, peers {}, neighbours {} ({} of them witnesses), \
+         quorum {:?}",
         plan.style,
         setup.nodes,
         setup.groups.len(),
@@ -271,7 +281,10 @@ fn describe(plan: &Plan) -> String {
         setup.delay,
         setup.plumbing,
         setup.multicast,
-        setup.peers
+        setup.peers,
+        setup.neighbours,
+        setup.witnesses,
+        setup.quorum
     )
 }
 
@@ -310,6 +323,7 @@ fn draw_setup(seed: u64, dice: &mut Random) -> Setup {
         *plan = GroupPlan {
             prefer: dice.chance(150).then(|| dice.index(nodes)),
             exclusive: dice.chance(100),
+            ..GroupPlan::default()
         };
     }
     if dice.chance(300) {
@@ -332,7 +346,24 @@ fn draw_setup(seed: u64, dice: &mut Random) -> Setup {
     setup.multicast = !dice.chance(100);
     setup.peers = dice.chance(500);
     setup.stop_timeout = 4 * setup.timing.stale;
+    draw_authority(seed, &mut setup);
+    policies::draw(&mut setup);
     setup
+}
+
+/// Who may hold at all, by chance of its own: most clusters rely on nobody else.
+fn draw_authority(seed: u64, setup: &mut Setup) {
+    let mut dice = Random::labelled(seed, &[0x0a57]);
+    setup.neighbours = dice.pick(&[0, 1, 2, 2, 3]);
+    if dice.chance(250) {
+        setup.witnesses = setup.neighbours.min(2);
+    }
+    if dice.chance(200) {
+        let majority = setup.nodes / 2 + 1;
+        setup.quorum = u16::try_from(dice.pick(&[2, majority])).ok();
+    }
+    let isolation = dice.pick(&[2, 10]);
+    setup.isolation = isolation * setup.timing.stale;
 }
 
 fn boot_phase(setup: &Setup, dice: &mut Random) -> Phase {
@@ -400,7 +431,7 @@ fn trouble(setup: &Setup, dice: &mut Random) -> (Action, Option<Action>) {
     let group = dice.index(setup.groups.len());
     let interval = setup.timing.interval();
     let fault = |rule: Rule| (Action::Fault(rule), Some(Action::Repair(rule)));
-    match dice.index(22) {
+    match dice.index(23) {
         0 | 1 => (Action::Crash(node), None),
         2 => (Action::Crash(node), Some(Action::Start(node))),
         3 => (Action::PowerFail(node), None),
@@ -422,6 +453,7 @@ fn trouble(setup: &Setup, dice: &mut Random) -> (Action, Option<Action>) {
         18 => fault(Rule::deaf(node)),
         19 => fault(Rule::everywhere(Effect::Lose(dice.pick(&[10, 50, 200])))),
         20 => fault(Rule::everywhere(Effect::Slow(0, dice.between(0, interval)))),
+        21 => (Action::Freeze(node), Some(Action::Thaw(node))),
         _ => fault(Rule::everywhere(Effect::Double(300, interval))),
     }
 }

@@ -77,7 +77,8 @@ impl Simulation {
     pub fn patience(&self) -> Micros {
         let timing = self.world.setup.timing;
         let lifetime = self.world.setup.valid_lifetime().unwrap_or(0) + 300_000;
-        3 * self.referee.settling(&self.world) + 2 * timing.mature() + lifetime
+        let policy = self.world.setup.longest_policy();
+        3 * self.referee.settling(&self.world) + 2 * timing.mature() + lifetime + policy
     }
 
     /// Runs until the cluster is at rest.

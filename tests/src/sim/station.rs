@@ -52,6 +52,12 @@ impl Kernel {
         self.addresses.values_mut().for_each(|end| *end = Some(until));
     }
 
+    /// Time stood still for so long; says when everything ends now.
+    pub fn postpone(&mut self, span: Micros) -> Vec<Micros> {
+        self.addresses.values_mut().flatten().for_each(|end| *end += span);
+        self.addresses.values().copied().flatten().collect()
+    }
+
     /// Removes and names what has reached its end.
     pub fn expire(&mut self, now: Micros) -> Vec<usize> {
         let ended = |end: &Option<Micros>| end.is_some_and(|end| end <= now);
@@ -150,6 +156,8 @@ pub enum Work {
 pub struct Station {
     /// Its clock's reading at the world's zero: engines never agree on time.
     pub clock: Micros,
+    /// Since when it stands still.
+    pub frozen: Option<Micros>,
     /// Its wall clock's error in milliseconds, added to the world's.
     pub wall_clock: u64,
     /// What its next process reads.

@@ -4,6 +4,7 @@
 //! kernel would. It judges nothing: it reports every [`Change`] to whoever
 //! drives it.
 
+mod freezing;
 mod neighbourhood;
 mod orders;
 
@@ -129,18 +130,32 @@ impl World {
         self.timeline.tell(self.now, None, || format!("{action:?}"));
         self.changes.push(Change::Acted(action));
         match action {
-            Action::Start(station) => self.start(station, None),
+            Action::Start(station) => {
+                self.run_clock(station);
+                self.start(station, None);
+            }
             Action::StartClone(station, of) => {
                 let boot = self.stations[of].process.as_ref().map(|process| process.boot);
                 self.start(station, boot);
             }
-            Action::Crash(station) => self.stations[station].process = None,
-            Action::PowerFail(station) => self.power_fail(station),
+            Action::Crash(station) => {
+                self.run_clock(station);
+                self.stations[station].process = None;
+            }
+            Action::PowerFail(station) => {
+                self.run_clock(station);
+                self.power_fail(station);
+            }
             Action::Stop(station) => self.command(station, Command::Stop),
-            Action::Drain(station) => self.command(station, Command::Drain { lasting: None }),
+            Action::Drain(station) => {
+                self.command(station, Command::Drain { lasting: self.setup.drains })
+            }
             Action::Undrain(station) => self.command(station, Command::Resume),
             Action::Pause(station) => self.set_paused(station, true),
+            Action::Wake(station) if self.stations[station].frozen.is_some() => {}
             Action::Wake(station) => self.wake(station),
+            Action::Freeze(station) => self.freeze(station),
+            Action::Thaw(station) => self.thaw(station),
             Action::Unavailable(station, group) => {
                 self.stations[station].unavailable.insert(group);
                 self.report(station, group, ResourceReport::Unavailable("link down".to_owned()));
@@ -489,6 +504,7 @@ fn new_station(setup: &Setup, station: usize) -> Station {
     Station {
         // Hours apart, and never near zero.
         clock: 1_000_000_000 + dice.between(0, 100_000_000_000),
+        frozen: None,
         wall_clock: dice.between(0, 5_000),
         config: setup.config(1),
         kernel: Kernel::default(),

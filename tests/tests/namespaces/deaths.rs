@@ -1,10 +1,13 @@
 //! Daemons and nodes that die, hang and leave.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use vippy_client::status::NodeState;
-use vippy_lab::options::vip4;
-use vippy_lab::{Cluster, Port};
+use vippy_client::status::{NodeReason, NodeState};
+use vippy_core::wire::announcement::{Announcement, GroupSet, Section};
+use vippy_lab::options::{SECRET, vip4};
+use vippy_lab::{Cluster, Frame, Port};
+use vippy_tests::measure::{announcement, tells};
 
 use crate::support::{
     PATIENCE, addresses, ask, assert_unnoticed, await_status, calm_cluster, eventually, holder,
@@ -156,6 +159,73 @@ fn a_daemon_that_wakes_up_drops_everything_before_it_goes_on() {
 fn drops(cluster: &Cluster, node: usize) -> Result<(), String> {
     let log = cluster.log(node).unwrap();
     if log.contains("suspended") { Ok(()) } else { Err(log) }
+}
+
+/// What the announcer still had to repeat is due while the process is stopped,
+/// and its thread wakes up together with the loop.
+#[test]
+fn a_daemon_that_wakes_up_claims_nothing_before_it_takes_part_again() {
+    let cluster = calm_cluster();
+    let node = holder(&cluster, vip4(1));
+    let held = virtual_addresses(&cluster, node);
+    let options = cluster.options();
+    for phase in [options.stale.mul_f64(1.1), options.stale * 2] {
+        // Just taken: the neighbours are to be told twice more.
+        cluster.drain(node).unwrap();
+        eventually("it is empty", || match virtual_addresses(&cluster, node) {
+            left if left.is_empty() => cluster.settled(),
+            left => Err(format!("{left:?}")),
+        });
+        cluster.end_drain(node).unwrap();
+        eventually("it is back", || match virtual_addresses(&cluster, node) {
+            now if now.len() == held.len() => cluster.settled(),
+            now => Err(format!("{now:?}")),
+        });
+        cluster.pause(node).unwrap();
+        std::thread::sleep(phase);
+        let tap = cluster.lan().tap(node).unwrap();
+        cluster.resume(node).unwrap();
+        cluster.wait_settled(PATIENCE).unwrap();
+        let frames = tap.finish();
+        let said = frames.iter().filter_map(|frame| Some((frame, claim(frame, &held)?)));
+        let said: Vec<_> = said.map(|(frame, claim)| (frame.at, claim)).collect();
+        let first_claim = said.iter().position(|(_, claim)| *claim != Claim::Nothing);
+        let active = said.iter().position(|(_, claim)| *claim == Claim::Group);
+        // It takes again only as a node that takes part, and says so first.
+        let begins = said.first().map(|(_, claim)| *claim);
+        assert_eq!(begins, Some(Claim::Nothing), "the first words of the awakened: {said:#?}");
+        assert!(first_claim >= Some(1) && active.is_some(), "{said:#?}");
+        let booting = frames.iter().filter_map(|frame| spoken(&frame.bytes)).next().unwrap();
+        assert_eq!((booting.state, booting.reason), (NodeState::Booting, NodeReason::Suspended));
+    }
+}
+
+/// What a frame claims to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claim {
+    Nothing,
+    /// An announcement that shows a group held.
+    Group,
+    /// A word to the neighbours about an address.
+    Address,
+}
+
+/// The announcement in a captured Ethernet frame.
+fn spoken(bytes: &[u8]) -> Option<Announcement> {
+    let header = usize::from(bytes.get(14)? & 0xf) * 4;
+    announcement(bytes.get(14 + header + 8..)?, SECRET)
+}
+
+/// What a frame claims; `None` if it is about something else.
+fn claim(frame: &Frame, held: &[IpAddr]) -> Option<Claim> {
+    if held.iter().any(|ip| tells(frame, *ip)) {
+        return Some(Claim::Address);
+    }
+    let announcement = spoken(&frame.bytes)?;
+    let holds = announcement.sections.iter().any(
+        |section| matches!(section, Section::Holding { held, .. } if *held != GroupSet::default()),
+    );
+    Some(if holds { Claim::Group } else { Claim::Nothing })
 }
 
 #[test]

@@ -8,8 +8,10 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests, which may unwrap")]
 
 mod attacks;
+mod chains;
 mod clusters;
 mod deaths;
+mod hands;
 mod links;
 mod operators;
 mod partitions;

@@ -80,14 +80,14 @@ fn a_pair_that_finds_together_again_never_stops_answering() {
 }
 
 /// The paths on which a node says that it hears another, as a third one knows.
-fn hears(status: &Status, node: &str, other: &str) -> Vec<HeardBy> {
+pub(crate) fn hears(status: &Status, node: &str, other: &str) -> Vec<HeardBy> {
     let peer = status.peers.iter().find(|peer| peer.name.as_str() == node).unwrap();
     let entry = peer.hears.iter().find(|(name, _)| name.as_str() == other);
     entry.map(|(_, paths)| paths.clone()).unwrap_or_default()
 }
 
 /// How a node itself hears another.
-fn heard(status: &Status, other: &str) -> Vec<HeardBy> {
+pub(crate) fn heard(status: &Status, other: &str) -> Vec<HeardBy> {
     let peer = status.peers.iter().find(|peer| peer.name.as_str() == other);
     peer.map(|peer| peer.hears_by.clone()).unwrap_or_default()
 }

@@ -56,9 +56,10 @@ pub struct SharedPart {
 }
 
 /// Whether a group goes back to an earlier node of its succession (O4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub enum Failback {
     /// As soon as that node takes part.
+    #[default]
     Auto,
     /// Not while its holder can hold it.
     Never,

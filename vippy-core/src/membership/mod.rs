@@ -6,6 +6,7 @@
 
 mod claims;
 pub(crate) mod facts;
+mod lead;
 pub(crate) mod own;
 pub(crate) mod process;
 
@@ -33,6 +34,8 @@ use process::Process;
 const MAX_CLAIMANTS: usize = 64;
 /// Names beyond the configuration that are remembered at all.
 const MAX_STRANGERS: usize = 32;
+/// A lost peer is sought for this many times `stale`.
+const SEARCH: u32 = 100;
 /// Unproven processes echoed per name in one announcement; they take turns.
 const ECHO_SLOTS: usize = 4;
 
@@ -177,9 +180,10 @@ impl Membership {
             return Reception::New { boot, fresh: None };
         };
         if process.proof.is_none_or(|proof| now.since(proof) > stale) {
+            process.deaf |= omits(announcement, self.own.boot);
             return Reception::New { boot, fresh: None };
         }
-        process.freshened(now);
+        process.freshened(now, stale);
         process.source = source.or(process.source);
         let echoed = process.echoed;
         let seq = process.highest;
@@ -343,6 +347,16 @@ impl Membership {
         Some(Heard { boot, seq: process.highest, paths: process.paths(now), counts })
     }
 
+    /// Somebody who was alive fell silent not long ago without a goodbye: it may
+    /// be back any moment, and should be met soon (O9).
+    pub(crate) fn seeks(&self) -> bool {
+        let memory = SEARCH * self.timers.stale;
+        self.claims.current().filter(|boot| !self.alive.contains(boot)).any(|boot| {
+            let fresh = self.processes.get(&boot).and_then(|process| process.last_fresh);
+            fresh.is_some_and(|at| self.refreshed.since(at) < memory)
+        })
+    }
+
     /// Whether a boot counts as the node whose name it bears.
     pub(crate) fn counts(&self, boot: BootId) -> bool {
         self.processes.get(&boot).is_some_and(|process| self.claims.counts(&process.name, boot))
@@ -409,6 +423,21 @@ impl Membership {
         until.filter(|_| self.alive.is_empty())
     }
 
+    /// F2: whether this node's clock stood still for longer than `stale`, going by
+    /// the uptimes of all who speak. One alone may have a clock that jumps.
+    pub(crate) fn clock_stood_still(&self, now: Instant) -> bool {
+        let mut speaking = self.live_processes().filter(|process| process.speaks(now)).peekable();
+        speaking.peek().is_some() && speaking.all(|process| process.leapt(self.timers.stale))
+    }
+
+    /// This node's clock stood still: what it dates to a moment ago may be long
+    /// ago. Nobody is alive until it has echoed a frame from here on.
+    pub(crate) fn distrust(&mut self) {
+        self.own.forget_sent();
+        self.alive.clear();
+        self.processes.values_mut().for_each(Process::distrust);
+    }
+
     /// When time alone changes something: a peer or a twin stops being alive, a
     /// newcomer takes its elder's place, this node stops being mute.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
@@ -455,6 +484,20 @@ impl Membership {
             process.facts.iter_mut().for_each(Facts::forget_echoes);
         }
     }
+}
+
+/// Whether an announcement says that nothing of `boot` was heard lately.
+fn omits(announcement: &Announcement, boot: BootId) -> bool {
+    announcement.sections.iter().any(|section| match section {
+        Section::Heard { first, last, entries } => {
+            let lacks = entries.binary_search_by_key(&boot, |entry| entry.boot).is_err();
+            (*first..=*last).contains(&boot) && lacks
+        }
+        Section::Holding { .. }
+        | Section::Refusing { .. }
+        | Section::Documents(_)
+        | Section::Moves(_) => false,
+    })
 }
 
 /// The number of `boot` that an announcement echoes.
@@ -561,5 +604,55 @@ mod tests {
         members.refresh(at(2_100), own);
         let meant = members.receive(at(2_100), &recorded, from, true);
         assert!(matches!(meant, Reception::Rejected(RejectReason::Burnt)), "{meant:?}");
+    }
+
+    /// Frames of `names`, each every 100 ms by both clocks; then each of `ahead`
+    /// with an uptime that is a second further on.
+    fn leaping(names: &[(&str, u64)], ahead: &[(&str, u64)]) -> Membership {
+        let from = (SocketAddr::from(([10, 0, 0, 1], 4077)), true);
+        let stale = Duration::from_millis(500);
+        let own = Timers { interval: Duration::from_millis(100), stale };
+        let mut members = Membership::new("a".into(), OWN, own);
+        for tick in 1..=10 {
+            members.sent(at(tick * 100), Seq(tick), [0; 8]);
+            for (number, who) in names.iter().enumerate() {
+                let mut heard = frame(*who, tick, tick, stale);
+                heard.header.uptime = Duration::from_millis(tick * 100 + number as u64);
+                members.receive(at(tick * 100 + 1), &heard, from, true);
+            }
+            members.refresh(at(tick * 100 + 1), own);
+        }
+        for who in ahead {
+            let mut heard = frame(*who, 11, 10, stale);
+            heard.header.uptime = Duration::from_millis(2_100);
+            members.receive(at(1_100), &heard, from, true);
+        }
+        members.refresh(at(1_100), own);
+        members
+    }
+
+    #[test]
+    fn a_clock_stood_still_if_all_who_speak_gained_on_it() {
+        let all = [("b", 2), ("c", 3)];
+        assert!(leaping(&all[..1], &all[..1]).clock_stood_still(at(1_100)));
+        assert!(leaping(&all, &all).clock_stood_still(at(1_100)));
+        assert!(!leaping(&all, &[]).clock_stood_still(at(1_100)));
+        let mut members = leaping(&all, &all);
+        members.distrust();
+        assert!(!members.clock_stood_still(at(1_100)), "it is noticed once");
+    }
+
+    #[test]
+    fn one_peer_whose_clock_jumps_is_not_believed_against_another() {
+        let all = [("b", 2), ("c", 3)];
+        let members = leaping(&all, &all[..1]);
+        assert!(!members.clock_stood_still(at(1_100)), "c spoke lately and saw nothing");
+        assert!(members.clock_stood_still(at(1_200)), "c speaks no more");
+    }
+
+    #[test]
+    fn another_process_of_a_name_is_not_compared_with_the_one_before() {
+        let members = leaping(&[("b", 2)], &[("b", 4)]);
+        assert!(!members.clock_stood_still(at(1_100)));
     }
 }

@@ -61,6 +61,11 @@ impl Own {
         self.find(seq).map(|sent| sent.at)
     }
 
+    /// When its frames left is no longer known.
+    pub(crate) fn forget_sent(&mut self) {
+        self.sent.clear();
+    }
+
     /// Judges a frame that bears this boot.
     pub(crate) fn mirror(&self, seq: Seq, fingerprint: [u8; 8]) -> Mirror {
         let differs = self.find(seq).is_some_and(|sent| sent.fingerprint != fingerprint);

@@ -10,6 +10,7 @@ use crate::config::Digest;
 use crate::group::UNANNOUNCED;
 use crate::identity::{BootId, NodeName, Seq};
 use crate::membership::facts::Facts;
+use crate::membership::lead::Lead;
 use crate::status::NodeReason;
 use crate::time::Instant;
 use crate::wire::announcement::{Heard, Paths};
@@ -37,11 +38,15 @@ pub(crate) struct Process {
     /// That number.
     pub(crate) echoed: Seq,
     pub(crate) last_fresh: Option<Instant>,
+    /// It no longer echoes this node, and its proof is stale: it is deaf to this
+    /// node, and waiting longer would prove nothing (W1).
+    pub(crate) deaf: bool,
     /// This node's first frame since it last came to life; what it announces in
     /// answer to that was said by one who has met this node (O9).
     pub(crate) met: Seq,
     /// Its uptime in its last fresh frame.
     fresh_uptime: Duration,
+    lead: Lead,
     /// When a frame came that cannot have been made long before, judged by its
     /// uptime: one that was lost once and is delivered late by somebody else
     /// shows nothing about the present.
@@ -81,8 +86,10 @@ impl Process {
             proof: None,
             echoed: Seq(0),
             last_fresh: None,
+            deaf: false,
             met: UNANNOUNCED,
             fresh_uptime: Duration::ZERO,
+            lead: Lead::default(),
             last_credible: now,
             given_up: false,
             speaking_since: now,
@@ -129,10 +136,30 @@ impl Process {
     }
 
     /// Notes that the frame that just arrived is fresh.
-    pub(crate) fn freshened(&mut self, now: Instant) {
+    pub(crate) fn freshened(&mut self, now: Instant, stale: Duration) {
         self.last_fresh = Some(now);
         self.fresh_uptime = self.header.uptime;
         self.given_up = false;
+        self.deaf = false;
+        self.lead.note(now, self.header.uptime, stale);
+    }
+
+    /// It was heard in answer to this node within one and a half of its intervals.
+    pub(crate) fn speaks(&self, now: Instant) -> bool {
+        let window = self.header.interval * 3 / 2;
+        self.last_fresh.is_some_and(|at| now.since(at) <= window)
+    }
+
+    /// Its uptime gained more than `stale` on this node's clock lately (F2).
+    pub(crate) fn leapt(&self, stale: Duration) -> bool {
+        self.lead.growth() > stale
+    }
+
+    /// What this node's clock said of it is worth nothing any more.
+    pub(crate) fn distrust(&mut self) {
+        self.proof = None;
+        self.last_fresh = None;
+        self.lead = Lead::default();
     }
 
     /// Until when it counts as speaking past this node: it was alive once, and
@@ -181,7 +208,7 @@ impl Process {
 
     /// The end of its being alive, if it ever was fresh (W1).
     pub(crate) fn alive_until(&self, stale: Duration, interval: Duration) -> Option<Instant> {
-        if self.given_up {
+        if self.given_up || self.deaf {
             return None;
         }
         let heard = self.last_fresh? + stale;

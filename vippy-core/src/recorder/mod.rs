@@ -13,6 +13,8 @@ mod dump;
 mod form;
 mod replay;
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -141,6 +143,16 @@ impl Recorded {
     /// See [`Engine::next_deadline`].
     pub fn next_deadline(&self) -> Option<Instant> {
         self.engine.next_deadline()
+    }
+
+    /// See [`Engine::alive_until`].
+    pub fn alive_until(&self) -> Option<Instant> {
+        self.engine.alive_until()
+    }
+
+    /// See [`Engine::peer_addresses`].
+    pub fn peer_addresses(&self) -> BTreeSet<IpAddr> {
+        self.engine.peer_addresses()
     }
 
     /// See [`Engine::status`].

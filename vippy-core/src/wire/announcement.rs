@@ -388,7 +388,7 @@ fn state_of(code: u8) -> Result<NodeState, Malformed> {
     all.into_iter().find(|state| state_code(*state) == code).ok_or(Malformed("state"))
 }
 
-const REASONS: [NodeReason; 10] = [
+const REASONS: [NodeReason; 11] = [
     NodeReason::None,
     NodeReason::Operator,
     NodeReason::Isolated,
@@ -399,6 +399,7 @@ const REASONS: [NodeReason; 10] = [
     NodeReason::Suspended,
     NodeReason::Goodbye,
     NodeReason::NoQuorum,
+    NodeReason::HeldDown,
 ];
 
 fn reason_code(reason: NodeReason) -> u8 {
@@ -413,6 +414,7 @@ fn reason_code(reason: NodeReason) -> u8 {
         NodeReason::Suspended => 7,
         NodeReason::Goodbye => 8,
         NodeReason::NoQuorum => 9,
+        NodeReason::HeldDown => 10,
     }
 }
 

@@ -17,6 +17,7 @@ use vippy_core::engine::{Engine, Start};
 use vippy_core::event::Event;
 use vippy_core::identity::{BootId, Epoch, GroupId, NodeName};
 use vippy_core::input::{Command, Datagram, Input, ResourceReport};
+use vippy_core::memory::Memory;
 use vippy_core::output::{Destination, Output};
 use vippy_core::recorder::Recorded;
 use vippy_core::status::Status;
@@ -146,6 +147,14 @@ impl Machine {
             .filter_map(|order| if let Output::Event(event) = order { Some(event) } else { None })
     }
 
+    /// What the next process of this node would recall, if it came at once.
+    pub(crate) fn memory(&self) -> Memory {
+        let remembered = self.orders.iter().rev().find_map(|order| {
+            if let Output::Remember(memory) = order { Some(memory.clone()) } else { None }
+        });
+        remembered.unwrap_or_default()
+    }
+
     pub(crate) fn holds(&self, group: &str) -> bool {
         self.kernel.contains_key(&id(group))
     }
@@ -189,10 +198,20 @@ impl Lan {
     }
 
     pub(crate) fn start(&mut self, node: usize, plan: &Plan, present: &[&str]) {
+        self.start_recalling(node, plan, present, Memory::default());
+    }
+
+    pub(crate) fn start_recalling(
+        &mut self,
+        node: usize,
+        plan: &Plan,
+        present: &[&str],
+        memory: Memory,
+    ) {
         self.serial += 1;
         let machine = Machine {
             engine: Recorded::with_capacity(
-                Engine::new(self.now, self.start_of(node, plan, present)),
+                Engine::new(self.now, Start { memory, ..self.start_of(node, plan, present) }),
                 self.tape,
             ),
             orders: Vec::new(),
@@ -212,7 +231,7 @@ impl Lan {
             boot: BootId(self.serial * 1000 + node as u64),
             epoch_floor: Epoch::from_wall_clock(1_700_000_000_000),
             present: present.iter().map(|group| id(group)).collect(),
-            memory: vippy_core::memory::Memory::default(),
+            memory: Memory::default(),
         }
     }
 

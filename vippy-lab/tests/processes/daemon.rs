@@ -72,6 +72,7 @@ fn status(name: &str, config: &Value) -> Status {
             succession: vec!["node1".into()],
             here: if name == "node1" { Holding::Held } else { Holding::No },
             cannot: None,
+            rather_not: None,
             epoch: None,
         }
     };
@@ -95,6 +96,8 @@ fn status(name: &str, config: &Value) -> Status {
             state: NodeState::Active,
             reason: NodeReason::None,
             detail: String::new(),
+            drained_ms: None,
+            held_down_ms: None,
             uptime_ms: 1,
             boot: String::new(),
             epoch: Epoch(1),

@@ -102,6 +102,10 @@ fn notes(group: &GroupStatus, view: &View<'_>) -> Vec<Cell> {
         let text = format!("cannot be held here: {}", printable(why));
         notes.push(Cell::new(Tone::Careful, text));
     }
+    if let Some(why) = &group.rather_not {
+        let text = format!("left to others for now: {}", printable(why));
+        notes.push(Cell::new(Tone::Careful, text));
+    }
     notes
 }
 

@@ -51,6 +51,8 @@ fn status(nodes: &[&str]) -> Status {
             state: NodeState::Active,
             reason: NodeReason::None,
             detail: String::new(),
+            drained_ms: None,
+            held_down_ms: None,
             uptime_ms: 273_600_000,
             boot: "0123456789abcdef".into(),
             key: "01".into(),
@@ -109,6 +111,7 @@ fn group(owner: &str, addresses: &[&str]) -> GroupStatus {
         succession: names(&[owner]),
         here: if owner == "node1" { Holding::Held } else { Holding::No },
         cannot: None,
+        rather_not: None,
         epoch: None,
     }
 }
@@ -283,6 +286,28 @@ fn an_outranked_node_does_not_pretend_to_know_owners() {
     status.groups[2].holders.clear();
     golden("configuration.txt", &render(&status, Style::Plain, 80));
     assert!(!render(&status, Style::Coloured, 80).contains("\u{1b}[31m"), "it alarms nobody");
+}
+
+#[test]
+fn a_drain_that_ends_by_itself_says_when() {
+    let mut status = healthy();
+    (status.node.state, status.node.reason) = (NodeState::Draining, NodeReason::Operator);
+    status.node.detail = "drained by the operator".into();
+    status.node.drained_ms = Some(1_743_000);
+    let mut group = group("node2", &["10.99.0.101/24", "10.99.0.102/24"]);
+    group.name = Some("web".into());
+    status.groups[0] = group;
+    golden("draining.txt", &render(&status, Style::Plain, 80));
+}
+
+#[test]
+fn a_node_that_is_held_down_and_a_delayed_group_say_why() {
+    let mut status = healthy();
+    (status.node.state, status.node.reason) = (NodeState::Standby, NodeReason::HeldDown);
+    status.node.detail = "came and went too often: holds only what no other node can".into();
+    status.node.held_down_ms = Some(59_300);
+    status.groups[1].rather_not = Some("its failback is delayed".into());
+    golden("held-down.txt", &render(&status, Style::Plain, 80));
 }
 
 #[test]

@@ -17,10 +17,12 @@ use nix::errno::Errno;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use vippy_core::config::{Address, Group};
 use vippy_core::identity::GroupId;
+use vippy_core::time::Instant as Moment;
 
-use super::frames::Form;
-use super::mouth::{Mouth, Places};
-use super::port::raw_socket;
+use super::licence::Licence;
+use super::mouth::{Lapsed, Mouth, Places};
+use crate::ethernet::frames::Form;
+use crate::ethernet::port::raw_socket;
 
 /// How often everything is said.
 const ROUNDS: u32 = 3;
@@ -73,6 +75,7 @@ struct Told {
 pub(super) struct Counters {
     pub(super) frames: AtomicU64,
     pub(super) failures: AtomicU64,
+    forgotten: AtomicU64,
 }
 
 /// A reading of the announcer's counters.
@@ -82,6 +85,8 @@ pub struct Counts {
     pub frames: u64,
     /// Times an interface took no frame, or not all of them: absent, down.
     pub failures: u64,
+    /// Times that everything was forgotten because the loop was away.
+    pub forgotten: u64,
 }
 
 /// Orders to the announcer's thread. Dropping it ends the thread; what was
@@ -95,11 +100,13 @@ pub struct Announcer {
     orders: OrderNumber,
     /// When the last repetition of what was ordered so far leaves.
     quiet_at: Option<Instant>,
+    licence: Licence,
     counters: Arc<Counters>,
 }
 
 impl Announcer {
-    /// Starts the thread in the caller's network namespace.
+    /// Starts the thread in the caller's network namespace. Nothing leaves before
+    /// [`Announcer::vouch`].
     pub fn start() -> Result<Announcer, AnnounceError> {
         raw_socket().map_err(|errno| {
             let refused = [Errno::EPERM, Errno::EACCES].contains(&errno);
@@ -108,13 +115,22 @@ impl Announcer {
         let (commands, queue) = channel();
         let (told, reports) = unbounded_channel();
         let counters = Arc::new(Counters::default());
-        let mouth = Mouth::new(Arc::clone(&counters));
+        let licence = Licence::default();
+        let counted = Arc::clone(&counters);
+        let mouth = Mouth::new(Arc::clone(&counters), licence.clone());
         thread::Builder::new()
             .name("vippy-announce".to_owned())
-            .spawn(move || work(&queue, mouth, &told))
+            .spawn(move || work(&queue, mouth, &told, &counted))
             .map_err(AnnounceError::Thread)?;
         let awaited = BTreeMap::new();
-        Ok(Announcer { commands, reports, awaited, orders: 0, quiet_at: None, counters })
+        let quiet_at = None;
+        Ok(Announcer { commands, reports, awaited, orders: 0, quiet_at, licence, counters })
+    }
+
+    /// Until when, in protocol time, the loop vouches for what it ordered; what
+    /// is said later than that is forgotten, with all its repetitions (F2).
+    pub fn vouch(&self, until: Option<Moment>) {
+        self.licence.set(until);
     }
 
     /// Tells the neighbours about all of a group's addresses, at once and two
@@ -176,11 +192,17 @@ impl Announcer {
         Counts {
             frames: self.counters.frames.load(Ordering::Relaxed),
             failures: self.counters.failures.load(Ordering::Relaxed),
+            forgotten: self.counters.forgotten.load(Ordering::Relaxed),
         }
     }
 }
 
-fn work(queue: &Receiver<Command>, mut mouth: Mouth, told: &UnboundedSender<Told>) {
+fn work(
+    queue: &Receiver<Command>,
+    mut mouth: Mouth,
+    told: &UnboundedSender<Told>,
+    counters: &Counters,
+) {
     let mut schedule = Schedule::default();
     loop {
         let command = match schedule.next() {
@@ -196,24 +218,26 @@ fn work(queue: &Receiver<Command>, mut mouth: Mouth, told: &UnboundedSender<Told
             Err(RecvTimeoutError::Disconnected) => return,
         }
         let due = schedule.take_due(Instant::now());
-        if !due.is_empty() {
-            say(&mut mouth, due, told);
+        if !due.is_empty() && say(&mut mouth, due, told) == Err(Lapsed) {
+            // The loop lets everything go before it orders anything again.
+            schedule = Schedule::default();
+            counters.forgotten.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
 /// One form for all addresses first, so that the last address is not kept
 /// waiting by the second form of the first.
-fn say(mouth: &mut Mouth, due: Vec<Due>, told: &UnboundedSender<Told>) {
+fn say(mouth: &mut Mouth, due: Vec<Due>, told: &UnboundedSender<Told>) -> Result<(), Lapsed> {
     mouth.begin();
     let mut spoken = Vec::new();
     for Due { places, firsts } in due {
-        mouth.say(&places, Form::Request);
+        mouth.say(&places, Form::Request)?;
         // The handle is gone when the daemon is about to end.
         firsts.into_iter().for_each(|first| drop(told.send(first)));
         spoken.push(places);
     }
-    spoken.iter().for_each(|places| mouth.say(places, Form::Reply));
+    spoken.iter().try_for_each(|places| mouth.say(places, Form::Reply))
 }
 
 /// What is still to be said, and when.

@@ -9,26 +9,46 @@ use std::sync::atomic::Ordering;
 use nix::errno::Errno;
 
 use super::announcer::Counters;
-use super::frames::{Form, gratuitous_arp, unsolicited_advertisement};
-use super::port::{Identity, Interfaces, Port};
+use super::licence::Licence;
+use crate::ethernet::frames::{Form, gratuitous_arp, unsolicited_advertisement};
+use crate::ethernet::port::{Identity, Interfaces, Port};
 
 /// Addresses by interface.
 pub(super) type Places = BTreeMap<String, Vec<IpAddr>>;
+
+/// The loop no longer vouches for what it ordered (F2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lapsed;
+
+/// Why a frame did not leave.
+enum Unsaid {
+    Lapsed,
+    /// The interface did not take it.
+    Refused,
+}
+
+impl From<Errno> for Unsaid {
+    fn from(_: Errno) -> Unsaid {
+        Unsaid::Refused
+    }
+}
 
 /// The sockets, one an interface.
 pub(super) struct Mouth {
     ports: BTreeMap<String, Port>,
     counters: Arc<Counters>,
+    licence: Licence,
     /// What took no frame in this round: it is not waited for again in it.
     given_up: BTreeSet<String>,
     interfaces: Interfaces,
 }
 
 impl Mouth {
-    pub(super) fn new(counters: Arc<Counters>) -> Mouth {
+    pub(super) fn new(counters: Arc<Counters>, licence: Licence) -> Mouth {
         Mouth {
             ports: BTreeMap::new(),
             counters,
+            licence,
             given_up: BTreeSet::new(),
             interfaces: Interfaces::default(),
         }
@@ -45,14 +65,22 @@ impl Mouth {
     }
 
     /// Says in one form where addresses are.
-    pub(super) fn say(&mut self, places: &Places, form: Form) {
+    pub(super) fn say(&mut self, places: &Places, form: Form) -> Result<(), Lapsed> {
         for (interface, ips) in places {
-            if !self.given_up.contains(interface) && self.say_on(interface, ips, form).is_err() {
-                self.ports.remove(interface);
-                self.given_up.insert(interface.clone());
-                self.fail();
+            if self.given_up.contains(interface) {
+                continue;
+            }
+            match self.say_on(interface, ips, form) {
+                Ok(()) => {}
+                Err(Unsaid::Lapsed) => return Err(Lapsed),
+                Err(Unsaid::Refused) => {
+                    self.ports.remove(interface);
+                    self.given_up.insert(interface.clone());
+                    self.fail();
+                }
             }
         }
+        Ok(())
     }
 
     fn fail(&self) {
@@ -60,7 +88,7 @@ impl Mouth {
     }
 
     /// Stops at the first frame that cannot leave: the link went down.
-    fn say_on(&mut self, interface: &str, ips: &[IpAddr], form: Form) -> Result<(), Errno> {
+    fn say_on(&mut self, interface: &str, ips: &[IpAddr], form: Form) -> Result<(), Unsaid> {
         let interfaces = &self.interfaces;
         let Some(identity) = interfaces.identity(interface)? else { return Ok(()) };
         let port = match self.ports.entry(interface.to_owned()) {
@@ -73,6 +101,9 @@ impl Mouth {
         };
         for ip in ips {
             if let Some(frame) = frame(identity, *ip, form) {
+                if !self.licence.holds() {
+                    return Err(Unsaid::Lapsed);
+                }
                 port.send(&frame)?;
                 self.counters.frames.fetch_add(1, Ordering::Relaxed);
             }

@@ -15,15 +15,15 @@ use vippy_core::config::ChatInterface;
 
 /// An interface of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Interface {
-    pub(super) index: u32,
-    pub(super) name: String,
+pub(crate) struct Interface {
+    pub(crate) index: u32,
+    pub(crate) name: String,
     /// Somebody set it up, and it has a carrier: packets can leave.
-    pub(super) up: bool,
+    pub(crate) up: bool,
     /// It can multicast and is no loopback.
-    pub(super) suits_all: bool,
+    pub(crate) suits_all: bool,
     /// In the kernel's order: an IPv4 subnet's primary address comes first.
-    pub(super) addresses: Vec<IpNet>,
+    pub(crate) addresses: Vec<IpNet>,
 }
 
 /// Without a carrier the kernel takes a datagram and drops it without a word:
@@ -59,7 +59,7 @@ impl Way {
 }
 
 /// Every interface with its addresses.
-pub(super) fn scan() -> io::Result<Vec<Interface>> {
+pub(crate) fn scan() -> io::Result<Vec<Interface>> {
     let mut found: BTreeMap<String, Interface> = BTreeMap::new();
     for entry in getifaddrs()? {
         let flags = entry.flags;

@@ -48,6 +48,7 @@ pub(super) struct Plan {
     /// The address that everything must come from, where there is one.
     own: Option<SocketAddr>,
     managed: BTreeSet<IpAddr>,
+    peers: BTreeSet<IpAddr>,
 }
 
 impl Plan {
@@ -65,7 +66,31 @@ impl Plan {
             interface: local.chat_interface.clone(),
             own,
             managed: managed(config),
+            peers: local.peers.values().map(SocketAddr::ip).collect(),
         }
+    }
+
+    /// Indexes of the interfaces on which the chat takes place.
+    pub(super) fn used(&self, interfaces: &[Interface]) -> BTreeSet<u32> {
+        let mut used = BTreeSet::new();
+        if let Some(group) = self.group {
+            let ways = interfaces::choose(group.ip(), &self.interface, &self.managed, interfaces);
+            used.extend(ways.into_iter().flatten().map(|way| way.index));
+        }
+        match self.own.map(|own| own.ip()) {
+            None => {}
+            Some(own) if !own.is_unspecified() => {
+                used.extend(interfaces::carrier(interfaces, own).map(|it| it.index));
+            }
+            // The system chooses for each peer.
+            Some(_) => {
+                let near = |it: &&Interface| {
+                    self.peers.iter().any(|ip| it.addresses.iter().any(|net| net.contains(ip)))
+                };
+                used.extend(interfaces.iter().filter(near).map(|it| it.index));
+            }
+        }
+        used
     }
 
     /// Whether frames to the group come from an own address that is set.
@@ -347,7 +372,8 @@ mod tests {
     use super::*;
 
     fn plan(group: &str, interface: ChatInterface) -> Plan {
-        Plan { group: Some(group.parse().unwrap()), interface, own: None, managed: BTreeSet::new() }
+        let (managed, peers) = Default::default();
+        Plan { group: Some(group.parse().unwrap()), interface, own: None, managed, peers }
     }
 
     fn free_port() -> u16 {
@@ -384,6 +410,7 @@ mod tests {
             interface: ChatInterface::All,
             own: Some(address),
             managed: BTreeSet::new(),
+            peers: BTreeSet::new(),
         });
         let error = keeper.look().unwrap_err().to_string();
         assert_eq!(error, format!("chat: {address} is in use by another program"));

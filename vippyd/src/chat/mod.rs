@@ -17,7 +17,7 @@ mod interfaces;
 mod keeper;
 mod sockets;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -35,6 +35,7 @@ use vippy_core::output::Destination;
 use vippy_core::time::Instant;
 
 use self::interfaces::Way;
+pub(crate) use self::interfaces::{Interface, scan};
 use self::keeper::{Change, Keeper, Plan, Request};
 pub use self::sockets::ChatError;
 use crate::clock;
@@ -45,6 +46,24 @@ const BUFFER: usize = 2_048;
 
 /// A kind of failure is told again after this long, with its count.
 const REMIND: Duration = Duration::from_secs(60);
+
+/// Where the chat takes place, for who looks at the same wires.
+#[derive(Clone, Debug)]
+pub(crate) struct Wires {
+    plan: Plan,
+}
+
+impl Wires {
+    /// What `config` makes `node` use.
+    pub(crate) fn new(config: &Config, node: &NodeName) -> Wires {
+        Wires { plan: Plan::new(config, node) }
+    }
+
+    /// Indexes of the chat's interfaces among those that there are.
+    pub(crate) fn used(&self, interfaces: &[Interface]) -> BTreeSet<u32> {
+        self.plan.used(interfaces)
+    }
+}
 
 /// The sockets of one node.
 pub struct Chat {

@@ -13,9 +13,18 @@ use vippy_core::input::Input;
 
 use super::{Daemon, groups_by_id};
 use crate::load::{LoadError, Loaded, Source, adopt};
+use crate::realtime;
 
 /// What reading the file came to.
-pub(super) type Outcome = Result<Loaded, LoadError>;
+type Outcome = Result<Loaded, LoadError>;
+
+/// What happened on the way to a new configuration.
+#[derive(Debug)]
+pub(super) enum Step {
+    Read(Box<Outcome>),
+    /// The kernel side has reported what can be held here now.
+    Reported,
+}
 
 /// Who asked over the management socket.
 pub(super) type Reply = oneshot::Sender<Result<Reloaded, ApiError>>;
@@ -33,6 +42,18 @@ pub(super) struct Reloader {
     /// changed since, so it is read once more.
     again: bool,
     waiting_next: Vec<Reply>,
+    /// Taken over; whoever asked waits for what the kernel side says to it.
+    reporting: Option<Reporting>,
+}
+
+/// An answer that waits for the kernel side.
+#[derive(Debug)]
+struct Reporting {
+    kernel: oneshot::Receiver<()>,
+    /// Everything is reported; the loop may still have to read it.
+    reported: bool,
+    answer: Reloaded,
+    replies: Vec<Reply>,
 }
 
 impl Reloader {
@@ -46,15 +67,17 @@ impl Reloader {
             waiting: Vec::new(),
             again: false,
             waiting_next: Vec::new(),
+            reporting: None,
         }
     }
 
-    /// The next finished reading. Dropping the future loses none.
-    pub(super) async fn next(&mut self) -> Outcome {
-        match self.outcomes.recv().await {
-            Some(outcome) => outcome,
+    /// The next step. Dropping the future loses none.
+    pub(super) async fn next(&mut self) -> Step {
+        let Reloader { outcomes, reporting, .. } = self;
+        tokio::select! {
             // We hold a sender ourselves, so the queue never ends.
-            None => std::future::pending().await,
+            Some(outcome) = outcomes.recv() => Step::Read(Box::new(outcome)),
+            () = reported(reporting) => Step::Reported,
         }
     }
 
@@ -71,6 +94,7 @@ impl Reloader {
     fn begin(&mut self) -> std::io::Result<()> {
         let (source, results) = (self.source.clone(), self.results.clone());
         std::thread::Builder::new().name("reload".into()).spawn(move || {
+            realtime::step_back();
             // Nobody listens only when the process is about to end.
             let _ = results.send(source.load());
         })?;
@@ -93,7 +117,41 @@ impl Reloader {
     }
 }
 
+/// Completes once the kernel side has reported; never, while nobody waits.
+async fn reported(reporting: &mut Option<Reporting>) {
+    match reporting {
+        Some(reporting) if !reporting.reported => {
+            // A worker that ended shows by the end of its reports.
+            let _ = (&mut reporting.kernel).await;
+        }
+        Some(_) | None => std::future::pending().await,
+    }
+}
+
 impl Daemon {
+    pub(super) fn take_reload_step(&mut self, step: Step) {
+        match step {
+            Step::Read(outcome) => self.end_reload(*outcome),
+            Step::Reported => {
+                if let Some(reporting) = &mut self.reloader.reporting {
+                    reporting.reported = true;
+                }
+            }
+        }
+    }
+
+    /// Answers whoever asked, once the engine knows what can be held here.
+    pub(super) fn answer_reload(&mut self) {
+        let read = self.parts.reports.is_empty();
+        let ready = |reporting: &mut Reporting| reporting.reported && read;
+        if let Some(Reporting { answer, replies, .. }) = self.reloader.reporting.take_if(ready) {
+            for reply in replies {
+                // A client that has gone does not take its answer.
+                let _ = reply.send(Ok(answer.clone()));
+            }
+        }
+    }
+
     pub(super) fn begin_reload(&mut self, reply: Option<Reply>) {
         self.parts.supervision.reloading();
         if let Err(e) = self.reloader.ask(reply) {
@@ -104,13 +162,24 @@ impl Daemon {
         }
     }
 
-    pub(super) fn end_reload(&mut self, outcome: Outcome) {
-        let answer = match outcome {
-            Ok(loaded) => Ok(self.reconfigure(loaded)),
-            Err(e) => Err(self.refuse(&e)),
-        };
-        for reply in self.reloader.end() {
-            let _ = reply.send(answer.clone());
+    fn end_reload(&mut self, outcome: Outcome) {
+        match outcome {
+            Ok(loaded) => {
+                let answer = self.reconfigure(loaded);
+                let kernel = self.parts.kernel.settled();
+                // Those who still wait for an earlier file get the newer answer.
+                let earlier = self.reloader.reporting.take();
+                let mut replies = earlier.map(|earlier| earlier.replies).unwrap_or_default();
+                replies.extend(self.reloader.end());
+                let reporting = Reporting { kernel, reported: false, answer, replies };
+                self.reloader.reporting = Some(reporting);
+            }
+            Err(e) => {
+                let answer = self.refuse(&e);
+                for reply in self.reloader.end() {
+                    let _ = reply.send(Err(answer.clone()));
+                }
+            }
         }
         if let Err(e) = self.reloader.begin_again_if_asked() {
             self.parts.logger.err(format_args!("cannot read the configuration again: {e}"));
@@ -155,6 +224,7 @@ impl Daemon {
             .notice(format_args!("configuration read version={version} digest={digest}"));
         self.groups = groups_by_id(&config);
         self.parts.chat.reconfigure(&config);
+        self.parts.prober.reconfigure(&config, &self.parts.node);
         self.parts.kernel.watch(config.shared.groups.clone());
         self.parts.config = Arc::new(config);
         self.tell(Input::Configured(Arc::clone(&self.parts.config)));

@@ -17,6 +17,7 @@ use vippy_core::time::Instant;
 
 use super::Daemon;
 use crate::clock;
+use crate::realtime;
 use crate::successor::{Successor, Unfit};
 
 /// What trying the successor out came to: its version.
@@ -94,6 +95,7 @@ impl Restarter {
     fn try_out(&mut self, reply: Reply) -> std::io::Result<()> {
         let (successor, results) = (self.successor.clone(), self.results.clone());
         std::thread::Builder::new().name("restart".into()).spawn(move || {
+            realtime::step_back();
             // Nobody listens only when the process is about to end.
             let _ = results.send(successor.try_out());
         })?;
@@ -201,7 +203,10 @@ impl Daemon {
         ));
         let _ = tokio::time::timeout(LAST_WORDS, self.parts.writer.flush()).await;
         self.parts.logger.flush(LAST_WORDS);
+        // The successor reads for itself what it is to be.
+        realtime::step_back();
         let error = self.restarter.successor.take_over();
+        realtime::lead();
         self.parts.supervision.ready();
         let program = self.restarter.successor.program().display();
         self.parts.logger.err(format_args!("not restarted: cannot run {program}: {error}"));

@@ -11,8 +11,10 @@
 //! waits for it, except [`Kernel::start`], [`Kernel::release_all`] and drop.
 
 mod addresses;
+mod budding;
 mod ledger;
 mod links;
+pub(crate) mod neighbours;
 mod netlink;
 mod plan;
 mod reconcile;
@@ -61,6 +63,8 @@ pub struct Started {
     pub reports: UnboundedReceiver<Report>,
     /// Sentences for the log: an address was put back, a setting was refused.
     pub notices: UnboundedReceiver<String>,
+    /// Time for which each renewal kept a processor busy, one an order.
+    pub renewals: UnboundedReceiver<Duration>,
     /// Groups whose addresses were all on already, ours and unexpired. They
     /// stay on until they are unplumbed or run out.
     pub present: BTreeSet<GroupId>,
@@ -152,6 +156,7 @@ impl Kernel {
         let (commands, command_queue) = unbounded_channel();
         let (report_queue, reports) = unbounded_channel();
         let (notice_queue, notices) = unbounded_channel();
+        let (renewal_queue, renewals) = unbounded_channel();
         let (ready, started) = std::sync::mpsc::sync_channel(1);
         let counters = Arc::new(Counters::default());
         let groups = groups.to_vec();
@@ -159,6 +164,7 @@ impl Kernel {
             commands: command_queue,
             reports: report_queue,
             notices: notice_queue,
+            renewals: renewal_queue,
             counters: Arc::clone(&counters),
         };
         let runtime = runtime()?;
@@ -180,7 +186,7 @@ impl Kernel {
         let present = started.recv().map_err(|_| KernelError::Died)??;
         let orders = AtomicU64::new(0);
         let kernel = Kernel { commands: Some(commands), orders, counters, thread: Some(thread) };
-        Ok(Started { kernel, reports, notices, present })
+        Ok(Started { kernel, reports, notices, renewals, present })
     }
 
     /// Watches these groups from now on and no others; reports the
@@ -200,7 +206,8 @@ impl Kernel {
         self.order(Command::Unplumb(group));
     }
 
-    /// Gives everything that should be on a new lifetime (F1).
+    /// Gives everything that should be on a new lifetime (F1). What it cost comes
+    /// out of [`Started::renewals`].
     pub fn renew(&self, lifetime: Duration) {
         self.order(Command::Renew(lifetime));
     }

@@ -1,8 +1,8 @@
 //! The layout of netlink messages: typed verbs for what Vippy asks of the
 //! kernel and typed news for what the kernel tells.
 //!
-//! Nothing outside this file builds or reads a netlink message. This file
-//! decides nothing: which address goes where is [`super::plan`]'s business.
+//! Nothing outside this file and [`super::neighbours`] builds or reads a netlink
+//! message. This file decides nothing: which address goes where is [`super::plan`]'s business.
 
 #![allow(
     clippy::wildcard_enum_match_arm,
@@ -10,7 +10,7 @@
 )]
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use futures_util::{FutureExt, Stream, StreamExt};
@@ -181,9 +181,19 @@ impl Netlink {
     /// that before it looks at the request, so one for an interface that
     /// cannot exist tells, user namespaces included.
     pub(super) async fn may_change(&self) -> Result<bool, NetlinkError> {
-        let nowhere = Spot { ip: Ipv4Addr::UNSPECIFIED.into(), prefix: 32, index: 0 };
-        let answers = self.change(&[Change::Remove(nowhere)]).await?;
-        Ok(answers != [Err(Errno::EPERM)])
+        Ok(self.change_nothing().await? != [Err(Errno::EPERM)])
+    }
+
+    /// Waits until the kernel has finished whatever change it was making: all
+    /// take one lock, and so does this.
+    pub(super) async fn wait_for_lock(&self) -> Result<(), NetlinkError> {
+        self.change_nothing().await.map(drop)
+    }
+
+    /// A change that is refused because its interface cannot exist.
+    async fn change_nothing(&self) -> Result<Vec<Result<(), Errno>>, NetlinkError> {
+        let nowhere = Spot { ip: Ipv6Addr::UNSPECIFIED.into(), prefix: 128, index: 0 };
+        self.change(&[Change::Remove(nowhere)]).await
     }
 
     /// All addresses of all interfaces.

@@ -37,11 +37,31 @@ impl Worker {
                 break;
             }
         }
+        self.await_served().await;
         self.answer();
+        self.tell_settled();
         self.tell_availability();
         if self.ledger.is_lagging() || self.unsettled() {
             self.retry_at(Instant::now() + RETRY);
         }
+    }
+
+    /// Answers what waited only for the kernel to serve an address.
+    pub(super) async fn settle_budding(&mut self) {
+        if self.await_served().await {
+            self.answer();
+            self.tell_settled();
+        }
+    }
+
+    /// The kernel announces an address before it serves it, under one lock:
+    /// once that is free again, it is served. True if any was announced.
+    async fn await_served(&mut self) -> bool {
+        let announced = self.budding.take_news();
+        if announced && let Err(error) = self.netlink.wait_for_lock().await {
+            self.start_over(&error);
+        }
+        announced
     }
 
     /// Reads the kernel's tables where they may differ from ours.
@@ -235,9 +255,11 @@ impl Worker {
         match (change, answer) {
             (Change::Remove(spot), Ok(()) | Err(Errno::EADDRNOTAVAIL | Errno::ENODEV)) => {
                 self.table.remove(spot);
+                self.budding.remove(spot);
                 false
             }
             (Change::Add(order), Ok(())) => {
+                self.budding.add(order.spot, Instant::now());
                 self.table.put(Found::acknowledged(order, self.tags));
                 false
             }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 use vippy_core::config::Group;
@@ -16,6 +17,7 @@ use vippy_core::identity::GroupId;
 use vippy_core::input::ResourceReport;
 
 use super::addresses::{Ours, Spot, Table};
+use super::budding::Budding;
 use super::ledger::Ledger;
 use super::links::Links;
 use super::netlink::{Netlink, News};
@@ -56,6 +58,7 @@ pub(super) struct Lines {
     pub(super) commands: UnboundedReceiver<Command>,
     pub(super) reports: UnboundedSender<Report>,
     pub(super) notices: UnboundedSender<String>,
+    pub(super) renewals: UnboundedSender<Duration>,
     pub(super) counters: Arc<Counters>,
 }
 
@@ -85,6 +88,8 @@ pub(super) struct Worker {
     pub(super) tags: bool,
     pub(super) wanted: BTreeMap<GroupId, Wanted>,
     pub(super) restorations: Restorations,
+    /// On, and not served yet.
+    pub(super) budding: Budding,
     /// The address table may differ from ours.
     pub(super) suspect_addresses: bool,
     /// The links may differ from ours.
@@ -125,6 +130,7 @@ impl Worker {
             tags: false,
             wanted: BTreeMap::new(),
             restorations: Restorations::default(),
+            budding: Budding::default(),
             suspect_addresses: true,
             suspect_links: true,
             recheck: true,
@@ -178,6 +184,8 @@ impl Worker {
                         self.hear_at_hand();
                         if self.unsettled() && !before {
                             self.settle().await;
+                        } else {
+                            self.settle_budding().await;
                         }
                     }
                     None => self.recover().await,
@@ -189,10 +197,11 @@ impl Worker {
     }
 
     fn next_wake(&self) -> Instant {
-        self.retry.map_or(self.next_check, |retry| retry.min(self.next_check))
+        [self.retry, self.budding.next()].into_iter().flatten().fold(self.next_check, Instant::min)
     }
 
     async fn wake(&mut self, now: Instant) {
+        self.budding.expire(now);
         if self.retry.is_some_and(|retry| retry <= now) {
             self.retry = None;
         }
@@ -215,19 +224,37 @@ impl Worker {
         let mut waiting = Some(first);
         while waiting.is_some() {
             let mut touched = BTreeSet::new();
+            let begun = cpu_time();
+            let mut renewals = 0;
             while let Some(command) = waiting.take() {
                 if command.group().is_some_and(|group| !touched.insert(group.clone())) {
                     waiting = Some(command);
                     break;
                 }
+                renewals += usize::from(matches!(command, Command::Renew(_)));
                 self.obey(command);
                 waiting = self.lines.commands.try_recv().ok();
             }
             self.settle().await;
+            if renewals > 0 {
+                self.tell_cost(renewals, begun).await;
+            }
             for done in self.settling.drain(..) {
                 // Who asked may have given up waiting.
                 let _ = done.send(());
             }
+        }
+    }
+
+    /// What a burst cost, the kernel's part and the echoes that it caused
+    /// included. Several renewals in one burst were one.
+    async fn tell_cost(&mut self, renewals: usize, begun: Duration) {
+        tokio::task::yield_now().await;
+        self.hear_at_hand();
+        let took = cpu_time().saturating_sub(begun);
+        for _ in 0..renewals {
+            // Nobody listens any more when the daemon is about to end.
+            let _ = self.lines.renewals.send(took);
         }
     }
 
@@ -309,16 +336,20 @@ impl Worker {
             News::LinkGone(index) => {
                 self.recheck |= self.is_used(index);
                 self.table.remove_link(index);
+                self.budding.remove_link(index);
                 self.links.remove(index);
             }
-            News::Address(found) => match self.table.get(&found.spot) {
-                Some(known) if found.is_echo_of(known) => {
-                    self.count(|counters| &counters.echoes);
-                    self.table.put(found);
+            News::Address(found) => {
+                self.budding.announced(&found.spot);
+                match self.table.get(&found.spot) {
+                    Some(known) if found.is_echo_of(known) => {
+                        self.count(|counters| &counters.echoes);
+                        self.table.put(found);
+                    }
+                    Some(_) | None if self.concerns(&found.spot) => self.suspect_addresses = true,
+                    Some(_) | None => self.table.put(found),
                 }
-                Some(_) | None if self.concerns(&found.spot) => self.suspect_addresses = true,
-                Some(_) | None => self.table.put(found),
-            },
+            }
             News::AddressGone(spot) => {
                 if self.table.get(&spot).is_none() {
                     self.count(|counters| &counters.echoes);
@@ -370,7 +401,7 @@ impl Worker {
     pub(super) fn answer(&mut self) {
         let mut up = Vec::new();
         for (id, wanted) in self.wanted.iter().filter(|(_, wanted)| wanted.pending) {
-            if self.view().is_wholly_on(&wanted.group) {
+            if self.view().is_wholly_on(&wanted.group) && !self.is_budding(&wanted.group) {
                 up.push(id.clone());
             }
         }
@@ -396,6 +427,21 @@ impl Worker {
                 self.retry_at(Instant::now() + RETRY);
             } else {
                 self.report(owed.group.id.clone(), owed.answer);
+            }
+        }
+    }
+
+    fn is_budding(&self, group: &Group) -> bool {
+        let places = group.addresses.iter().filter_map(|address| self.view().spot(address));
+        !self.budding.is_empty() && places.into_iter().any(|spot| self.budding.holds(&spot))
+    }
+
+    /// Answers who waited for everything ordered to be carried out.
+    pub(super) fn tell_settled(&mut self) {
+        if self.budding.is_empty() {
+            for done in self.settling.drain(..) {
+                // Who asked may have given up waiting.
+                let _ = done.send(());
             }
         }
     }
@@ -456,6 +502,12 @@ impl Worker {
     }
 }
 
+/// For how long this thread kept a processor busy so far.
+fn cpu_time() -> Duration {
+    // Every Linux has this clock; without it nothing would seem to cost anything.
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
+}
+
 /// Whether this kernel keeps `IFA_PROTO`: since 5.18, or since a distributor
 /// brought it to an older one, which shows in a tag of the kernel's own.
 pub(super) fn keeps_tags(table: &Table) -> bool {
@@ -498,7 +550,8 @@ mod tests {
         let (reports, mut facts) = unbounded_channel();
         let (notices, _sentences) = unbounded_channel();
         let counters = Arc::new(Counters::default());
-        let lines = Lines { commands, reports, notices, counters: Arc::clone(&counters) };
+        let (renewals, _costs) = unbounded_channel();
+        let lines = Lines { commands, reports, notices, renewals, counters: Arc::clone(&counters) };
         let address = vippy_core::config::Address {
             net: "10.200.0.1/32".parse().unwrap(),
             interface: "lo".into(),

@@ -1,5 +1,7 @@
 //! What can be asked, by whom, and how the answer travels.
 
+use std::time::Duration;
+
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Response, StatusCode, header};
@@ -13,6 +15,9 @@ use super::{Peer, REQUEST_TIME, Request};
 
 /// Longest body of a request, in bytes; no route reads one.
 const BODY_LIMIT: usize = 4096;
+
+/// A year, in seconds: who drains a node for longer resumes it by hand.
+const LONGEST_DRAIN: u64 = 31_536_000;
 
 /// The type that the original program announced, errors included.
 const CONTENT_TYPE: &str = "text/json";
@@ -73,10 +78,11 @@ pub(super) async fn answer(
     if *request.method() != route.method() {
         return wrong_method(&request, route);
     }
+    let query = request.uri().query().map(str::to_owned);
     let work = async {
         allow(peer, route)?;
         read_away(request.into_body()).await?;
-        carry_out(route, &requests).await
+        carry_out(route, query.as_deref(), &requests).await
     };
     match tokio::time::timeout(REQUEST_TIME, work).await {
         Ok(Ok(body)) => respond(StatusCode::OK, body),
@@ -127,7 +133,11 @@ async fn read_away(body: Incoming) -> Result<(), Refusal> {
     }
 }
 
-async fn carry_out(route: Route, requests: &mpsc::Sender<Request>) -> Result<Vec<u8>, Refusal> {
+async fn carry_out(
+    route: Route,
+    query: Option<&str>,
+    requests: &mpsc::Sender<Request>,
+) -> Result<Vec<u8>, Refusal> {
     match route {
         Route::Status => {
             let status = ask(requests, Request::Status).await?;
@@ -140,7 +150,10 @@ async fn carry_out(route: Route, requests: &mpsc::Sender<Request>) -> Result<Vec
             None => Err(Refusal::new(StatusCode::CONFLICT, "this daemon does not record")),
         },
         Route::Timeline => json(&ask(requests, Request::Timeline).await?),
-        Route::Drain => command(requests, Command::Drain { lasting: None }).await,
+        Route::Drain => {
+            let lasting = drain_time(query)?;
+            command(requests, Command::Drain { lasting }).await
+        }
         Route::Resume => command(requests, Command::Resume).await,
         Route::Reload => ask(requests, Request::Reload)
             .await?
@@ -160,6 +173,24 @@ async fn aside(
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
         Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
     })
+}
+
+/// How long a drain is to last: `for=SECONDS`, or nothing.
+fn drain_time(query: Option<&str>) -> Result<Option<Duration>, Refusal> {
+    let refuse = |text: String| Refusal::new(StatusCode::BAD_REQUEST, text);
+    let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(None) };
+    let Some(seconds) = query.strip_prefix("for=") else {
+        return Err(refuse(format!("/drain: found the parameter {query:?}, expected for=SECONDS")));
+    };
+    match seconds.parse::<u64>() {
+        Ok(seconds) if (1..=LONGEST_DRAIN).contains(&seconds) => {
+            Ok(Some(Duration::from_secs(seconds)))
+        }
+        Ok(_) | Err(_) => {
+            let expected = format!("whole seconds from 1 to {LONGEST_DRAIN}");
+            Err(refuse(format!("/drain: for: found {seconds:?}, expected {expected}")))
+        }
+    }
 }
 
 async fn command(requests: &mpsc::Sender<Request>, command: Command) -> Result<Vec<u8>, Refusal> {

@@ -84,13 +84,14 @@ pub(crate) struct Running {
     pub(crate) present: Vec<String>,
     reports: UnboundedReceiver<Report>,
     notices: UnboundedReceiver<String>,
+    renewals: UnboundedReceiver<Duration>,
 }
 
 impl Running {
     fn new(started: Started) -> Running {
-        let Started { kernel, reports, notices, present } = started;
+        let Started { kernel, reports, notices, renewals, present } = started;
         let present = present.iter().map(ToString::to_string).collect();
-        Running { kernel, present, reports, notices }
+        Running { kernel, present, reports, notices, renewals }
     }
 
     /// The next report about a group; those about others are dropped.
@@ -106,6 +107,18 @@ impl Running {
         panic!("no report about {} within {PATIENCE:?}", group.id);
     }
 
+    /// The next report about any group, without a pause before its return.
+    pub(crate) fn next_of_any(&mut self) -> Report {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            match self.reports.try_recv() {
+                Ok(report) => return report,
+                Err(_) => std::thread::yield_now(),
+            }
+        }
+        panic!("no report within {PATIENCE:?}");
+    }
+
     /// Waits for as many reports of this kind, of any group.
     pub(crate) fn await_all(&mut self, count: usize, wanted: &ResourceReport) {
         let end = Instant::now() + PATIENCE;
@@ -117,6 +130,19 @@ impl Running {
                 Ok(report) => panic!("expected {wanted:?}, got {report:?}"),
                 Err(_) => std::thread::sleep(Duration::from_micros(50)),
             }
+        }
+    }
+
+    /// Orders a renewal and waits for its cost.
+    pub(crate) fn renew(&mut self, lifetime: u64) -> Duration {
+        self.kernel.renew(Duration::from_secs(lifetime));
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Ok(took) = self.renewals.try_recv() {
+                return took;
+            }
+            assert!(Instant::now() < end, "no renewal within {PATIENCE:?}");
+            std::thread::sleep(Duration::from_micros(50));
         }
     }
 

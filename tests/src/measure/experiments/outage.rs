@@ -7,9 +7,9 @@ use std::time::Duration;
 use vippy_lab::options::vip4;
 use vippy_lab::{Cluster, Port, ProbeOptions, ProbeReport};
 
-use super::super::keepalived::ADDRESS;
-use super::super::{Keepalived, Spread, ms};
-use super::{Bench, Outcome, PATIENCE, changes, groups, settled};
+use super::super::scene::Scene;
+use super::super::{KEEPALIVED, Keepalived, Spread, ms};
+use super::{Bench, Outcome, PATIENCE, changes, groups};
 
 /// Interval and `stale` in seconds.
 const SETTINGS: [(f64, f64); 3] = [(0.5, 5.0), (0.1, 0.3), (0.02, 0.06)];
@@ -42,30 +42,23 @@ pub fn outage(bench: &Bench) -> Outcome<()> {
 }
 
 fn one(bench: &Bench, interval: f64, stale: f64) -> Outcome<()> {
-    let cluster = settled(bench.options(interval, stale, groups(6), 1))?;
-    let keepalived = Keepalived::new(Duration::from_secs_f64(interval))?;
-    if let Some(keepalived) = &keepalived {
-        for node in 1..=3 {
-            keepalived.start(cluster.lan().machine(node)?, node)?;
-        }
-        wait_for_master(&cluster)?;
-    }
-    let (vippy, other) = (vip4(1), IpAddr::V4(ADDRESS));
-    let before = changes(&cluster)?;
-    let quiet = probe(&cluster, QUIET)?;
-    let moved = changes(&cluster)? - before;
-    let unasked = quiet.series.get(&other).map(|series| series.reigns().len().saturating_sub(1));
+    let options = bench.options(interval, stale, groups(6), 1);
+    let scene = Scene::new(options, Some(Duration::from_secs_f64(interval)))?;
+    let cluster = &scene.cluster;
+    let before = changes(cluster)?;
+    let quiet = probe(cluster, QUIET)?;
+    let moved = changes(cluster)? - before;
+    let reigns = quiet.series.get(&KEEPALIVED).map(|series| series.reigns().len());
+    let unasked = reigns.map(|reigns| reigns.saturating_sub(1)).unwrap_or_default();
     let mut lasted = (Vec::new(), Vec::new());
     for run in 0..bench.runs {
-        let report = die(&cluster, interval, run)?;
+        let report = die(cluster, interval, run)?;
         let outage = |ip: &IpAddr| report.series.get(ip).map(|series| ms(series.outage()));
-        lasted.0.extend(outage(&vippy));
-        lasted.1.extend(outage(&other));
+        lasted.0.extend(outage(&vip4(1)));
+        lasted.1.extend(outage(&KEEPALIVED));
         cluster.start_node(VICTIM)?;
-        if let Some(keepalived) = &keepalived {
-            keepalived.start(cluster.lan().machine(VICTIM)?, VICTIM)?;
-            wait_for_master(&cluster)?;
-        }
+        scene.start_keepalived(VICTIM)?;
+        scene.wait_for_master(VICTIM)?;
         cluster.wait_until("everything back home", PATIENCE, |cluster| {
             let status = cluster.status(VICTIM).map_err(|error| error.to_string())?;
             let owner = status.groups[0].owner.as_ref().map(ToString::to_string);
@@ -78,8 +71,8 @@ fn one(bench: &Bench, interval: f64, stale: f64) -> Outcome<()> {
     }
     let allowed = (stale + interval) * 1e3;
     line("vippy", (interval, stale), &lasted.0, allowed, moved);
-    if keepalived.is_some() {
-        let unasked = u64::try_from(unasked.unwrap_or_default())?;
+    if scene.keepalived.is_some() {
+        let unasked = u64::try_from(unasked)?;
         line("keepalived", (interval, f64::NAN), &lasted.1, interval * 1e3, unasked);
     }
     Ok(())
@@ -97,7 +90,7 @@ fn line(program: &str, (interval, stale): (f64, f64), lasted: &[f64], allowed: f
 }
 
 fn die(cluster: &Cluster, interval: f64, run: usize) -> Outcome<ProbeReport> {
-    let targets = [vip4(1), IpAddr::V4(ADDRESS)];
+    let targets = [vip4(1), KEEPALIVED];
     let probe = cluster.lan().probe(Port::Client(0), ProbeOptions::new(targets))?;
     // Another moment between two announcements each time.
     let phase = Duration::from_secs_f64(interval).mul_f64((run as f64 * 0.37).fract());
@@ -109,19 +102,7 @@ fn die(cluster: &Cluster, interval: f64, run: usize) -> Outcome<ProbeReport> {
 }
 
 fn probe(cluster: &Cluster, time: Duration) -> Outcome<ProbeReport> {
-    let targets = [vip4(1), IpAddr::V4(ADDRESS)];
+    let targets = [vip4(1), KEEPALIVED];
     let options = ProbeOptions::new(targets).lasting(time);
     Ok(cluster.lan().probe(Port::Client(0), options)?.wait())
-}
-
-fn wait_for_master(cluster: &Cluster) -> Outcome<()> {
-    Ok(cluster.wait_until("keepalived's address on node1 alone", PATIENCE, |cluster| {
-        let mut on = Vec::new();
-        for node in 1..=3 {
-            let machine = cluster.lan().machine(node).map_err(|error| error.to_string())?;
-            let addresses = machine.addresses().map_err(|error| error.to_string())?;
-            on.extend(addresses.iter().any(|(ip, _)| *ip == IpAddr::V4(ADDRESS)).then_some(node));
-        }
-        if on == [VICTIM] { Ok(()) } else { Err(format!("on {on:?}")) }
-    })?)
 }

@@ -6,78 +6,98 @@ use super::{Referee, Violation, broken, can_talk};
 use crate::sim::Micros;
 use crate::sim::world::World;
 
-/// Why a machine may hold nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Bar {
-    /// It reaches too few nodes.
-    NoQuorum,
-    /// It reaches no node and no witness.
-    CutOff,
-}
-
-/// Machines that may hold nothing once they have had time to find that out.
+/// Whom each machine reaches, nodes and hosts outside the cluster, and whom it
+/// reached until when.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Barred {
-    since: BTreeMap<(usize, Bar), Micros>,
+pub(super) struct Reach {
+    now: BTreeSet<(usize, usize)>,
+    until: BTreeMap<(usize, usize), Micros>,
+    started: BTreeMap<usize, Micros>,
     /// Machines that said goodbye once: whoever knows them so does not miss them.
     left: BTreeSet<usize>,
 }
 
-impl Barred {
+impl Reach {
     pub(super) fn exited(&mut self, station: usize) {
         self.left.insert(station);
     }
 
-    /// A new process is given time from its start on.
-    pub(super) fn restarted(&mut self, station: usize) {
-        self.since.retain(|(barred, _), _| *barred != station);
+    /// A process that starts or wakes up is given time from then on.
+    pub(super) fn started(&mut self, station: usize, now: Micros) {
+        self.started.insert(station, now);
     }
 
-    /// Looks who is barred now: after something was done to the cluster.
+    /// Looks anew after something was done to the cluster.
     pub(super) fn look(&mut self, world: &World) {
+        for pair in std::mem::take(&mut self.now) {
+            self.until.insert(pair, world.now());
+        }
         let up = world.awake();
-        let mut barred = BTreeSet::new();
         for station in up.iter() {
-            let reached = up.iter().filter(|other| can_talk(world, station, *other, up)).count();
-            if world.setup.quorum.is_some_and(|quorum| reached + 1 < usize::from(quorum)) {
-                barred.insert((station, Bar::NoQuorum));
-            }
-            let missed = up.iter().any(|other| other != station && !self.left.contains(&other));
-            let witnessed = world.setup.witnesses().any(|witness| world.answers(witness, station));
-            if world.setup.witnesses > 0 && reached == 0 && missed && !witnessed {
-                barred.insert((station, Bar::CutOff));
-            }
+            let nodes = up.iter().filter(|other| can_talk(world, station, *other, up));
+            let hosts = world.setup.outsiders().filter(|host| world.answers(*host, station));
+            self.now.extend(nodes.chain(hosts).map(|other| (station, other)));
         }
-        self.since.retain(|who, _| barred.contains(who));
-        for who in barred {
-            self.since.entry(who).or_insert(world.now());
-        }
+    }
+
+    /// Whether a machine reached another one at some time since `since`.
+    fn reached(&self, station: usize, other: usize, since: Micros) -> bool {
+        let pair = (station, other);
+        self.now.contains(&pair) || self.until.get(&pair).is_some_and(|until| *until >= since)
     }
 }
 
 impl Referee {
     /// O7: whoever has been without quorum or witness for long enough to know
     /// holds nothing.
-    pub(super) fn judge_barred(&self, world: &World) -> Result<(), Violation> {
-        for ((station, bar), since) in &self.barred.since {
-            let patience = match bar {
-                Bar::NoQuorum => self.settling(world),
-                // The last answer may have come just before the cut.
-                Bar::CutOff => self.settling(world) + world.setup.timing.stale().max(300_000),
-            };
-            if world.now() <= since + patience {
+    pub(super) fn judge_reach(&self, world: &World) -> Result<(), Violation> {
+        // Who replays what the wire lost is a wire.
+        let judged = world.setup.quorum.is_some() || world.setup.witnesses > 0;
+        if self.patient || !judged {
+            return Ok(());
+        }
+        for station in world.awake().iter() {
+            let kept = (0..self.held.len()).find(|group| self.held[*group].contains(station));
+            let Some(group) = kept else { continue };
+            let why = if self.lacks_peers(world, station) {
+                "is without quorum"
+            } else if self.is_cut_off(world, station) {
+                "is cut off"
+            } else {
                 continue;
-            }
-            let kept = (0..self.held.len()).find(|group| self.held[*group].contains(*station));
-            if let Some(group) = kept {
-                let text = format!(
-                    "s{station} still has g{group}, {} ms after it came to be {bar:?}",
-                    (world.now() - since) / 1000
-                );
-                return broken(world, "O7: held without authority", text);
-            }
+            };
+            let text = format!("s{station} still has g{group} although it {why}");
+            return broken(world, "O7: held without authority", text);
         }
         Ok(())
+    }
+
+    fn lacks_peers(&self, world: &World, station: usize) -> bool {
+        let Some(needed) = world.setup.quorum else { return false };
+        // What others forward may be late by as much as what proves it is worth.
+        let patience = self.settling(world) + world.setup.timing.stale();
+        let Some(since) = self.judged_since(world, station, patience) else { return false };
+        let nodes = 0..world.stations.len();
+        let reached = nodes.filter(|other| self.reach.reached(station, *other, since)).count();
+        reached + 1 < usize::from(needed)
+    }
+
+    fn is_cut_off(&self, world: &World, station: usize) -> bool {
+        // The last answer may have come just before the cut.
+        let stale = world.setup.timing.stale();
+        let patience = self.settling(world) + stale + stale.max(300_000);
+        let Some(since) = self.judged_since(world, station, patience) else { return false };
+        let missed = world.awake().iter().any(|s| s != station && !self.reach.left.contains(&s));
+        let mut others = (0..world.stations.len()).chain(world.setup.witnesses());
+        let reached = others.any(|other| self.reach.reached(station, other, since));
+        world.setup.witnesses > 0 && missed && !reached
+    }
+
+    /// The beginning of the time by which a machine is judged, if it ran all the while.
+    fn judged_since(&self, world: &World, station: usize, patience: Micros) -> Option<Micros> {
+        let since = world.now().checked_sub(patience)?;
+        let started = self.reach.started.get(&station).copied().unwrap_or(0);
+        (started < since).then_some(since)
     }
 
     /// Whether there are too few machines for a quorum.

@@ -229,6 +229,9 @@ impl World {
 
     pub(super) fn expire(&mut self, station: usize) {
         let machine = &mut self.stations[station];
+        if machine.frozen.is_some() {
+            return;
+        }
         let gone = machine.kernel.expire(self.now);
         // A process that found them as it started may still be putting them on anew.
         let busy = |process: &Process, group: &usize| {

@@ -1,14 +1,18 @@
-//! A raw socket on one interface: frames go out, nothing comes in.
+//! A raw socket on one interface: frames go out and, where that is asked for,
+//! come in.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
-use nix::sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, bind, send, socket};
+use nix::sys::socket::{
+    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, send, socket,
+};
 use pnet_datalink::MacAddr;
+use socket2::{SockFilter, SockRef};
 
 /// `ARPHRD_ETHER`: the only kind of link whose frames are built here.
 const ETHERNET: u16 = 1;
@@ -18,31 +22,34 @@ const PATIENCE: Duration = Duration::from_millis(5);
 /// Time between two attempts.
 const PAUSE: Duration = Duration::from_micros(250);
 
+/// `BPF_RET | BPF_K`: with zero, drop.
+const RETURN: u16 = 0x06;
+
 /// An interface as frames leave by it.
 #[derive(Debug)]
-pub(super) struct Port {
+pub(crate) struct Port {
     socket: OwnedFd,
     index: usize,
 }
 
 /// Who the frames come from.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Identity {
+pub(crate) struct Identity {
     /// The interface's present MAC.
-    pub(super) mac: MacAddr,
+    pub(crate) mac: MacAddr,
     /// It forwards IPv6.
-    pub(super) router: bool,
+    pub(crate) router: bool,
 }
 
 /// The interfaces that exist now.
 #[derive(Debug, Default)]
-pub(super) struct Interfaces {
+pub(crate) struct Interfaces {
     by_name: BTreeMap<String, LinkAddr>,
 }
 
 impl Interfaces {
     /// Asks the kernel.
-    pub(super) fn now() -> Result<Interfaces, Errno> {
+    pub(crate) fn now() -> Result<Interfaces, Errno> {
         let link = |entry: nix::ifaddrs::InterfaceAddress| {
             let address = entry.address.as_ref()?.as_link_addr().copied()?;
             Some((entry.interface_name, address))
@@ -52,7 +59,7 @@ impl Interfaces {
 
     /// An interface's MAC and role. `None` if it is not Ethernet: nobody there
     /// keeps a cache to correct.
-    pub(super) fn identity(&self, name: &str) -> Result<Option<Identity>, Errno> {
+    pub(crate) fn identity(&self, name: &str) -> Result<Option<Identity>, Errno> {
         let address = self.by_name.get(name).ok_or(Errno::ENODEV)?;
         let Some(mac) = address.addr().filter(|_| address.hatype() == ETHERNET) else {
             return Ok(None);
@@ -65,27 +72,62 @@ impl Interfaces {
 
 /// A socket that is on no interface yet. It names no protocol: the kernel
 /// hands it nothing that arrives.
-pub(super) fn raw_socket() -> Result<OwnedFd, Errno> {
+pub(crate) fn raw_socket() -> Result<OwnedFd, Errno> {
     socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)
+}
+
+impl AsRawFd for Port {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
 }
 
 impl Port {
     /// Opens the interface of this name.
-    pub(super) fn open(name: &str, interfaces: &Interfaces) -> Result<Port, Errno> {
+    pub(crate) fn open(name: &str, interfaces: &Interfaces) -> Result<Port, Errno> {
         let address = interfaces.by_name.get(name).ok_or(Errno::ENODEV)?;
         let socket = raw_socket()?;
         bind(socket.as_raw_fd(), address)?;
         Ok(Port { socket, index: address.ifindex() })
     }
 
+    /// Opens it for what arrives as well, as far as `filter` lets it through.
+    pub(crate) fn open_ears(
+        name: &str,
+        interfaces: &Interfaces,
+        filter: &[SockFilter],
+    ) -> Result<Port, Errno> {
+        let address = interfaces.by_name.get(name).ok_or(Errno::ENODEV)?;
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let socket = socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll)?;
+        let port = Port { socket, index: address.ifindex() };
+        // Until it is bound it hears every interface; none of that may stay.
+        port.filter(&[SockFilter::new(RETURN, 0, 0, 0)])?;
+        while port.receive(&mut [0; 1]).is_ok() {}
+        bind(port.socket.as_raw_fd(), address)?;
+        port.filter(filter)?;
+        Ok(port)
+    }
+
+    /// Lets other frames through from now on.
+    pub(crate) fn filter(&self, filter: &[SockFilter]) -> Result<(), Errno> {
+        let attached = SockRef::from(&self.socket).attach_filter(filter);
+        attached.map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))
+    }
+
+    /// The next frame that came in, as much of it as fits.
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        recv(self.socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)
+    }
+
     /// Whether this is still the interface of that name; one that was deleted
     /// and made again is another.
-    pub(super) fn is(&self, name: &str, interfaces: &Interfaces) -> bool {
+    pub(crate) fn is(&self, name: &str, interfaces: &Interfaces) -> bool {
         interfaces.by_name.get(name).is_some_and(|address| address.ifindex() == self.index)
     }
 
     /// Sends one frame; waits a little while the queue is full.
-    pub(super) fn send(&self, frame: &[u8]) -> Result<(), Errno> {
+    pub(crate) fn send(&self, frame: &[u8]) -> Result<(), Errno> {
         let mut since = None;
         loop {
             match send(self.socket.as_raw_fd(), frame, MsgFlags::MSG_DONTWAIT) {

@@ -1,0 +1,85 @@
+//! What policies change about the invariants, and what they promise themselves:
+//! failback, standby, hold-down (O3, O4).
+
+use vippy_core::config::Failback;
+use vippy_core::status::NodeState;
+
+use super::{Referee, Violation, broken, process};
+use crate::sim::fabric::Stations;
+use crate::sim::world::World;
+
+impl Referee {
+    /// Some node leaves a group to others for now: what time alone will move is
+    /// not at rest.
+    pub(super) fn awaits_policy(&self, world: &World) -> bool {
+        let delayed =
+            |plan: &crate::sim::cluster::GroupPlan| matches!(plan.failback, Failback::After(_));
+        if world.setup.hold_down.is_none() && !world.setup.groups.iter().any(delayed) {
+            return false;
+        }
+        let statuses = world.awake();
+        statuses
+            .iter()
+            .filter_map(|s| world.status(s))
+            .any(|status| status.groups.iter().any(|group| group.rather_not.is_some()))
+    }
+
+    /// A node came to take more part than before, because time passed: a drain
+    /// or a hold-down ended.
+    pub(super) fn takes_more_part(before: NodeState, after: NodeState) -> bool {
+        let rank = |state: NodeState| match state {
+            NodeState::Active => 3,
+            NodeState::Standby => 2,
+            NodeState::Draining => 1,
+            NodeState::Booting | NodeState::Leaving => 0,
+        };
+        rank(before) > 0 && rank(after) > rank(before)
+    }
+
+    /// Whether a group's owner follows from who takes part and from nothing else.
+    pub(super) fn is_plain(world: &World, group: usize) -> bool {
+        let plan = world.setup.groups.get(group);
+        plan.is_none_or(|plan| plan.failback == Failback::Auto)
+    }
+
+    /// O3: no standby node holds what an active one could. `active` are those
+    /// that certainly could.
+    pub(super) fn judge_tier(
+        world: &World,
+        group: usize,
+        holder: usize,
+        active: Stations,
+    ) -> Result<(), Violation> {
+        let stands_by = process(world, holder).is_some_and(|p| p.state == NodeState::Standby);
+        if stands_by && !active.is_empty() {
+            let text = format!("g{group} is on standby s{holder} although {active:?} are active");
+            return broken(world, "O3: a worse tier holds", text);
+        }
+        Ok(())
+    }
+
+    /// O4: what is never given back stays with its holder while nothing is done
+    /// to that one and nothing unplanned happens.
+    pub(super) fn judge_keeping(
+        &mut self,
+        world: &World,
+        group: usize,
+        holder: usize,
+        sure: Stations,
+    ) -> Result<(), Violation> {
+        let before = self.kept.insert(group, holder).filter(|before| *before != holder);
+        let never = world.setup.groups[group].failback == Failback::Never;
+        let undisturbed = self
+            .window
+            .as_ref()
+            .is_some_and(|window| window.planned && !window.allowed.contains(&group));
+        let Some(before) = before.filter(|_| never && undisturbed) else { return Ok(()) };
+        let could = sure.contains(before)
+            && process(world, before).is_some_and(|p| p.state == NodeState::Active);
+        if could {
+            let text = format!("g{group} went from s{before} to s{holder} without a need");
+            return broken(world, "O4: given back in spite of `never`", text);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,158 @@
+//! The kernel's own look at what arrives, so that a busy LAN does not wake the
+//! asker for every frame: a classic BPF program, put together from steps that
+//! jump by name.
+
+use pnet_datalink::MacAddr;
+use socket2::SockFilter;
+use vippy_core::wire::MAGIC;
+
+// Operation codes of classic BPF (`linux/bpf_common.h`).
+const LOAD_WORD: u16 = 0x20;
+const LOAD_HALF: u16 = 0x28;
+const LOAD_BYTE: u16 = 0x30;
+const LOAD_WORD_BEHIND: u16 = 0x40;
+const IPV4_LENGTH: u16 = 0xb1;
+const JUMP_IF_EQUAL: u16 = 0x15;
+const JUMP_IF_ANY: u16 = 0x45;
+const RETURN: u16 = 0x06;
+
+/// Where the kernel keeps a frame's direction (`SKF_AD_OFF + SKF_AD_PKTTYPE`),
+/// and that of frames which leave.
+const DIRECTION: u32 = 0xffff_f004;
+const OUTGOING: u32 = 4;
+
+/// Bytes of a frame that are let through: more than any answer has.
+const ENOUGH: u32 = 128;
+
+// Offsets in an Ethernet frame.
+const SOURCE_START: u32 = 6;
+const SOURCE_REST: u32 = 8;
+const KIND: u32 = 12;
+const ARP_OPERATION: u32 = 20;
+const IPV4: u32 = 14;
+const IPV4_FRAGMENT: u32 = 20;
+const IPV4_PROTOCOL: u32 = 23;
+const IPV6_NEXT: u32 = 20;
+const IPV6_PAYLOAD: u32 = 54;
+const UDP_HEADER: u32 = 8;
+
+const ARP: u32 = 0x0806;
+const V4: u32 = 0x0800;
+const V6: u32 = 0x86dd;
+const ARP_REPLY: u32 = 2;
+const UDP: u32 = 17;
+const ICMPV6: u32 = 58;
+const ADVERTISEMENT: u32 = 136;
+/// First word of the addresses that no bridge passes on (IEEE 802.1Q 8.6.3): a
+/// frame to them says only that the nearest switch is there.
+const LINK_ONLY: u32 = 0x0180_c200;
+
+/// What is to be heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Interest {
+    /// Answers to questions about addresses.
+    Answers,
+    /// These, and everything of other stations that is not of the chat.
+    Everything,
+}
+
+/// A place in the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum To {
+    Next,
+    OtherSource,
+    Arp,
+    Ipv4,
+    Ipv6,
+    Icmpv6,
+    Udp6,
+    Udp4,
+    Accept,
+    Drop,
+}
+
+/// One instruction; `yes` and `no` matter for jumps.
+struct Step {
+    at: Option<To>,
+    code: u16,
+    k: u32,
+    yes: To,
+    no: To,
+}
+
+fn plain(code: u16, k: u32) -> Step {
+    Step { at: None, code, k, yes: To::Next, no: To::Next }
+}
+
+fn equal(k: u32, yes: To, no: To) -> Step {
+    Step { at: None, code: JUMP_IF_EQUAL, k, yes, no }
+}
+
+fn at(place: To, step: Step) -> Step {
+    Step { at: Some(place), ..step }
+}
+
+/// The program for an interface with this MAC.
+pub(super) fn program(own: MacAddr, interest: Interest) -> Vec<SockFilter> {
+    let start = u32::from_be_bytes([0, 0, own.0, own.1]);
+    let rest = u32::from_be_bytes([own.2, own.3, own.4, own.5]);
+    let magic = u32::from_be_bytes(MAGIC);
+    let other = match interest {
+        Interest::Everything => To::Accept,
+        Interest::Answers => To::Drop,
+    };
+    link(&[
+        plain(LOAD_WORD, DIRECTION),
+        equal(OUTGOING, To::Drop, To::Next),
+        // What this station sent comes back where a switch mirrors it.
+        plain(LOAD_WORD, SOURCE_REST),
+        equal(rest, To::Next, To::OtherSource),
+        plain(LOAD_HALF, SOURCE_START),
+        equal(start, To::Drop, To::Next),
+        at(To::OtherSource, plain(LOAD_HALF, KIND)),
+        equal(ARP, To::Arp, To::Next),
+        equal(V6, To::Ipv6, To::Next),
+        equal(V4, To::Ipv4, To::Next),
+        plain(LOAD_WORD, 0),
+        equal(LINK_ONLY, To::Drop, other),
+        at(To::Arp, plain(LOAD_HALF, ARP_OPERATION)),
+        equal(ARP_REPLY, To::Accept, other),
+        at(To::Ipv6, plain(LOAD_BYTE, IPV6_NEXT)),
+        equal(ICMPV6, To::Icmpv6, To::Next),
+        equal(UDP, To::Udp6, other),
+        at(To::Icmpv6, plain(LOAD_BYTE, IPV6_PAYLOAD)),
+        equal(ADVERTISEMENT, To::Accept, other),
+        at(To::Udp6, plain(LOAD_WORD, IPV6_PAYLOAD + UDP_HEADER)),
+        equal(magic, To::Drop, other),
+        at(To::Ipv4, plain(LOAD_BYTE, IPV4_PROTOCOL)),
+        equal(UDP, To::Udp4, other),
+        at(To::Udp4, plain(LOAD_HALF, IPV4_FRAGMENT)),
+        // Of a later fragment nobody can say what it is.
+        Step { code: JUMP_IF_ANY, ..equal(0x1fff, other, To::Next) },
+        plain(IPV4_LENGTH, IPV4),
+        plain(LOAD_WORD_BEHIND, IPV4 + UDP_HEADER),
+        equal(magic, To::Drop, other),
+        at(To::Accept, plain(RETURN, ENOUGH)),
+        at(To::Drop, plain(RETURN, 0)),
+    ])
+}
+
+/// Turns places into distances; all jumps lead forward.
+fn link(steps: &[Step]) -> Vec<SockFilter> {
+    let distance = |from: usize, to: To| -> u8 {
+        let found = if to == To::Next {
+            Some(from + 1)
+        } else {
+            steps.iter().position(|step| step.at == Some(to))
+        };
+        // Every place is in the program, behind the jumps to it.
+        found.and_then(|found| u8::try_from(found - from - 1).ok()).unwrap_or(0)
+    };
+    let instruction = |(number, step): (usize, &Step)| {
+        let jumps = step.code == JUMP_IF_EQUAL || step.code == JUMP_IF_ANY;
+        let [yes, no] =
+            if jumps { [step.yes, step.no].map(|to| distance(number, to)) } else { [0, 0] };
+        SockFilter::new(step.code, yes, no, step.k)
+    };
+    steps.iter().enumerate().map(instruction).collect()
+}
