@@ -40,7 +40,7 @@ use crate::timeline::Timeline;
 use crate::timing::Timing;
 use crate::unicast::Unicast;
 use crate::wire::announcement::{Announcement, Section};
-use crate::wire::auth::Keyring;
+use crate::wire::auth::{KeyId, Keyring};
 use crate::wire::frame::{self, Body, Header};
 
 /// What an engine starts from.
@@ -269,18 +269,23 @@ impl Engine {
         self.outputs.range(place..)
     }
 
-    /// A copy without the outputs that wait.
-    pub(crate) fn copy(&mut self) -> Engine {
+    /// A copy without secrets and without the outputs that wait, and the ids of
+    /// the keys.
+    pub(crate) fn copy(&mut self) -> (Engine, Vec<KeyId>) {
+        let ids = self.keys.ids();
+        let public = Arc::new(self.config.without_secrets());
+        let config = std::mem::replace(&mut self.config, public);
+        let keys = std::mem::take(&mut self.keys);
         let outputs = std::mem::take(&mut self.outputs);
         let copy = self.clone();
-        self.outputs = outputs;
-        copy
+        (self.config, self.keys, self.outputs) = (config, keys, outputs);
+        (copy, ids)
     }
 
     /// Gives an engine that was read its secrets and what follows from its
     /// configuration.
     pub(crate) fn revive(&mut self, secrets: Vec<Secret>) {
-        let mut config = Config::clone(&self.config);
+        let mut config = self.config.without_secrets();
         config.local.secrets = secrets;
         self.keys = Keyring::new(&config.local.secrets, &config.local.cluster);
         self.placement = Placement::new(&config.shared);
@@ -290,7 +295,7 @@ impl Engine {
     /// Everything that must be the same in two engines that went through the
     /// same; the tags of frames they have sent need not.
     pub(crate) fn told_apart(&mut self) -> String {
-        let mut copy = self.copy();
+        let (mut copy, _) = self.copy();
         copy.members.own.reprint(|_| Default::default());
         format!("{copy:?}")
     }

@@ -252,6 +252,17 @@ pub enum LoggingDriver {
     Syslog,
 }
 
+impl Config {
+    /// The same configuration for whoever must not know the secrets.
+    #[must_use]
+    pub fn without_secrets(&self) -> Config {
+        let mut config = self.clone();
+        // Each is wiped as it goes.
+        config.local.secrets.clear();
+        config
+    }
+}
+
 impl SharedPart {
     /// Position of a node by name.
     pub fn node_index(&self, name: &NodeName) -> Option<NodeIndex> {

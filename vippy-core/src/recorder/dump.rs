@@ -5,7 +5,7 @@
 //! with keys that everybody knows, one for each key of the cluster; datagrams
 //! that no key made become others that are refused for the same reason.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::{Segment, Step, What};
 use crate::config::{Config, Secret};
 use crate::engine::Engine;
-use crate::identity::NodeName;
+use crate::identity::{BootId, NodeName};
 use crate::input::{Datagram, Input};
 use crate::status::RejectReason;
 use crate::time::Instant;
@@ -26,8 +26,8 @@ use crate::wire::{MAGIC, MIN_FRAME, VERSION, frame};
 /// Version of the lines.
 const FORMAT: u32 = 1;
 
-/// What a recorder remembered at one moment. It still holds the secrets;
-/// [`Recording::lines`] does not give them away.
+/// What a recorder remembered at one moment: no secrets, but the tags of frames
+/// until they become [`Recording::lines`].
 pub struct Recording {
     pub(super) segments: Vec<Segment>,
 }
@@ -123,15 +123,23 @@ impl Recording {
     pub fn lines(self) -> impl Iterator<Item = Line> {
         let mut mask = Mask::default();
         for segment in &self.segments {
-            mask.meet(&segment.state.config);
+            mask.meet(&segment.state.config, &segment.keys);
+            mask.own.insert(segment.state.members.own.boot);
         }
         let node = self.segments.first().map(|segment| segment.state.name.clone());
         let heading = node.map(|node| {
             let program = env!("CARGO_PKG_VERSION").to_owned();
             Line::Recording(Heading { format: FORMAT, program, node })
         });
-        let segments = self.segments.into_iter();
-        heading.into_iter().chain(segments.flat_map(move |segment| mask.segment(segment)))
+        // All steps before the first state: a copy of a frame that was sent before
+        // it may come in any of them.
+        let segments = self.segments.into_iter().map(|segment| mask.steps(segment));
+        let segments: Vec<_> = segments.collect();
+        let lines = segments.into_iter().flat_map(move |(state, keys, steps)| {
+            let engine = Box::new(mask.engine(state));
+            std::iter::once(Line::State { keys, engine }).chain(steps)
+        });
+        heading.into_iter().chain(lines)
     }
 }
 
@@ -140,25 +148,26 @@ impl Recording {
 struct Mask {
     /// The cluster's key ids, and the public key of the same number.
     keys: Vec<(KeyId, Keyring)>,
+    /// The recorded node's own boots.
+    own: BTreeSet<BootId>,
+    /// Fingerprints of own frames of which a copy came back, and of the same
+    /// frames signed anew.
+    prints: BTreeMap<[u8; 8], [u8; 8]>,
 }
 
 impl Mask {
     /// The numbers of a configuration's keys.
-    fn meet(&mut self, config: &Config) -> Vec<usize> {
-        let cluster = &config.local.cluster;
-        if config.local.secrets.is_empty() {
-            return Vec::new();
-        }
-        let ids = Keyring::new(&config.local.secrets, cluster).ids();
-        let number = |id: KeyId| {
-            let known = self.keys.iter().position(|(known, _)| *known == id);
+    fn meet(&mut self, config: &Config, ids: &[KeyId]) -> Vec<usize> {
+        let number = |id: &KeyId| {
+            let known = self.keys.iter().position(|(known, _)| known == id);
             known.unwrap_or_else(|| {
                 let number = self.keys.len();
-                self.keys.push((id, Keyring::new(&public_secrets(&[number]), cluster)));
+                let secrets = public_secrets(&[number]);
+                self.keys.push((*id, Keyring::new(&secrets, &config.local.cluster)));
                 number
             })
         };
-        ids.into_iter().map(number).collect()
+        ids.iter().map(number).collect()
     }
 
     fn public_id(&self, id: KeyId) -> KeyId {
@@ -176,12 +185,11 @@ impl Mask {
         }
     }
 
-    fn segment(&mut self, segment: Segment) -> Vec<Line> {
-        let Segment { state, steps, frames, .. } = segment;
-        let mut lines = Vec::with_capacity(steps.len() + 1);
-        let keys = self.meet(&state.config);
-        let own = state.members.own.boot;
-        let mut fingerprints = BTreeMap::new();
+    /// A segment's state as it is, the numbers of its keys, and its steps.
+    fn steps(&mut self, segment: Segment) -> (Engine, Vec<usize>, Vec<Line>) {
+        let Segment { state, keys, steps, frames, .. } = segment;
+        let mut lines = Vec::with_capacity(steps.len());
+        let keys = self.meet(&state.config, &keys);
         let mut start = 0;
         for Step { at, what, outputs: (outputs, hash) } in steps {
             let (mut times, mut keys) = (1, Vec::new());
@@ -192,10 +200,9 @@ impl Mask {
                     let bytes = &frames[start..end];
                     start = end;
                     let signed = self.sign_anew(bytes);
-                    if frame::boot_of(bytes) == Some(own) {
-                        let (real, public) =
-                            (frame::fingerprint(bytes), frame::fingerprint(&signed));
-                        fingerprints.insert(real, public);
+                    if frame::boot_of(bytes).is_some_and(|boot| self.own.contains(&boot)) {
+                        let public = frame::fingerprint(&signed);
+                        self.prints.insert(frame::fingerprint(bytes), public);
                     }
                     Input::Datagram(Datagram { source, multicast, bytes: signed })
                 }
@@ -203,24 +210,21 @@ impl Mask {
                     times = often;
                     Input::Datagram(self.refused(reason, source, multicast))
                 }
-                What::Other(input) => {
-                    if let Input::Configured(config) = &*input {
-                        keys = self.meet(config);
-                    }
-                    *input
+                What::Configured { config, keys: ids } => {
+                    keys = self.meet(&config, &ids);
+                    Input::Configured(config)
                 }
+                What::Other(input) => *input,
             };
             let hash = if outputs == 0 { 0 } else { hash };
             lines.push(Line::Step { at, input, times, keys, outputs, hash });
         }
-        let engine = Box::new(self.engine(*state, &fingerprints));
-        lines.insert(0, Line::State { keys, engine });
-        lines
+        (*state, keys, lines)
     }
 
-    fn engine(&self, mut engine: Engine, prints: &BTreeMap<[u8; 8], [u8; 8]>) -> Engine {
+    fn engine(&self, mut engine: Engine) -> Engine {
         // A copy of an own frame that comes later must be known again, or not.
-        engine.members.own.reprint(|print| prints.get(&print).copied().unwrap_or_default());
+        engine.members.own.reprint(|print| self.prints.get(&print).copied().unwrap_or_default());
         engine.members.rekey(|id| self.public_id(id));
         engine.relay.resign(|bytes| Arc::from(self.sign_anew(bytes)));
         engine

@@ -16,11 +16,13 @@ mod replay;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 pub(crate) use self::form::{hex, pairs};
 pub use dump::{Heading, Line, Recording};
 pub use replay::{Deviation, Replay, Replayed};
 
+use crate::config::Config;
 use crate::engine::Engine;
 use crate::identity::Seq;
 use crate::input::{Datagram, Input};
@@ -28,6 +30,7 @@ use crate::output::Output;
 use crate::status::{RejectReason, Status};
 use crate::time::Instant;
 use crate::timeline::Timeline;
+use crate::wire::auth::{KeyId, Keyring};
 
 /// Bytes that inputs may take, by default.
 pub const CAPACITY: usize = 4 << 20;
@@ -56,6 +59,8 @@ struct Tape {
 #[derive(Clone)]
 struct Segment {
     state: Box<Engine>,
+    /// Ids of the keys of its configuration.
+    keys: Vec<KeyId>,
     steps: Vec<Step>,
     /// The bytes of datagrams.
     frames: Vec<u8>,
@@ -91,6 +96,11 @@ enum What {
         source: SocketAddr,
         multicast: bool,
         times: u32,
+    },
+    /// A configuration, without its secrets, and the ids of its keys.
+    Configured {
+        config: Arc<Config>,
+        keys: Vec<KeyId>,
     },
     Other(Box<Input>),
 }
@@ -191,8 +201,10 @@ impl Tape {
 
 impl Segment {
     fn new(engine: &mut Engine) -> Segment {
+        let (state, keys) = engine.copy();
         Segment {
-            state: Box::new(engine.copy()),
+            state: Box::new(state),
+            keys,
             steps: Vec::new(),
             frames: Vec::new(),
             elsewhere: 0,
@@ -212,8 +224,12 @@ impl Segment {
                 let (source, multicast) = (*source, *multicast);
                 What::Datagram { source, multicast, end: self.frames.len() }
             }
-            Input::Configured(_)
-            | Input::Boot(_)
+            Input::Configured(config) => {
+                self.elsewhere += size_of::<Config>();
+                let keys = Keyring::new(&config.local.secrets, &config.local.cluster).ids();
+                What::Configured { config: Arc::new(config.without_secrets()), keys }
+            }
+            Input::Boot(_)
             | Input::Resource { .. }
             | Input::EpochStored(_)
             | Input::Told { .. }

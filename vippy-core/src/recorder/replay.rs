@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::digest;
 use super::dump::{Line, public_secrets};
-use crate::config::Config;
 use crate::engine::Engine;
 use crate::input::Input;
 use crate::output::Output;
@@ -144,7 +143,7 @@ impl Replay {
 fn with_keys(input: Input, keys: &[usize]) -> Input {
     match input {
         Input::Configured(config) => {
-            let mut config: Config = Arc::unwrap_or_clone(config);
+            let mut config = Arc::unwrap_or_clone(config);
             config.local.secrets = public_secrets(keys);
             Input::Configured(Arc::new(config))
         }
