@@ -5,13 +5,17 @@
 //! [`Engine::next_deadline`] or the next input. Every [`Output::Send`] of an own
 //! frame is answered with [`Input::Sent`] before anything else is handled.
 
+mod hearing;
+mod settling;
+mod speaking;
+
 use std::collections::{BTreeSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::authority::{Authority, Scene};
+use crate::authority::Authority;
 use crate::chronicle::{Chronicle, View};
 use crate::conduct::Conduct;
 use crate::config::{Config, Secret};
@@ -21,27 +25,23 @@ use crate::event::Event;
 use crate::fence::Fence;
 use crate::holdings::{Hands, Holdings};
 use crate::identity::{BootId, Epoch, GroupId, NodeIndex, NodeName};
-use crate::input::{Command, Datagram, Input};
-use crate::invariants::{Scope, Sight, Watch};
-use crate::membership::facts::Changes;
-use crate::membership::{Membership, Passage, Reception, Timers};
+use crate::input::{Command, Input};
+use crate::invariants::Watch;
+use crate::membership::{Membership, Timers};
 use crate::memory::Memory;
-use crate::output::{Destination, Output, Transmit};
+use crate::output::Output;
 use crate::placement::Placement;
 use crate::ranking::Ranking;
 use crate::rejects::Rejects;
-use crate::relay::{self, Relay};
-use crate::speaker::{self, Speaker};
-use crate::standing::{Farewell, GOODBYES, Standing};
+use crate::relay::Relay;
+use crate::speaker::Speaker;
+use crate::standing::{Farewell, Standing};
 use crate::status::{NodeReason, NodeState, RejectReason, Status};
-use crate::surroundings::{Leave, Surroundings};
 use crate::time::{Instant, earliest};
 use crate::timeline::Timeline;
 use crate::timing::Timing;
 use crate::unicast::Unicast;
-use crate::wire::announcement::{Announcement, Section};
 use crate::wire::auth::{KeyId, Keyring};
-use crate::wire::frame::{self, Body, Header};
 
 /// What an engine starts from.
 #[derive(Clone, Debug)]
@@ -437,133 +437,6 @@ impl Engine {
         }
     }
 
-    /// Takes a datagram.
-    fn receive(&mut self, now: Instant, datagram: &Datagram) -> Received {
-        let source = datagram.source;
-        let frame = match frame::open(&datagram.bytes, &self.keys) {
-            Ok(frame) => frame,
-            Err(reason) => {
-                self.reject(now, reason, source, None);
-                return Received::Refused(reason);
-            }
-        };
-        let known = self.config.shared.node_index(&frame.header.name).is_some();
-        match self.members.receive(now, &frame, (source, datagram.multicast), known) {
-            Reception::Rejected(reason) => {
-                self.reject(now, reason, source, Some(&frame.header.name));
-                return Received::Rejected;
-            }
-            Reception::Cloned => self.burn(),
-            Reception::New { fresh: None, .. } => {
-                self.reject(now, RejectReason::NotFresh, source, Some(&frame.header.name));
-            }
-            Reception::New { boot, fresh: Some(changes) } => {
-                self.traffic.received += 1;
-                self.epochs.heard(frame.header.epoch);
-                self.learn(now, boot, &frame.body);
-                self.take_note(now, boot, changes);
-                self.notice_standstill(now);
-                self.forward(now, boot, &datagram.bytes);
-            }
-            Reception::Goodbye { boot } => {
-                self.epochs.heard(frame.header.epoch);
-                self.forward(now, boot, &datagram.bytes);
-                match self.members.take_leave(now, boot) {
-                    Some(node) => self.tell(Event::PeerLeft { node }),
-                    None => self.reject(now, RejectReason::Burnt, source, Some(&frame.header.name)),
-                }
-                self.unsettled = true;
-            }
-        }
-        Received::Taken
-    }
-
-    /// What a fresh frame of a peer tells of its moves.
-    fn learn(&mut self, now: Instant, boot: BootId, body: &Body) {
-        let Body::Announcement(announcement) = body else { return };
-        let process = self.members.process(boot).filter(|_| self.members.counts(boot));
-        let Some(process) = process else { return };
-        let shared = &self.config.shared;
-        let same = (announcement.digest == shared.digest).then_some(shared);
-        for section in &announcement.sections {
-            if let Section::Moves(reports) = section {
-                self.chronicle.learn(now, (&process.name, boot), reports, same);
-            }
-        }
-    }
-
-    /// What a fresh frame of a peer means for groups.
-    fn take_note(&mut self, now: Instant, boot: BootId, changes: Changes) {
-        let digest = self.config.shared.digest;
-        if let Some((before, held)) = &changes.left
-            && let Some(held) = self.dialect.last_words(*before, held, digest)
-        {
-            self.members.held_before(boot, held);
-        }
-        let facts = self.members.process(boot).and_then(|process| process.facts.as_ref());
-        self.unsettled |= changes.standing;
-        self.holdings.frame_came();
-        // Positions in another configuration are not positions in this one (O5).
-        if let Some(facts) = facts.filter(|facts| facts.speaks(digest)) {
-            // Of two holders at least one waits for the other's echo (O8, O9).
-            if facts.holding.meets(self.holdings.holding()) {
-                self.speaker.touch();
-            }
-            let name = self.members.process(boot).map(|process| &process.name);
-            let node = name.and_then(|name| Some((self.config.shared.node_index(name)?, name)));
-            if let Some(node) = node.filter(|_| !changes.holding.is_empty()) {
-                self.chronicle.peer_changed(now, node, &changes.holding, &facts.holding);
-            }
-            self.holdings.touch(changes.holding.iter().copied());
-            self.holdings.contact(changes.holding);
-        }
-    }
-
-    fn reject(
-        &mut self,
-        now: Instant,
-        reason: RejectReason,
-        source: SocketAddr,
-        name: Option<&NodeName>,
-    ) {
-        if self.rejects.count(now, reason, source.ip()) {
-            let source = name.map_or(source.to_string(), |name| format!("{source} ({name})"));
-            self.tell(Event::Rejected { reason, source });
-        }
-    }
-
-    /// W2: forwards what others may not have heard.
-    fn forward(&mut self, now: Instant, boot: BootId, bytes: &[u8]) {
-        let duty = relay::Duty { own_name: &self.name, shared: &self.config.shared };
-        for forward in self.relay.heard(now, (boot, bytes), &self.members, &duty) {
-            let to = Destination::Unicast(forward.to);
-            let frame = frame::mark_relayed(&forward.frame).into();
-            self.outputs.push_back(Output::Send(Transmit { to, seq: None, frame }));
-        }
-    }
-
-    /// W1: somebody else speaks with this boot.
-    fn burn(&mut self) {
-        if std::mem::replace(&mut self.burnt, true) {
-            return;
-        }
-        self.hushed = true;
-        self.drop_all("a clone or a restored snapshot speaks with this boot");
-        let text = "another process speaks with this node's boot id (a clone or a restored \
-                    snapshot): everything is dropped, a new boot id is drawn";
-        self.tell(Event::Warning { text: text.into() });
-        self.outputs.push_back(Output::WantBoot);
-    }
-
-    fn reboot(&mut self, now: Instant, boot: BootId) {
-        if !std::mem::take(&mut self.burnt) {
-            return;
-        }
-        let peers = self.live_names();
-        self.members.reboot(boot);
-        self.boot_again(now, NodeReason::Twin, peers);
-    }
-
     fn configure(&mut self, now: Instant, config: Arc<Config>) {
         let old = std::mem::replace(&mut self.config, config.clone());
         let new = &config.shared;
@@ -617,299 +490,6 @@ impl Engine {
         self.conduct.ends_in_order();
         self.remember(now);
         self.outputs.push_back(Output::Restarted);
-    }
-
-    /// Everything that follows from time and facts, in the order in which one
-    /// follows from the other.
-    fn settle(&mut self, now: Instant) {
-        self.settle_members(now);
-        self.settle_standing(now);
-        self.settle_groups(now);
-        self.settle_farewell(now);
-        self.renew(now);
-        self.hushed &= !self.holdings.all_idle();
-        self.speak(now);
-        // What was claimed may have found nobody to ask.
-        if self.holdings.is_touched() {
-            self.settle_groups(now);
-        }
-        self.store_epoch();
-        self.remember(now);
-    }
-
-    fn settle_members(&mut self, now: Instant) {
-        for passage in self.members.refresh(now, self.timing.announced()) {
-            self.unsettled = true;
-            match passage {
-                Passage::Up { name } => {
-                    self.holdings.meet();
-                    self.tell(Event::PeerUp { node: name });
-                }
-                Passage::Lost { name, silent } => {
-                    let silent_ms = u64::try_from(silent.as_millis()).unwrap_or(u64::MAX);
-                    self.tell(Event::PeerLost { node: name, silent_ms });
-                }
-                Passage::Restarted { name } => self.tell(Event::PeerRestarted { node: name }),
-            }
-        }
-        let own = self.members.own.boot;
-        let echoes = self.members.live_processes();
-        self.timing.echoed(echoes.map(|p| p.hears(own).map_or(p.echoed, |h| h.seq)).min());
-    }
-
-    fn settle_standing(&mut self, now: Instant) {
-        self.settle_authority(now);
-        let members = &self.members;
-        let may_end = !self.asleep && !self.burnt && !self.authority.is_barred();
-        if may_end && self.standing.mature(now, |name| members.live(name).is_some()) {
-            self.conduct.booted(now);
-        }
-        self.conduct.settle(now);
-        self.standing.set_drained(self.conduct.is_drained());
-        self.standing.set_held_down(self.conduct.held_down_until().is_some());
-        let shared = &self.config.shared;
-        let differing = self.ranking.compare(now, shared, &self.members);
-        for event in differing {
-            self.tell(event);
-        }
-        self.standing.set_outranked(self.ranking.outranked().map(str::to_owned));
-        let twin = self.members.twin(now) && !self.members.is_counted();
-        if self.standing.settle(twin) {
-            let (state, reason) = (self.standing.state(), self.standing.reason());
-            let detail = self.standing.detail().to_owned();
-            self.tell(Event::StateChanged { state, reason, detail });
-            self.speaker.touch();
-            self.unsettled = true;
-        }
-    }
-
-    /// O6, O7: whether this node may hold anything, and take more.
-    fn settle_authority(&mut self, now: Instant) {
-        let scene = Scene {
-            members: &self.members,
-            shared: &self.config.shared,
-            name: &self.name,
-            interval: self.timing.acting().interval,
-        };
-        let finding = self.authority.settle(now, &scene);
-        self.unsettled |= finding.changed;
-        self.standing.set_barred(self.authority.barred());
-        self.standing.set_isolated(self.authority.isolation());
-        self.outputs.extend(finding.orders);
-        if let Some(why) = finding.drop {
-            self.drop_all(why);
-        }
-        if let Some(reason) = finding.boot {
-            self.boot_again(now, reason, BTreeSet::new());
-        }
-        if finding.hush {
-            let held = self.holdings.plumbed(&self.config.shared);
-            self.outputs.extend(held.map(|group| Output::Silence { group: group.clone() }));
-        }
-        if finding.tell {
-            self.holdings.meet();
-        }
-    }
-
-    fn settle_groups(&mut self, now: Instant) {
-        let due = [self.holdings.next_deadline(), self.removed_until];
-        let recheck = due.into_iter().flatten().any(|at| now >= at);
-        let overruled = self.ranking.settle(now, &self.members, self.standing.changed());
-        if overruled.let_go {
-            self.drop_all("a peer whose configuration ranks higher has taken over");
-        }
-        let all = std::mem::take(&mut self.unsettled) || recheck;
-        if !(all || self.holdings.is_touched()) {
-            if !self.watch.is_counting() {
-                self.look(now, Scope::All);
-            }
-            return;
-        }
-        let touched = if all { Vec::new() } else { self.holdings.touched() };
-        let config = self.config.clone();
-        let leave = Leave {
-            take: !self.asleep
-                && !self.burnt
-                && self.authority.may_take()
-                && !overruled.by_an_active_peer
-                && self.members.is_counted(),
-            keep: self.me.is_some() || self.removed_until.is_some_and(|until| now < until),
-        };
-        let readings = self.dialect.readings(&self.members, config.shared.digest);
-        let around = Surroundings {
-            readings: &readings,
-            shared: &config.shared,
-            placement: &self.placement,
-            members: &self.members,
-            me: self.me,
-            candidacy: self.standing.state().into(),
-            leave,
-            standing_changed: self.standing.changed(),
-            booted_at: self.standing.booted_at(),
-            mature: config.shared.mature,
-            strangers_fenced: self.fence.time(now).map(|fence| self.started + fence),
-        };
-        let mut hands =
-            Hands { outputs: &mut self.outputs, epochs: &mut self.epochs, fence: &mut self.fence };
-        if all {
-            self.holdings.settle(now, &around, &mut hands);
-        } else {
-            self.holdings.settle_touched(now, &around, &mut hands);
-        }
-        if self.holdings.has_news() {
-            self.speaker.touch();
-        }
-        self.look(now, if all { Scope::All } else { Scope::These(&touched) });
-    }
-
-    /// Keeps the counters of the invariants.
-    fn look(&mut self, now: Instant, scope: Scope<'_>) {
-        let silent = self.asleep || self.burnt || self.authority.is_barred();
-        let judges = self.me.is_some() && self.ranking.outranked().is_none();
-        let Some(booted_at) = self.standing.booted_at().filter(|_| !silent && judges) else {
-            return self.watch.pause(now);
-        };
-        let digest = self.config.shared.digest;
-        let readings = self.dialect.readings(&self.members, digest);
-        let peers = self.members.live_processes().filter_map(|peer| {
-            let facts = peer.facts.as_ref().filter(|facts| facts.speaks(digest));
-            facts.map(|facts| &facts.holding).or_else(|| readings.get(&peer.boot))
-        });
-        let Timers { interval, stale } = self.members.timers();
-        let sight = Sight {
-            holdings: peers.chain(std::iter::once(self.holdings.holding())).collect(),
-            owned: &|group| self.holdings.owner(group).is_some(),
-            patience_over: now >= booted_at + stale + 2 * interval,
-        };
-        self.watch.look(now, scope, &sight);
-    }
-
-    /// O8: waits for takers, lets go, says goodbye.
-    fn settle_farewell(&mut self, now: Instant) {
-        match self.standing.farewell() {
-            Some(Farewell::HandingOver { until }) => {
-                if now >= until || !self.holdings.awaits_relief(self.me) {
-                    self.standing.set_farewell(Farewell::LettingGo);
-                    self.drop_all("this node is stopping");
-                    self.settle_farewell(now);
-                }
-            }
-            Some(Farewell::LettingGo) if self.holdings.all_idle() => {
-                self.standing.set_farewell(Farewell::Goodbyes(GOODBYES));
-                self.standing.settle(false);
-                self.speaker.touch();
-            }
-            Some(Farewell::LettingGo | Farewell::Goodbyes(_) | Farewell::Gone) | None => {}
-        }
-    }
-
-    fn renew(&mut self, now: Instant) {
-        if self.fence.next_renewal().is_some_and(|at| now >= at) {
-            let held = self.holdings.any_plumbed();
-            if let Some(lifetime) = self.fence.renewal(now, held) {
-                self.outputs.push_back(Output::Renew { lifetime });
-            }
-        }
-    }
-
-    fn store_epoch(&mut self) {
-        if let Some(epoch) = self.epochs.take_unstored() {
-            self.outputs.push_back(Output::StoreEpoch(epoch));
-        }
-    }
-
-    fn remember(&mut self, now: Instant) {
-        if let Some(memory) = self.conduct.take_news(now) {
-            self.outputs.push_back(Output::Remember(memory));
-        }
-    }
-
-    fn may_speak(&self) -> bool {
-        !self.burnt && !self.hushed && self.standing.farewell() != Some(Farewell::Gone)
-    }
-
-    /// When to announce. While somebody is sought the rhythm is faster: two nodes
-    /// that meet again need three frames to know each other, and until then both
-    /// may hold what either of them had (O9).
-    fn next_words(&self) -> Instant {
-        let interval = self.timing.acting().interval;
-        self.speaker.due(interval, if self.members.seeks() { interval / 3 } else { interval })
-    }
-
-    fn speak(&mut self, now: Instant) {
-        if !self.may_speak() || now < self.next_words() {
-            return;
-        }
-        self.announce(now);
-        self.speaker.spoke(now);
-        let last = self.members.own.last;
-        self.standing.announced_by(last);
-        self.timing.announced_by(last);
-        self.holdings.announced_by(last);
-        self.members.announced_by(last);
-        if let Some(Farewell::Goodbyes(left)) = self.standing.farewell() {
-            let next = if left > 1 { Farewell::Goodbyes(left - 1) } else { Farewell::Gone };
-            self.standing.set_farewell(next);
-            self.speaker.touch();
-            if next == Farewell::Gone {
-                self.conduct.ends_in_order();
-                self.remember(now);
-                self.outputs.push_back(Output::Stopped);
-            }
-        }
-    }
-
-    fn announce(&mut self, now: Instant) {
-        let targets = self.unicast.targets(now, &self.config, &self.members, &self.name);
-        let heard = self.members.heard(now);
-        let shared = &self.config.shared;
-        let base = Announcement {
-            state: self.standing.state(),
-            reason: self.standing.reason(),
-            detail: self.standing.detail().to_owned(),
-            version: shared.version,
-            digest: shared.digest,
-            sections: Vec::new(),
-        };
-        let groups = speaker::Groups {
-            count: u32::try_from(shared.groups.len()).unwrap_or(u32::MAX),
-            holding: self.holdings.holding(),
-            cannot: self.holdings.cannot(),
-            rather_not: self.holdings.rather_not(),
-        };
-        let moves =
-            self.chronicle.reports(now, self.timing.acting().interval, shared, &self.holdings);
-        for part in speaker::parts(&base, self.name.as_str().len(), &heard, &groups, moves) {
-            self.transmit(now, &Body::Announcement(part), &targets);
-            self.traffic.sent += 1;
-        }
-    }
-
-    fn transmit(&mut self, now: Instant, body: &Body, targets: &[SocketAddr]) {
-        let timers = self.timing.announced();
-        let seq = self.members.own.next();
-        let header = Header {
-            name: self.name.clone(),
-            boot: self.members.own.boot,
-            seq,
-            epoch: self.epochs.announced(),
-            uptime: now.since(self.started),
-            interval: timers.interval,
-            stale: timers.stale,
-            fence: self.fence.time(now),
-        };
-        let frame: Arc<[u8]> = frame::seal(&header, body, &self.keys).into();
-        self.members.sent(now, seq, frame::fingerprint(&frame));
-        let multicast = self.config.local.chat.map(|_| Destination::Multicast);
-        let unicast = targets.iter().map(|address| Destination::Unicast(*address));
-        if multicast.is_none() && targets.is_empty() {
-            // A cluster of one: nobody to reach is no failure to reach anybody.
-            self.fence.left(now);
-        }
-        for to in multicast.into_iter().chain(unicast) {
-            let frame = frame.clone();
-            self.outputs.push_back(Output::Send(Transmit { to, seq: Some(seq), frame }));
-        }
     }
 
     /// Whether the node takes part and has left booting behind.
