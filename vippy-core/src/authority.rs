@@ -231,6 +231,9 @@ impl Authority {
             return;
         }
         finding.changed = true;
+        // What was taken earlier is known by now. Should this node be deaf, whoever
+        // takes it next must not be contradicted.
+        finding.hush = self.contact == Contact::Alone;
         let asked = self.asked_count();
         let event = match (before, self.contact) {
             (_, Contact::Isolated { .. }) => {

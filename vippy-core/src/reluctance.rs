@@ -126,7 +126,9 @@ impl Reluctance {
             .and_then(|(flapping, first)| flapping.held_until(moment.now, first));
         let says = delayed.is_some() || held_down.is_some();
         let changed = self.bits.set(group.0, says);
-        Outcome { changed, until: earliest(delayed.flatten(), held_down) }
+        // A delay that is over while this node boots is judged when it has booted.
+        let delayed = delayed.flatten().filter(|until| moment.now < *until);
+        Outcome { changed, until: earliest(delayed, held_down) }
     }
 
     /// The delay of a group, if it goes on, with its end if that is known.

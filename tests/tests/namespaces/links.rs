@@ -98,6 +98,11 @@ fn an_exclusive_group_is_never_on_two_nodes() {
                 now if now == before => cluster.settled(),
                 now => Err(format!("{now:?}")),
             });
+            // What is claimed is announced before it is there.
+            eventually("it is there", || match holders(&cluster, vip4(1)) {
+                now if now == [node] => Ok(()),
+                now => Err(format!("on {now:?}")),
+            });
         }
         // From a dead daemon it is taken only when the kernel must have let go.
         cluster.kill(node).unwrap();
