@@ -237,7 +237,7 @@ impl Holdings {
     /// came: everything held here counts as a contact (O9).
     pub(crate) fn meet(&mut self) {
         for (index, slot) in (0u32..).zip(&self.slots) {
-            if matches!(slot.phase, Phase::Held { .. }) {
+            if slot.is_up() {
                 self.news = true;
                 self.contacts.insert(GroupIndex(index));
             }

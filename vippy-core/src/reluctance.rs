@@ -126,8 +126,8 @@ impl Reluctance {
             .and_then(|(flapping, first)| flapping.held_until(moment.now, first));
         let says = delayed.is_some() || held_down.is_some();
         let changed = self.bits.set(group.0, says);
-        // A delay that is over while this node boots is judged when it has booted.
-        let delayed = delayed.flatten().filter(|until| moment.now < *until);
+        // Who does not take part ends no delay: it waits for more than its time.
+        let delayed = delayed.flatten().filter(|_| moment.others.is_some());
         Outcome { changed, until: earliest(delayed, held_down) }
     }
 
@@ -222,6 +222,16 @@ mod tests {
         assert!(reluctance.bits().contains(0));
         assert!(reluctance.settle(&shared, G, at(70, HELD)).changed);
         assert!(!reluctance.bits().contains(0) && !reluctance.concerns(G));
+    }
+
+    #[test]
+    fn a_delay_that_ends_while_its_node_takes_no_part_waits_without_a_deadline() {
+        let shared = shared("failback: 60");
+        let mut reluctance = Reluctance::new(&shared);
+        reluctance.settle(&shared, G, at(0, HELD));
+        let outcome = reluctance.settle(&shared, G, at(70, None));
+        assert_eq!(outcome, Outcome { changed: false, until: None });
+        assert!(reluctance.settle(&shared, G, at(80, HELD)).changed);
     }
 
     #[test]

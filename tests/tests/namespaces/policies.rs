@@ -33,6 +33,17 @@ fn vippyctl(cluster: &Cluster, node: usize, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Kills a node's daemon once its disk has what must last, and starts the next.
+fn kill_and_start(cluster: &Cluster, node: usize, remembered: &str) {
+    let path = cluster.state_directory(node).join(format!("node{node}.memory"));
+    eventually("it is remembered", || match std::fs::read_to_string(&path) {
+        Ok(text) if text.contains(remembered) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    cluster.kill(node).unwrap();
+    cluster.start_node(node).unwrap();
+}
+
 /// Stops a node and starts it again when the others have everything.
 fn leave_and_return(cluster: &Cluster, node: usize) {
     cluster.stop(node).unwrap();
@@ -124,8 +135,7 @@ fn a_drain_for_a_time_ends_by_itself_outlasts_the_process_and_loses_no_packet() 
         assert_unnoticed(ip, series);
     }
     vippyctl(&cluster, node, &["drain", "--for", "1h"]);
-    cluster.kill(node).unwrap();
-    cluster.start_node(node).unwrap();
+    kill_and_start(&cluster, node, "for");
     let status = await_status(&cluster, node, "it is drained again", |status| {
         (status.node.state, status.node.reason) == (NodeState::Draining, NodeReason::Operator)
     });
@@ -152,6 +162,8 @@ fn waiting_for_the_last_node_to_be_empty_fails_with_the_reason() {
 fn a_node_that_is_killed_again_and_again_is_held_down() {
     let cluster = with(json!({ "hold_down": 6 }));
     for times in 1..=3 {
+        // Let the disk have the last return.
+        std::thread::sleep(Duration::from_millis(500));
         cluster.kill(2).unwrap();
         cluster.start_node(2).unwrap();
         let status = await_status(&cluster, 2, "it has booted", |status| {
