@@ -46,7 +46,8 @@ pub struct Recorded {
 }
 
 /// An order without the bytes that echoes and counters may change; `None` for
-/// what a stranger may cause: relays, and events about rejected datagrams.
+/// what a stranger may cause: relays, events about rejected datagrams, and
+/// requests for evidence that leave at the next wake-up instead of the one after.
 pub(super) fn summary(output: &Output) -> Option<String> {
     match output {
         Output::Send(Transmit { to, seq: Some(seq), .. }) => Some(match to {
@@ -60,10 +61,9 @@ pub(super) fn summary(output: &Output) -> Option<String> {
         Output::Silence { group } => Some(format!("silence {group}")),
         Output::StoreEpoch(epoch) => Some(format!("store {epoch}")),
         Output::Remember(memory) => Some(format!("remember {memory:?}")),
-        Output::Ask { .. } => Some("ask".to_owned()),
         Output::Restarted => Some("restarted".to_owned()),
         Output::WantBoot => Some("want boot".to_owned()),
         Output::Stopped => Some("stopped".to_owned()),
-        Output::Send(Transmit { seq: None, .. }) | Output::Event(_) => None,
+        Output::Send(Transmit { seq: None, .. }) | Output::Ask { .. } | Output::Event(_) => None,
     }
 }
