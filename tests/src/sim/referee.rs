@@ -236,7 +236,8 @@ impl Referee {
             | Action::BreakPlumbing(_, group)
             | Action::RepairPlumbing(_, group) => self.allow(vec![group], false),
             Action::Wake(station) | Action::Thaw(station) => {
-                self.reach.started(station, world.now());
+                // Its answers to what it had heard before prove something anew.
+                (0..world.stations.len()).for_each(|s| self.reach.started(s, world.now()));
                 if world.stations[station].process.as_ref().is_some_and(|p| p.stopping) {
                     self.stopping.insert(station, world.now());
                 }

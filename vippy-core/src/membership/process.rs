@@ -118,7 +118,12 @@ impl Process {
                 self.speaking_since = now;
             }
             self.last_credible = now;
-            self.given_up = gives_up(frame);
+            let gives_up = gives_up(frame);
+            if self.given_up && !gives_up {
+                // It hears again, and needs the time of an answer to show it.
+                self.speaking_since = now;
+            }
+            self.given_up = gives_up;
         }
         self.highest = frame.header.seq;
         self.header = frame.header.clone();
