@@ -69,7 +69,7 @@ impl Engine {
             self.tell(event);
         }
         self.standing.set_outranked(self.ranking.outranked().map(str::to_owned));
-        let twin = self.members.twin(now) && !self.members.is_counted();
+        let twin = self.members.twin(now) && !self.members.is_counted(now, now.since(self.started));
         if self.standing.settle(twin) {
             let (state, reason) = (self.standing.state(), self.standing.reason());
             let detail = self.standing.detail().to_owned();
@@ -128,7 +128,7 @@ impl Engine {
                 && !self.burnt
                 && self.authority.may_take()
                 && !overruled.by_an_active_peer
-                && self.members.is_counted(),
+                && self.members.is_counted(now, now.since(self.started)),
             keep: self.me.is_some() || self.removed_until.is_some_and(|until| now < until),
         };
         let readings = self.dialect.readings(&self.members, config.shared.digest);

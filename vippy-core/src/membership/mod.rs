@@ -407,11 +407,15 @@ impl Membership {
         self.processes.values().any(|p| p.name == self.name && self.lives(now, p.boot))
     }
 
-    /// Whether anybody alive lets this process count, or nobody is alive (W6).
-    pub(crate) fn is_counted(&self) -> bool {
+    /// Whether anybody alive lets this process count; where nobody else is alive,
+    /// the elder of two processes of this name does (W6).
+    pub(crate) fn is_counted(&self, now: Instant, uptime: Duration) -> bool {
+        if self.alive.is_empty() {
+            let elder = |p: &&Process| p.name == self.name && p.header.uptime > uptime;
+            return !self.processes.values().filter(elder).any(|p| self.lives(now, p.boot));
+        }
         let own = self.own.boot;
-        self.alive.is_empty()
-            || self.live_processes().any(|p| p.hears(own).is_some_and(|heard| heard.counts))
+        self.live_processes().any(|p| p.hears(own).is_some_and(|heard| heard.counts))
     }
 
     /// Until when nobody hears this node, as far as it can tell: nobody is alive
