@@ -1,9 +1,11 @@
 //! A set of small numbers: group positions, one bit each.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// A growing set of `u32`, stored as a bitmap.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Bits {
     words: Vec<u64>,
 }
@@ -110,6 +112,12 @@ impl Bits {
             self.set(position, members.contains(position));
         }
         changed
+    }
+}
+
+impl fmt::Debug for Bits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
     }
 }
 
