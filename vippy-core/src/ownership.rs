@@ -23,6 +23,8 @@ pub(crate) enum Candidacy {
     /// Takes part by a configuration that this node cannot read: it keeps what
     /// it last held, and is a candidate for nothing else (O5).
     Foreign,
+    /// The same, booting: for what it found on itself, as [`Candidacy::Booting`].
+    ForeignBooting,
     /// Not there, leaving, or of another configuration.
     Out,
 }
@@ -42,13 +44,15 @@ impl From<NodeState> for Candidacy {
 impl Candidacy {
     /// Of a node whose configuration this node cannot read (O5). One that an
     /// operator drains keeps its groups until both can read each other: it could
-    /// not see them taken.
+    /// not see them taken. One that gives way does so whether or not anybody has
+    /// taken over: what it still holds is free.
     pub(crate) fn foreign(state: NodeState, reason: NodeReason) -> Self {
         let gives_way = matches!(reason, NodeReason::Outranked | NodeReason::Idle);
         match state {
             NodeState::Active | NodeState::Standby => Candidacy::Foreign,
             NodeState::Draining if !gives_way => Candidacy::Foreign,
-            NodeState::Booting | NodeState::Draining | NodeState::Leaving => state.into(),
+            NodeState::Booting => Candidacy::ForeignBooting,
+            NodeState::Draining | NodeState::Leaving => Candidacy::Out,
         }
     }
 }
@@ -60,6 +64,12 @@ pub(crate) struct Candidate<'a> {
     pub(crate) holding: &'a Bits,
     pub(crate) cannot: &'a Bits,
     pub(crate) rather_not: &'a Bits,
+}
+
+impl Candidate<'_> {
+    fn is_foreign(&self) -> bool {
+        matches!(self.candidacy, Candidacy::Foreign | Candidacy::ForeignBooting)
+    }
 }
 
 /// The tiers of O3, best first. Behind the first a group is where it is only
@@ -99,7 +109,7 @@ impl<'a> Ownership<'a> {
         placement: &'a Placement,
         candidates: Vec<Candidate<'a>>,
     ) -> Self {
-        let any_foreign = candidates.iter().any(|c| c.candidacy == Candidacy::Foreign);
+        let any_foreign = candidates.iter().any(Candidate::is_foreign);
         Ownership { groups, placement, candidates, any_foreign }
     }
 
@@ -151,7 +161,7 @@ impl<'a> Ownership<'a> {
     }
 
     fn is_foreign(&self, node: NodeIndex) -> bool {
-        self.candidates.get(node.get()).is_some_and(|c| c.candidacy == Candidacy::Foreign)
+        self.candidates.get(node.get()).is_some_and(Candidate::is_foreign)
     }
 
     fn search(&self, group: GroupIndex) -> Option<NodeIndex> {
@@ -172,6 +182,9 @@ impl<'a> Ownership<'a> {
         let willing = !candidate.rather_not.contains(group.0);
         match candidate.candidacy {
             Candidacy::Foreign => holds.then_some(Tier::Foreign),
+            Candidacy::ForeignBooting => {
+                (holds && !self.is_held(group)).then_some(Tier::Foreign)
+            }
             Candidacy::Active if willing => Some(Tier::Active),
             Candidacy::Standby if willing && holds => Some(Tier::StandbyAndHolds),
             Candidacy::Standby if willing => Some(Tier::Standby),
@@ -189,7 +202,7 @@ impl<'a> Ownership<'a> {
             Candidacy::Active | Candidacy::Standby | Candidacy::Draining | Candidacy::Foreign => {
                 candidate.holding.contains(group.0)
             }
-            Candidacy::Booting | Candidacy::Out => false,
+            Candidacy::Booting | Candidacy::ForeignBooting | Candidacy::Out => false,
         })
     }
 }
