@@ -19,7 +19,7 @@ use crate::group::{Phase, Situation, Slot, UNANNOUNCED, Verdict};
 use crate::identity::{Epoch, GroupId, GroupIndex, NodeIndex, NodeName, Seq};
 use crate::input::ResourceReport;
 use crate::output::Output;
-use crate::ownership::{Candidacy, Candidate, Others, Ownership};
+use crate::ownership::{Candidacy, Candidate, Others};
 use crate::reluctance::{Moment, Reluctance};
 use crate::surroundings::{Elsewhere, Surroundings};
 use crate::time::{Instant, earliest};
@@ -310,7 +310,7 @@ impl Holdings {
         self.settle_reluctance(now, groups, around);
         let owners: Vec<Option<NodeIndex>> = {
             let candidates = around.candidates(self.candidate(around.candidacy));
-            let ownership = Ownership::new(&around.shared.groups, around.placement, candidates);
+            let ownership = around.ownership(candidates);
             groups.iter().map(|group| ownership.owner(*group)).collect()
         };
         for (group, owner) in groups.iter().zip(owners) {
@@ -357,7 +357,7 @@ impl Holdings {
         let takes_part = around.candidacy != Candidacy::Booting;
         let others: Vec<Option<Others>> = {
             let candidates = around.candidates(self.candidate(around.candidacy));
-            let ownership = Ownership::new(&around.shared.groups, around.placement, candidates);
+            let ownership = around.ownership(candidates);
             let others = |group| takes_part.then(|| ownership.others(group, around.me));
             groups.iter().map(|group| others(*group)).collect()
         };

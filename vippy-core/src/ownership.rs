@@ -77,7 +77,7 @@ impl Candidate<'_> {
 /// another move would gain nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Tier {
-    Foreign,
+    Keeps,
     Active,
     StandbyAndHolds,
     Standby,
@@ -101,6 +101,9 @@ pub(crate) struct Ownership<'a> {
     placement: &'a Placement,
     candidates: Vec<Candidate<'a>>,
     any_foreign: bool,
+    /// Nobody takes anything by this configuration any more: a higher one is
+    /// about (O5). Who holds keeps it; of several the earliest.
+    outranked: bool,
 }
 
 impl<'a> Ownership<'a> {
@@ -108,17 +111,19 @@ impl<'a> Ownership<'a> {
         groups: &'a [Arc<Group>],
         placement: &'a Placement,
         candidates: Vec<Candidate<'a>>,
+        outranked: bool,
     ) -> Self {
         let any_foreign = candidates.iter().any(Candidate::is_foreign);
-        Ownership { groups, placement, candidates, any_foreign }
+        Ownership { groups, placement, candidates, any_foreign, outranked }
     }
 
     /// The first node of the succession in the best tier that anybody is in.
     pub(crate) fn owner(&self, group: GroupIndex) -> Option<NodeIndex> {
-        if self.any_foreign
-            && let Some(foreign) = self.search(group).filter(|node| self.is_foreign(*node))
-        {
-            return Some(foreign);
+        if self.any_foreign || self.outranked {
+            let keeps = |node: &NodeIndex| self.tier(*node, group) == Some(Tier::Keeps);
+            if let Some(keeper) = self.search(group).filter(keeps) {
+                return Some(keeper);
+            }
         }
         if self.groups[group.get()].failback == Failback::Never
             && let Some(keeper) = self.keeper(group)
@@ -151,17 +156,13 @@ impl<'a> Ownership<'a> {
         let mut others = Others { hold: false, could: false };
         for (node, candidate) in (0u16..).map(NodeIndex).zip(&self.candidates) {
             let willing = match self.tier(node, group).filter(|_| me != Some(node)) {
-                Some(Tier::Foreign | Tier::Active | Tier::StandbyAndHolds | Tier::Standby) => true,
+                Some(Tier::Keeps | Tier::Active | Tier::StandbyAndHolds | Tier::Standby) => true,
                 Some(Tier::RatherNotButHolds | Tier::RatherNot) | None => false,
             };
             others.could |= willing;
             others.hold |= willing && candidate.holding.contains(group.0);
         }
         others
-    }
-
-    fn is_foreign(&self, node: NodeIndex) -> bool {
-        self.candidates.get(node.get()).is_some_and(Candidate::is_foreign)
     }
 
     fn search(&self, group: GroupIndex) -> Option<NodeIndex> {
@@ -181,10 +182,13 @@ impl<'a> Ownership<'a> {
         let reluctant = if holds { Tier::RatherNotButHolds } else { Tier::RatherNot };
         let willing = !candidate.rather_not.contains(group.0);
         match candidate.candidacy {
-            Candidacy::Foreign => holds.then_some(Tier::Foreign),
-            Candidacy::ForeignBooting => {
-                (holds && !self.is_held(group)).then_some(Tier::Foreign)
+            Candidacy::Active | Candidacy::Standby | Candidacy::Draining
+                if self.outranked && holds =>
+            {
+                Some(Tier::Keeps)
             }
+            Candidacy::Foreign => holds.then_some(Tier::Keeps),
+            Candidacy::ForeignBooting => (holds && !self.is_held(group)).then_some(Tier::Keeps),
             Candidacy::Active if willing => Some(Tier::Active),
             Candidacy::Standby if willing && holds => Some(Tier::StandbyAndHolds),
             Candidacy::Standby if willing => Some(Tier::Standby),
@@ -238,7 +242,7 @@ mod tests {
             let (holding, cannot, rather_not) = (bit('h'), bit('c'), bit('r'));
             candidates.push(Candidate { candidacy, holding, cannot, rather_not });
         }
-        let owner = Ownership::new(&groups, &placement, candidates).owner(GroupIndex(0))?;
+        let owner = Ownership::new(&groups, &placement, candidates, false).owner(GroupIndex(0))?;
         succession.iter().position(|node| *node == owner)
     }
 
@@ -292,7 +296,7 @@ mod tests {
         let plain = Candidate { candidacy: Active, holding: &no, cannot: &no, rather_not: &no };
         let others = |b: Candidate<'_>, c: Candidate<'_>| {
             let candidates = vec![Candidate { holding: &yes, ..plain }, b, c];
-            let others = Ownership::new(&groups, &placement, candidates)
+            let others = Ownership::new(&groups, &placement, candidates, false)
                 .others(GroupIndex(0), Some(NodeIndex(0)));
             (others.hold, others.could)
         };

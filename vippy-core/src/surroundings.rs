@@ -13,7 +13,7 @@ use crate::identity::{GroupIndex, NodeIndex, NodeName, Seq};
 use crate::membership::Membership;
 use crate::membership::facts::Facts;
 use crate::membership::process::Process;
-use crate::ownership::{Candidacy, Candidate};
+use crate::ownership::{Candidacy, Candidate, Ownership};
 use crate::placement::Placement;
 use crate::time::{Instant, earliest};
 
@@ -46,6 +46,8 @@ pub(crate) struct Leave {
     pub(crate) take: bool,
     /// Keep what it holds.
     pub(crate) keep: bool,
+    /// A peer judges by a higher configuration: nobody takes anything by this one.
+    pub(crate) outranked: bool,
 }
 
 /// Whether somebody else may hold a group, or be about to.
@@ -98,6 +100,11 @@ impl<'a> Surroundings<'a> {
             }
         };
         (0u16..).map(NodeIndex).zip(&self.shared.nodes).map(|(node, _)| candidate(node)).collect()
+    }
+
+    /// Who owns what among these candidates.
+    pub(crate) fn ownership(&self, candidates: Vec<Candidate<'a>>) -> Ownership<'a> {
+        Ownership::new(&self.shared.groups, self.placement, candidates, self.leave.outranked)
     }
 
     /// A node has shown the group held, in an announcement that echoes `needed`

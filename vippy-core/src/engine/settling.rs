@@ -130,6 +130,7 @@ impl Engine {
                 && !overruled.by_an_active_peer
                 && self.members.is_counted(now, now.since(self.started)),
             keep: self.me.is_some() || self.removed_until.is_some_and(|until| now < until),
+            outranked: overruled.by_an_active_peer,
         };
         let readings = self.dialect.readings(&self.members, config.shared.digest);
         let around = Surroundings {
