@@ -34,6 +34,9 @@ pub(crate) struct Fence {
     costly: Option<Duration>,
     renew_at: Option<Instant>,
     last_left: Instant,
+    /// When `stale` was last lowered, and what it was before: until a frame has
+    /// left since then, others go by that (W5).
+    lowered: Option<(Instant, Duration)>,
 }
 
 impl Fence {
@@ -47,6 +50,7 @@ impl Fence {
             costly: None,
             renew_at: None,
             last_left: now,
+            lowered: None,
         }
     }
 
@@ -180,12 +184,29 @@ impl Fence {
     /// A frame left this node.
     pub(crate) fn left(&mut self, now: Instant) {
         self.last_left = now;
+        self.lowered = None;
+    }
+
+    /// The silence after which others give this node up gets shorter than `former`.
+    pub(crate) fn lower(&mut self, now: Instant, former: Duration) {
+        self.lowered = Some((now, former));
+    }
+
+    /// When this node will have been silent for longer than `stale`, or than it
+    /// was before while others can know of nothing else.
+    fn given_up_at(&self, stale: Duration) -> Instant {
+        match self.lowered {
+            Some((since, former)) => {
+                (since + stale).min(self.last_left + former).max(self.last_left + stale)
+            }
+            None => self.last_left + stale,
+        }
     }
 
     /// Others must have given this node up: it was silent for longer than
     /// `stale`, because it slept or because its frames did not leave (F2).
     pub(crate) fn slept(&self, now: Instant, stale: Duration) -> bool {
-        now.since(self.last_left) > stale
+        now > self.given_up_at(stale)
     }
 
     /// When the next renewal is due.
@@ -195,7 +216,7 @@ impl Fence {
 
     /// When silence will have been too long.
     pub(crate) fn silent_at(&self, stale: Duration) -> Instant {
-        self.last_left + stale + Duration::from_micros(1)
+        self.given_up_at(stale) + Duration::from_micros(1)
     }
 }
 
@@ -287,6 +308,26 @@ mod tests {
         let mut fence = Fence::new(at(0), Lifetime::Off, Duration::from_secs(1));
         assert_eq!(fence.renewed(at(0), Duration::from_secs(9)), None);
         assert_eq!((fence.lifetime(), fence.time(at(0))), (None, None));
+    }
+
+    #[test]
+    fn a_lower_stale_counts_from_the_moment_it_is_set() {
+        let (long, short) = (Duration::from_secs(5), Duration::from_millis(100));
+        let mut fence = Fence::new(at(0), Lifetime::Off, long);
+        fence.lower(at(400), long);
+        assert!(!fence.slept(at(400), short), "nobody can know of it yet");
+        assert!(!fence.slept(at(500), short));
+        assert!(fence.slept(at(501), short));
+        fence.left(at(450));
+        assert!(!fence.slept(at(550), short) && fence.slept(at(551), short));
+    }
+
+    #[test]
+    fn a_lower_stale_does_not_prolong_the_one_before() {
+        let (long, short) = (Duration::from_secs(5), Duration::from_secs(4));
+        let mut fence = Fence::new(at(0), Lifetime::Off, long);
+        fence.lower(at(4_900), long);
+        assert!(!fence.slept(at(5_000), short) && fence.slept(at(5_001), short));
     }
 
     #[test]

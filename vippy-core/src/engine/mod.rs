@@ -450,7 +450,11 @@ impl Engine {
             None => self.removed_until.or(Some(now + config.local.stop_timeout)),
         };
         self.conduct.configure(new.hold_down);
+        let former = self.timing.acting().stale;
         self.timing.configure(Timers { interval: new.interval, stale: new.stale });
+        if self.timing.acting().stale < former {
+            self.fence.lower(now, former);
+        }
         let retermed = self.fence.configure(now, config.local.lifetime, new.stale);
         let (holdings, mut hands) = self.holdings_and_hands();
         holdings.configure(now, (&old.shared, new), retermed, &mut hands);
