@@ -48,6 +48,8 @@ pub(crate) struct Membership {
     claims: Claims,
     alive: BTreeSet<BootId>,
     timers: Timers,
+    /// Until when longer timers than those announced now are kept (W5).
+    patient_until: Option<Instant>,
     refreshed: Instant,
 }
 
@@ -103,6 +105,7 @@ impl Membership {
             claims: Claims::default(),
             alive: BTreeSet::new(),
             timers,
+            patient_until: None,
             refreshed: Instant::ZERO,
         }
     }
@@ -223,10 +226,11 @@ impl Membership {
     pub(crate) fn refresh(&mut self, now: Instant, own: Timers) -> Vec<Passage> {
         self.refreshed = now;
         let mut passages = self.settle_claims(now);
-        self.timers = self.live_processes().fold(own, |timers, process| {
+        let announced = self.live_processes().fold(own, |timers, process| {
             let header = &process.header;
             timers.max(Timers { interval: header.interval, stale: header.stale })
         });
+        self.judge_by(now, announced);
         let alive: BTreeSet<BootId> =
             self.claims.current().filter(|boot| self.lives(now, *boot)).collect();
         for boot in self.alive.difference(&alive) {
@@ -244,6 +248,23 @@ impl Membership {
         self.alive = alive;
         self.forget(now);
         passages
+    }
+
+    /// Takes over timers to judge by. When all have come to announce shorter ones,
+    /// what was last heard of each was still said, and answered, at the former
+    /// pace: that goes on for as long as it took.
+    fn judge_by(&mut self, now: Instant, announced: Timers) {
+        let longest = self.timers.max(announced);
+        if longest == announced {
+            (self.timers, self.patient_until) = (announced, None);
+            return;
+        }
+        let until = *self.patient_until.get_or_insert(now + longest.stale + 2 * longest.interval);
+        if now >= until {
+            (self.timers, self.patient_until) = (announced, None);
+        } else {
+            self.timers = longest;
+        }
     }
 
     /// The process to which each name belongs (W6).
@@ -455,7 +476,7 @@ impl Membership {
             let silent = elder.map(|elder| elder.last_credible + 2 * elder.header.interval);
             [end, silent]
         });
-        let all = ends.flatten().chain(self.mute_until());
+        let all = ends.flatten().chain(self.mute_until()).chain(self.patient_until);
         all.filter(|at| *at > self.refreshed).min()
     }
 
@@ -580,6 +601,26 @@ mod tests {
         assert_eq!(shown(&members), Some((true, Seq(500))));
         members.reboot(BootId(7));
         assert_eq!(shown(&members), Some((true, Seq(0))));
+    }
+
+    #[test]
+    fn peers_that_come_to_announce_shorter_times_are_given_time_to_keep_them() {
+        let from = (SocketAddr::from(([10, 0, 0, 1], 4077)), true);
+        let (long, short) = (Duration::from_secs(5), Duration::from_millis(60));
+        let timers = |stale| Timers { interval: Duration::from_millis(100), stale };
+        let mut members = Membership::new("a".into(), OWN, timers(long));
+        members.sent(at(0), Seq(1), [0; 8]);
+        members.receive(at(10), &frame(("b", 2), 1, 1, long), from, true);
+        members.refresh(at(10), timers(long));
+        assert!(members.live(&"b".into()).is_some());
+        // Everybody is reloaded; the last answer is as old as answers have been.
+        members.receive(at(400), &frame(("b", 2), 2, 1, short), from, true);
+        assert_eq!(members.refresh(at(400), timers(short)), []);
+        members.sent(at(5_590), Seq(2), [0; 8]);
+        members.receive(at(5_595), &frame(("b", 2), 3, 2, short), from, true);
+        assert_eq!(members.refresh(at(5_600), timers(short)), []);
+        assert_eq!(members.timers(), timers(short));
+        assert!(matches!(members.refresh(at(5_656), timers(short))[..], [Passage::Lost { .. }]));
     }
 
     #[test]
