@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Parser;
 use vippy_tests::sim::notes::Notes;
-use vippy_tests::sim::scenario::{self, Failure, Plan, Report};
+use vippy_tests::sim::plan::Plan;
+use vippy_tests::sim::scenario::{self, Failure, Report};
 
 /// Bytes of each flight recorder: little, so that most begin in the middle.
 const RECORDERS: usize = 128 << 10;

@@ -2,9 +2,8 @@
 //!
 //! ```text
 //! rule: O8
-//! file: vippy-core/src/group.rs
 //! breaks: the old owner lets go before anybody has it
-//! --- text
+//! --- text of vippy-core/src/group.rs
 //! situation.theirs && situation.relieved
 //! --- becomes
 //! situation.theirs
@@ -24,8 +23,6 @@ pub struct Mutant {
     pub name: String,
     /// The rule of the design that it breaks.
     pub rule: String,
-    /// The source file, from the top of the repository.
-    pub file: PathBuf,
     /// What is wrong, in a few words.
     pub breaks: String,
     /// What stands where, and what takes its place.
@@ -35,6 +32,8 @@ pub struct Mutant {
 /// One place that a mutant changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {
+    /// The source file, from the top of the repository.
+    pub file: PathBuf,
     /// The text of today.
     pub text: String,
     /// The broken text.
@@ -103,42 +102,36 @@ pub fn parse(name: &str, text: &str) -> Result<Mutant, Unusable> {
     let blocks: Vec<(&str, &str)> =
         blocks.map(|block| block.split_once('\n').unwrap_or((block, ""))).collect();
     let edits = blocks.chunks(2).map(|pair| match pair {
-        [("text", text), ("becomes", becomes)] => {
-            Ok(Edit { text: text.trim().to_owned(), becomes: becomes.trim().to_owned() })
-        }
-        _ => Err(unusable(name, "blocks are `--- text` and `--- becomes`, in turns")),
+        [(place, text), ("becomes", becomes)] if place.starts_with("text of ") => Ok(Edit {
+            file: place.trim_start_matches("text of ").trim().into(),
+            text: text.trim().to_owned(),
+            becomes: becomes.trim().to_owned(),
+        }),
+        _ => Err(unusable(name, "blocks are `--- text of FILE` and `--- becomes`, in turns")),
     });
     let edits: Vec<Edit> = edits.collect::<Result<_, _>>()?;
     if edits.is_empty() {
         return Err(unusable(name, "no block `--- text`: it changes nothing"));
     }
-    Ok(Mutant {
-        name: name.to_owned(),
-        rule: value("rule")?,
-        file: value("file")?.into(),
-        breaks: value("breaks")?,
-        edits,
-    })
+    Ok(Mutant { name: name.to_owned(), rule: value("rule")?, breaks: value("breaks")?, edits })
 }
 
-/// `source` with every edit of `mutant` behind its switch.
+/// `source` with one edit of the mutant `name` behind its switch.
 ///
 /// # Errors
 /// A text that does not occur exactly once: the mutant no longer applies.
-pub fn apply(source: &str, mutant: &Mutant) -> Result<String, Unusable> {
-    mutant.edits.iter().try_fold(source.to_owned(), |source, edit| {
-        let Edit { text, becomes } = edit;
-        match source.matches(text.as_str()).count() {
-            1 => Ok(source.replace(text.as_str(), &switched(&mutant.name, text, becomes))),
-            found => {
-                let place = mutant.file.display();
-                let what = format!(
-                    "no longer applies: its text occurs {found} times in {place}, expected once:\n{text}"
-                );
-                Err(unusable(&mutant.name, what))
-            }
+pub fn apply(source: &str, name: &str, edit: &Edit) -> Result<String, Unusable> {
+    let Edit { file, text, becomes } = edit;
+    match source.matches(text.as_str()).count() {
+        1 => Ok(source.replace(text.as_str(), &switched(name, text, becomes))),
+        found => {
+            let place = file.display();
+            let what = format!(
+                "no longer applies: its text occurs {found} times in {place}, expected once:\n{text}"
+            );
+            Err(unusable(name, what))
         }
-    })
+    }
 }
 
 fn switched(name: &str, text: &str, becomes: &str) -> String {
@@ -151,24 +144,25 @@ fn switched(name: &str, text: &str, becomes: &str) -> String {
 mod tests {
     use super::*;
 
-    const FILE: &str = "rule: O8\nfile: vippy-core/src/group.rs\nbreaks: lets go at once\n\
-                        --- text\na && b\n--- becomes\na\n";
+    const FILE: &str = "rule: O8\nbreaks: lets go at once\n\
+                        --- text of vippy-core/src/group.rs\na && b\n--- becomes\na\n";
 
     #[test]
     fn a_file_names_rule_place_and_edits() {
         let mutant = parse("eager", FILE).unwrap();
         assert_eq!((mutant.rule.as_str(), mutant.breaks.as_str()), ("O8", "lets go at once"));
-        assert_eq!(mutant.edits, [Edit { text: "a && b".into(), becomes: "a".into() }]);
+        let file = "vippy-core/src/group.rs".into();
+        assert_eq!(mutant.edits, [Edit { file, text: "a && b".into(), becomes: "a".into() }]);
         assert!(parse("eager", "rule: O8\n").unwrap_err().what.contains("changes nothing"));
     }
 
     #[test]
     fn a_text_that_is_gone_or_no_longer_unique_is_an_error() {
         let mutant = parse("eager", FILE).unwrap();
-        let broken = apply("x(a && b)", &mutant).unwrap();
+        let broken = apply("x(a && b)", "eager", &mutant.edits[0]).unwrap();
         assert!(broken.starts_with("x((if crate::mutant::on(\"eager\") {\na\n}"), "{broken}");
         for source in ["x(c)", "x(a && b); y(a && b)"] {
-            let error = apply(source, &mutant).unwrap_err().to_string();
+            let error = apply(source, "eager", &mutant.edits[0]).unwrap_err().to_string();
             assert!(error.contains("no longer applies"), "{error}");
         }
     }

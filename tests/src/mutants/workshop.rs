@@ -26,7 +26,7 @@ pub(crate) fn on(name: &str) -> bool {
 "#;
 
 /// What of the test crate the copy needs.
-const COPIED: [&str; 2] = ["tests/src/sim", "tests/src/bin/trial.rs"];
+const COPIED: [&str; 3] = ["tests/src/sim", "tests/src/replay.rs", "tests/src/bin/trial.rs"];
 
 const TRIAL_CRATE: &str = r#"[package]
 name = "vippy-tests"
@@ -38,6 +38,7 @@ license.workspace = true
 [dependencies]
 vippy-core.workspace = true
 ipnet.workspace = true
+serde_json.workspace = true
 zeroize.workspace = true
 "#;
 
@@ -47,13 +48,15 @@ zeroize.workspace = true
 /// A mutant that no longer applies, or a source that cannot be read.
 pub fn mutated_sources(mutants: &[Mutant]) -> io::Result<BTreeMap<PathBuf, String>> {
     let mut sources = BTreeMap::new();
-    for mutant in mutants {
-        let source = match sources.remove(&mutant.file) {
+    let edits =
+        mutants.iter().flat_map(|mutant| mutant.edits.iter().map(move |edit| (mutant, edit)));
+    for (mutant, edit) in edits {
+        let source = match sources.remove(&edit.file) {
             Some(source) => source,
-            None => fs::read_to_string(repository().join(&mutant.file))?,
+            None => fs::read_to_string(repository().join(&edit.file))?,
         };
-        let broken = apply(&source, mutant).map_err(io::Error::other)?;
-        sources.insert(mutant.file.clone(), broken);
+        let broken = apply(&source, &mutant.name, edit).map_err(io::Error::other)?;
+        sources.insert(edit.file.clone(), broken);
     }
     Ok(sources)
 }
@@ -94,7 +97,7 @@ fn lay_out(shop: &Path, mutants: &[Mutant]) -> io::Result<()> {
     let workspace = fs::read_to_string(top.join("Cargo.toml"))?;
     files.insert("Cargo.toml".into(), smaller(&workspace));
     files.insert("tests/Cargo.toml".into(), TRIAL_CRATE.to_owned());
-    files.insert("tests/src/lib.rs".into(), "pub mod sim;\n".to_owned());
+    files.insert("tests/src/lib.rs".into(), "pub mod replay;\npub mod sim;\n".to_owned());
     remove_others(shop, &files)?;
     for (file, text) in &files {
         write_if_new(&shop.join(file), text)?;

@@ -3,6 +3,7 @@
 use vippy_core::identity::Epoch;
 use vippy_core::status::{NodeReason, NodeState};
 
+use super::Micros;
 use super::fabric::Rule;
 
 /// Something done to the cluster.
@@ -29,6 +30,12 @@ pub enum Action {
     Thaw(usize),
     /// Operator: give everything away.
     Drain(usize),
+    /// Operator: give everything away for so many microseconds.
+    DrainFor(usize, Micros),
+    /// Operator: replace the program; the next one adopts what is there.
+    Restart(usize),
+    /// The wall clock of a machine steps by so many milliseconds.
+    StepClock(usize, i64),
     /// Operator: take part again.
     Undrain(usize),
     /// A group cannot be held on a machine.
@@ -104,6 +111,11 @@ pub enum Change {
         group: usize,
         /// The number.
         epoch: Epoch,
+    },
+    /// Clients were told where to send a group's packets.
+    Heard {
+        /// The group.
+        group: usize,
     },
     /// A stopping daemon ended.
     Exited(usize),

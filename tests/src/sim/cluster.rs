@@ -80,6 +80,9 @@ pub struct Setup {
     pub groups: Vec<GroupPlan>,
     /// The protocol's times.
     pub timing: Timing,
+    /// The same groups, and the times, of every configuration after the first, if
+    /// they differ from those of the first.
+    pub later: Option<(Vec<GroupPlan>, Timing)>,
     /// Whether multicast is used; otherwise every node sends to its `peers`.
     pub multicast: bool,
     /// Whether every node's address is configured.
@@ -129,6 +132,7 @@ impl Setup {
             twins: 0,
             groups: vec![GroupPlan::default(); groups],
             timing: Timing::millis(100, 300, 500),
+            later: None,
             multicast: true,
             peers: false,
             delay: (50, 500),
@@ -185,7 +189,45 @@ impl Setup {
 
     /// The longest that a kernel keeps an address that nobody renews.
     pub fn valid_lifetime(&self) -> Option<Micros> {
-        self.lifetime.valid_for(self.timing.stale).map(vippy_core::time::micros)
+        self.lifetime.valid_for(self.slowest().stale).map(vippy_core::time::micros)
+    }
+
+    /// Groups and times of a version.
+    fn terms(&self, version: u64) -> (&[GroupPlan], Timing) {
+        match &self.later {
+            Some((groups, timing)) if version > 1 => (groups, *timing),
+            Some(_) | None => (&self.groups, self.timing),
+        }
+    }
+
+    /// The longest times of all configurations.
+    pub fn slowest(&self) -> Timing {
+        let (one, other) = (self.timing, self.terms(2).1);
+        Timing {
+            interval: one.interval.max(other.interval),
+            stale: one.stale.max(other.stale),
+            mature: one.mature.max(other.mature),
+        }
+    }
+
+    /// The shortest interval of all configurations.
+    pub fn fastest_interval(&self) -> Micros {
+        self.timing.interval().min(self.terms(2).1.interval())
+    }
+
+    /// The shortest booting of all configurations.
+    pub fn shortest_mature(&self) -> Micros {
+        self.timing.mature().min(self.terms(2).1.mature())
+    }
+
+    /// How many groups a version has.
+    pub fn group_count(&self, version: u64) -> usize {
+        self.groups.len() + usize::try_from(version.saturating_sub(1)).unwrap_or(0)
+    }
+
+    /// The node that a group prefers in a version.
+    pub fn preferred(&self, version: u64, group: usize) -> Option<usize> {
+        self.terms(version).0.get(group)?.prefer
     }
 
     /// The configuration of this version: version 1 has all groups, each higher
@@ -196,7 +238,8 @@ impl Setup {
 
     fn shared(&self, version: u64) -> SharedPart {
         let extra = usize::try_from(version.saturating_sub(1)).unwrap_or(0);
-        let plans = self.groups.iter().copied().chain(vec![GroupPlan::default(); extra]);
+        let (plans, timing) = self.terms(version);
+        let plans = plans.iter().copied().chain(vec![GroupPlan::default(); extra]);
         SharedPart {
             version,
             digest: self.digest(version),
@@ -204,9 +247,9 @@ impl Setup {
                 .map(|node| Node { name: node_name(node), standby: self.standby.contains(&node) })
                 .collect(),
             groups: plans.enumerate().map(|(index, plan)| Arc::new(group(index, plan))).collect(),
-            interval: self.timing.interval,
-            mature: self.timing.mature,
-            stale: self.timing.stale,
+            interval: timing.interval,
+            mature: timing.mature,
+            stale: timing.stale,
             quorum: self.quorum,
             witness: self.witnesses().map(|host| fabric::address(host).ip()).collect(),
             isolation: self.isolation,

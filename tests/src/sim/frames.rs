@@ -1,7 +1,7 @@
 //! Frames in words, for the story of a failure.
 
 use vippy_core::config::Secret;
-use vippy_core::wire::announcement::{Announcement, Heard, Section};
+use vippy_core::wire::announcement::{Announcement, GroupSet, Heard, Section};
 use vippy_core::wire::auth::Keyring;
 use vippy_core::wire::frame::{Body, open};
 use zeroize::Zeroizing;
@@ -43,13 +43,22 @@ fn section(section: &Section) -> String {
             let entries: Vec<String> = entries.iter().map(heard).collect();
             format!("heard[{}]", entries.join(" "))
         }
-        Section::Holding { held, .. } => format!("holding {held:?}"),
+        Section::Holding { held, .. } => format!("holds{}", positions(held)),
         Section::Refusing { cannot, rather_not, .. } => {
-            format!("cannot {cannot:?} rather not {rather_not:?}")
+            let refusing = |word: &str, groups: &GroupSet| match *groups == GroupSet::default() {
+                true => String::new(),
+                false => format!("{word}{}", positions(groups)),
+            };
+            refusing("cannot", cannot) + &refusing("rather-not", rather_not)
         }
         Section::Documents(documents) => format!("{} documents", documents.len()),
         Section::Moves(moves) => format!("{} moves", moves.len()),
     }
+}
+
+fn positions(groups: &GroupSet) -> String {
+    let text = format!("{groups:?}");
+    text.trim_start_matches("GroupSet(").trim_end_matches(')').to_owned()
 }
 
 fn heard(heard: &Heard) -> String {

@@ -4,7 +4,7 @@
 //! [`station`] is one machine: a clock, a kernel, a process or none;
 //! [`world`] runs them from one event queue; [`attacker`] disturbs them with
 //! datagrams; [`referee`] checks the invariants of the design after every step;
-//! [`scenario`] draws random plans and runs them; [`timeline`] tells the story
+//! [`plan`] draws random plans, [`scenario`] runs them; [`timeline`] tells the story
 //! of a failure.
 //!
 //! Nothing here reads a clock or the operating system's randomness: a seed
@@ -16,6 +16,7 @@ pub mod cluster;
 pub mod fabric;
 pub mod frames;
 pub mod notes;
+pub mod plan;
 mod policies;
 pub mod random;
 pub mod referee;

@@ -37,14 +37,6 @@ pub(super) fn draw(setup: &mut Setup) {
     }
 }
 
-/// Takes the policies away again.
-pub(super) fn forget(setup: &mut Setup) {
-    setup.groups.iter_mut().for_each(|plan| plan.failback = Failback::Auto);
-    setup.standby.clear();
-    setup.hold_down = None;
-    setup.drains = None;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,10 @@
 //! tells an engine anything.
 
 mod authority;
+mod clients;
+mod lives;
 mod policies;
+mod sides;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,6 +23,11 @@ use super::fabric::{Effect, Stations};
 use super::station::Process;
 use super::world::World;
 use authority::Reach;
+use clients::Astray;
+use lives::Lives;
+
+/// How long a node with an older configuration waits for the newer one (O5).
+const ROLLOUT: Micros = 30_000_000;
 
 /// An invariant that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +58,12 @@ struct Window {
     planned: bool,
 }
 
+impl Window {
+    fn open() -> Window {
+        Window { strict: true, allowed: BTreeSet::new(), planned: true }
+    }
+}
+
 /// Judges a world.
 pub struct Referee {
     /// Kernels' addresses as told by changes, in their order.
@@ -76,8 +90,20 @@ pub struct Referee {
     fences: BTreeMap<(usize, Epoch), usize>,
     stopping: BTreeMap<usize, Micros>,
     reach: Reach,
+    astray: Astray,
+    lives: Lives,
+    /// When all was last at rest.
+    rested: Option<Micros>,
+    sides_judged: bool,
+    /// When the network was last in parts or losing packets, or somebody paused.
+    cut: Micros,
+    /// When somebody last got a configuration.
+    configured: Micros,
     /// Anything may be replayed: lives may be prolonged within W1's bounds.
     pub patient: bool,
+    /// Rest is looked for only when asked for: when it is seen must not hang on
+    /// how often something happens.
+    pub asked: bool,
 }
 
 impl Referee {
@@ -99,7 +125,14 @@ impl Referee {
             fences: BTreeMap::new(),
             stopping: BTreeMap::new(),
             reach: Reach::default(),
+            astray: Astray::default(),
+            lives: Lives::new(),
+            rested: None,
+            sides_judged: false,
+            cut: 0,
+            configured: 0,
             patient: false,
+            asked: false,
         }
     }
 
@@ -123,10 +156,21 @@ impl Referee {
         self.judge_doubles(world)?;
         self.judge_stops(world)?;
         self.judge_reach(world)?;
-        if !self.rest {
-            self.judge_rest(world)?;
+        self.judge_astray(world)?;
+        self.judge_clones(world)?;
+        if self.asked { Ok(()) } else { self.look_for_rest(world) }
+    }
+
+    /// Looks whether all has come to rest.
+    ///
+    /// # Errors
+    /// The first invariant that does not hold although all should be at rest.
+    pub fn look_for_rest(&mut self, world: &World) -> Result<(), Violation> {
+        if self.rest {
+            return Ok(());
         }
-        Ok(())
+        self.judge_sides(world)?;
+        self.judge_rest(world)
     }
 
     // ---- changes ---------------------------------------------------------
@@ -134,7 +178,12 @@ impl Referee {
     fn change(&mut self, world: &World, change: Change) -> Result<(), Violation> {
         match change {
             Change::Broken(text) => return broken(world, "an engine misbehaves", text),
-            Change::Acted(action) => self.acted_upon(world, action),
+            Change::Acted(action) => {
+                let rested = self.rest;
+                self.acted_upon(world, action);
+                self.follow_lives(world, action, rested)?;
+            }
+            Change::Heard { group } => self.follow_clients(world, group)?,
             Change::Exited(station) => {
                 self.stopping.remove(&station);
                 self.reach.exited(station);
@@ -145,12 +194,14 @@ impl Referee {
                 if booted || Referee::takes_more_part(before, after) {
                     self.changed = world.now();
                     self.rest = false;
+                    self.sides_judged = false;
                     self.loosen();
                 }
             }
             Change::Fenced { station, group, epoch } => {
                 let owner = *self.fences.entry((group, epoch)).or_insert(station);
-                if owner != station {
+                // Two processes of one name are told apart by nothing else.
+                if world.setup.node_of(owner) != world.setup.node_of(station) {
                     let text = format!("g{group}: s{owner} and s{station} both took it as {epoch}");
                     return broken(world, "W7: an epoch ties", text);
                 }
@@ -161,6 +212,9 @@ impl Referee {
                 self.judge_movement(world, station, group, "took")?;
                 self.judge_exclusive(world, station, group)?;
                 self.note_timed(world, group);
+                self.judge_taker(world, station, group)?;
+                self.judge_outranked(world, station, group)?;
+                self.follow_clients(world, group)?;
                 // It came late, after a fence time: the others need time to hear.
                 if !self.rest && is_exclusive(world, group) {
                     self.changed = world.now();
@@ -175,6 +229,7 @@ impl Referee {
                 if left == Left::Unplumbed {
                     self.judge_gap(world, station, group)?;
                 }
+                self.follow_clients(world, group)?;
             }
         }
         Ok(())
@@ -184,10 +239,15 @@ impl Referee {
         self.acted = world.now();
         self.changed = world.now();
         self.rest = false;
+        self.sides_judged = false;
         self.doubles.clear();
         self.reach.look(world);
         if !self.intact(world) {
             self.torn = world.now();
+        }
+        let asleep = world.stations.iter().any(|s| s.process.is_some() && !s.awake());
+        if asleep || !world.fabric.lossless() || !world.fabric.whole(world.awake()) {
+            self.cut = world.now();
         }
         // Whoever goes may have been the relay that kept two others together.
         let staying = |s: &usize| process(world, *s).is_some_and(|p| !p.stopping);
@@ -200,10 +260,16 @@ impl Referee {
 
     fn acted_upon(&mut self, world: &World, action: Action) {
         // A tear that ends now lasted until now.
-        let was_torn = self.torn == self.acted;
+        let (was_torn, was_cut) = (self.torn == self.acted, self.cut == self.acted);
         self.disturb(world);
         if was_torn {
             self.torn = world.now();
+        }
+        if was_cut {
+            self.cut = world.now();
+        }
+        if matches!(action, Action::Configure(..)) {
+            self.configured = world.now();
         }
         let of = |station: usize| {
             let has = |group: &usize| self.held[*group].contains(station);
@@ -227,10 +293,31 @@ impl Referee {
                 if world.stations[station].awake() {
                     self.stopping.insert(station, world.now());
                 }
-                self.allow(of(station), true);
+                // Who has not heard anybody yet, or hears nobody with a configuration
+                // like its own, cannot wait for anybody.
+                let mature = world.setup.shortest_mature();
+                let settled = process(world, station)
+                    .is_none_or(|process| process.started + mature <= world.now());
+                self.allow(of(station), settled && one_version(world));
             }
             Action::Drain(station) => self.allow(of(station), true),
+            // Those of its former configuration can no longer relieve it.
+            Action::Configure(station, _)
+                if process(world, station).is_some_and(|p| p.stopping) =>
+            {
+                self.unplanned();
+            }
+            Action::DrainFor(station, _) => {
+                self.allow(of(station), true);
+                self.loosen();
+            }
             Action::Undrain(_) | Action::Configure(..) => self.loosen(),
+            Action::Restart(station) => {
+                self.stopping.remove(&station);
+                self.reach.started(station, world.now());
+                self.allow(of(station), true);
+            }
+            Action::StepClock(..) => {}
             Action::Unavailable(_, group)
             | Action::Available(_, group)
             | Action::BreakPlumbing(_, group)
@@ -343,8 +430,12 @@ impl Referee {
 
     /// Invariant 3.
     fn judge_doubles(&self, world: &World) -> Result<(), Violation> {
-        let timing = world.setup.timing;
-        let bound = timing.stale() + timing.interval() + self.slack(world);
+        let timing = world.timing();
+        // O5: those left behind in a rollout drain after a while.
+        let left_behind = if one_version(world) { 0 } else { ROLLOUT };
+        // W6: while another process bears a node's name that node may not count.
+        let named = if world.setup.twins > 0 { timing.stale() + timing.interval() } else { 0 };
+        let bound = timing.stale() + timing.interval() + self.slack(world) + left_behind + named;
         for (group, since) in &self.doubles {
             if world.now() > since + bound {
                 let text = format!(
@@ -361,7 +452,7 @@ impl Referee {
 
     fn look_for_doubles(&mut self, world: &World) {
         let up = world.awake();
-        let lossless = world.fabric.lossless();
+        let lossless = world.fabric.lossless() && can_detour(world);
         for group in 0..self.held.len() {
             let holders = self.held[group].and(up);
             let pair = holders.len() > 1 && lossless && {
@@ -379,7 +470,7 @@ impl Referee {
 
     fn judge_stops(&self, world: &World) -> Result<(), Violation> {
         let limit = vippy_core::time::micros(world.setup.stop_timeout)
-            + 6 * world.setup.timing.interval()
+            + 6 * world.timing().interval()
             + self.slack(world);
         match self.stopping.iter().find(|(_, since)| world.now() > **since + limit) {
             Some((station, since)) => {
@@ -407,7 +498,7 @@ impl Referee {
             process(world, *station).is_some_and(|p| p.state == NodeState::Booting)
         };
         if let Some(station) = world.awake().iter().find(booting) {
-            let limit = self.acted + self.settling(world) + world.setup.timing.mature();
+            let limit = self.acted + self.settling(world) + world.timing().mature();
             if world.now() > limit {
                 let text = format!("s{station} is still booting");
                 return broken(world, "O6: booting does not end", text);
@@ -424,8 +515,11 @@ impl Referee {
             return Ok(());
         }
         self.judge_holders(world)?;
+        self.judge_clients(world)?;
+        self.astray = Astray::default();
         self.rest = true;
-        self.window = Some(Window { strict: true, allowed: BTreeSet::new(), planned: true });
+        self.rested = Some(world.now());
+        self.window = Some(Window::open());
         Ok(())
     }
 
@@ -454,7 +548,8 @@ impl Referee {
         let up = world.awake();
         let views: BTreeMap<usize, Status> =
             up.iter().filter_map(|s| world.status(s).map(|view| (s, view))).collect();
-        for group in 0..world.setup.groups.len() {
+        let version = up.iter().map(|s| world.stations[s].config.shared.version).max();
+        for group in 0..world.setup.group_count(version.unwrap_or(1)) {
             let may: Stations = up
                 .iter()
                 .filter(|s| process(world, *s).is_some_and(|p| takes_part(p.state)))
@@ -508,14 +603,18 @@ impl Referee {
             let text = format!("g{group} is held by s{holder} although {active:?} are active");
             return broken(world, "O3: a worse tier holds", text);
         }
-        let first = world.stations.iter().all(|station| station.config.shared.version == 1);
-        if !first || !Referee::is_plain(world, group) {
+        if !Referee::is_plain(world, group) {
             return Ok(());
         }
-        let preferred = world.setup.groups[group].prefer;
+        let version = world.stations[holder].config.shared.version;
+        let preferred = world.setup.preferred(version, group);
         if let Some(node) = preferred.filter(|node| active.contains(*node) && *node != holder) {
             let text = format!("g{group} is held by s{holder}, not by its preferred s{node}");
             return broken(world, "O2: preference not honoured", text);
+        }
+        // Another configuration may have another succession.
+        if version != 1 {
+            return Ok(());
         }
         for (other, chosen) in &self.choices[group] {
             if *chosen != holder && other.contains(holder) && active.contains(*chosen) {
@@ -570,27 +669,30 @@ impl Referee {
 
     /// Time after a change until invariant 1 must hold.
     pub fn settling(&self, world: &World) -> Micros {
-        let timing = world.setup.timing;
+        let timing = world.timing();
         timing.stale() + 2 * timing.interval() + self.slack(world)
     }
 
     /// Time after a change until an exclusive group must have a new holder.
     fn fencing(&self, world: &World) -> Micros {
         let valid = world.setup.valid_lifetime().unwrap_or(0);
-        let fence = world.setup.timing.stale() + valid + 300_000;
+        let fence = world.timing().stale() + valid + 300_000;
         self.settling(world) + fence
     }
 
     /// What the machines and the wire add to the protocol's own times.
     fn slack(&self, world: &World) -> Micros {
-        let setup = &world.setup;
-        let interval = setup.timing.interval();
-        let machines = 2 * setup.plumbing.1 + setup.storing.1 + 4 * setup.lateness.1;
+        let (setup, timing) = (&world.setup, world.timing());
+        let interval = timing.interval();
+        let machines =
+            2 * setup.plumbing.1 + setup.telling.1 + setup.storing.1 + 4 * setup.lateness.1;
         let wire = 4 * world.fabric.slowest();
         // W2: a relay starts when an echo lags one and a half intervals.
         let detour = if world.fabric.direct(world.awake()) { 0 } else { 4 * interval };
-        let prolonged = if self.patient { setup.timing.stale() + 2 * interval } else { 0 };
-        machines + wire + interval / 5 + 5_000 + detour + prolonged
+        let prolonged = if self.patient { timing.stale() + 2 * interval } else { 0 };
+        // W6: a boot that another one of its name replaced is not let back at once.
+        let burnt = if setup.twins > 0 { 2 * (timing.stale() + interval) } else { 0 };
+        machines + wire + interval / 5 + 5_000 + detour + prolonged + burnt
     }
 
     /// Whole, lossless, everybody awake, of one mind and with a name of its own.
@@ -602,15 +704,25 @@ impl Referee {
             && running()
                 .all(|s| s.uplink && s.process.as_ref().is_some_and(|p| !p.paused && !p.stopping))
             && up.iter().all(|s| names.insert(world.setup.node_of(s)))
-            && up
-                .iter()
-                .map(|s| world.stations[s].config.shared.version)
-                .collect::<BTreeSet<_>>()
-                .len()
-                <= 1
+            && one_version(world)
             && world.fabric.whole(up)
+            && can_detour(world)
             && up.iter().all(|s| world.setup.outsiders().all(|o| world.answers(o, s)))
     }
+}
+
+/// Whether all who are awake have the same configuration.
+fn one_version(world: &World) -> bool {
+    let versions = world.awake().iter().map(|s| world.stations[s].config.shared.version);
+    versions.collect::<BTreeSet<_>>().len() <= 1
+}
+
+/// Everybody hears everybody directly, or is patient enough for a relay: it
+/// starts after one and a half intervals, and forwards the frame after that.
+fn can_detour(world: &World) -> bool {
+    let timings = world.stations.iter().map(|station| &station.config.shared);
+    world.fabric.direct(world.awake())
+        || timings.into_iter().all(|shared| shared.stale >= 5 * shared.interval)
 }
 
 fn broken<T>(world: &World, rule: &'static str, text: String) -> Result<T, Violation> {

@@ -1,4 +1,4 @@
-//! Random plans: what a seed means, how it is run and how its failure is told.
+//! Random plans: how they are run and how a failure is told.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,51 +6,14 @@ use std::time::Duration;
 
 use super::Micros;
 use super::attacker::{Attacker, Replays};
-use super::change::Action;
-use super::cluster::{GroupPlan, Setup, Timing};
-use super::fabric::{Effect, Rule, Stations};
 use super::notes::{Doing, Notes};
-use super::policies;
-use super::random::Random;
+use super::plan::{Plan, Style};
 use super::referee::Violation;
 use super::simulation::Simulation;
 use crate::replay::{self, Summary};
 
 /// Lines of story that a failure tells.
 const STORY: usize = 400;
-
-/// What kind of trouble a seed makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
-    /// Only what operators plan: starts, stops, drains. Nothing may be lost.
-    Planned,
-    /// One fault at a time, rest between any two.
-    Single,
-    /// Everything at once.
-    Chaos,
-    /// Everything at once, and an attacker who replays whatever there is.
-    Siege,
-}
-
-/// One phase: what happens, then rest.
-#[derive(Clone, Debug)]
-pub struct Phase {
-    /// Actions and their time since the phase's start, in order.
-    pub actions: Vec<(Micros, Action)>,
-    /// What makes the network whole again and wakes everybody.
-    pub repair: Vec<Action>,
-}
-
-/// What a seed means.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// The cluster.
-    pub setup: Setup,
-    /// The kind of trouble.
-    pub style: Style,
-    /// What happens.
-    pub phases: Vec<Phase>,
-}
 
 /// What came of a plan that held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,12 +97,10 @@ pub fn compare(seed: u64) -> Result<Report, Failure> {
     // Without multicast a node answers whoever speaks under a known name at the
     // address it knows: an echo (W1), but a datagram more.
     plan.setup.multicast = true;
-    // When a group that time alone moves counts as at rest depends on when somebody
-    // looks, and so does the next action of the plan.
-    policies::forget(&mut plan.setup);
     let doings = |attacked: bool| {
         let notes = Notes { doings: true, timeline: 100_000, ..Notes::default() };
         let mut simulation = Simulation::new(plan.setup.clone(), notes);
+        simulation.referee.asked = true;
         if attacked {
             besiege(&mut simulation, Replays::Known);
             simulation.referee.patient = false;
@@ -257,13 +218,14 @@ fn play(plan: &Plan, simulation: &mut Simulation) -> Result<Report, Violation> {
             simulation.run_until(start + after)?;
             simulation.act(*action)?;
         }
+        simulation.run_until(simulation.world.now() + phase.lull)?;
         for action in &phase.repair {
             simulation.act(*action)?;
         }
         simulation.settle()?;
         rests += 1;
         // Nothing moves when nothing happens.
-        simulation.run_for(plan.setup.timing.stale)?;
+        simulation.run_until(simulation.world.now() + phase.calm)?;
     }
     Ok(Report { elapsed: simulation.world.now(), rests })
 }
@@ -294,190 +256,4 @@ fn describe(plan: &Plan) -> String {
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "?".to_owned())
-}
-
-impl Plan {
-    /// The plan of a seed.
-    pub fn draw(seed: u64) -> Plan {
-        let mut dice = Random::labelled(seed, &[0x91a7]);
-        let style = dice.pick(&[
-            Style::Planned,
-            Style::Single,
-            Style::Single,
-            Style::Chaos,
-            Style::Chaos,
-            Style::Chaos,
-            Style::Siege,
-        ]);
-        let setup = draw_setup(seed, &mut dice);
-        let mut phases = vec![boot_phase(&setup, &mut dice)];
-        for _ in 0..dice.between(1, 3) {
-            phases.push(phase(&setup, style, &mut dice));
-        }
-        Plan { setup, style, phases }
-    }
-}
-
-fn draw_setup(seed: u64, dice: &mut Random) -> Setup {
-    let nodes = dice.pick(&[2, 2, 3, 3, 3, 4, 4, 5, 6, 8]);
-    let groups = dice.pick(&[1, 2, 3, 5, 6, 8, 13, 40]);
-    let mut setup = Setup::new(seed, nodes, groups);
-    for plan in &mut setup.groups {
-        *plan = GroupPlan {
-            prefer: dice.chance(150).then(|| dice.index(nodes)),
-            exclusive: dice.chance(100),
-            ..GroupPlan::default()
-        };
-    }
-    if dice.chance(300) {
-        setup.groups.iter_mut().for_each(|plan| plan.prefer = None);
-    }
-    setup.timing = dice.pick(&[
-        Timing::millis(500, 5000, 5000),
-        Timing::millis(100, 300, 500),
-        Timing::millis(100, 300, 300),
-        Timing::millis(20, 60, 100),
-        Timing::millis(50, 250, 400),
-        Timing::millis(200, 1000, 1000),
-    ]);
-    let interval = setup.timing.interval();
-    setup.delay = (20, dice.pick(&[200, 500, interval / 50]).max(20));
-    setup.plumbing = dice.pick(&[(0, 0), (100, 2_000), (500, 10_000)]);
-    setup.storing = dice.pick(&[(0, 0), (100, 4_000), (1_000, 20_000)]);
-    setup.telling = setup.plumbing;
-    setup.lateness = dice.pick(&[(0, 0), (0, 200), (0, 1_000)]);
-    setup.multicast = !dice.chance(100);
-    setup.peers = dice.chance(500);
-    setup.stop_timeout = 4 * setup.timing.stale;
-    policies::draw(&mut setup);
-    draw_authority(seed, &mut setup);
-    setup
-}
-
-/// Who may hold at all, by chance of its own: most clusters rely on nobody else.
-fn draw_authority(seed: u64, setup: &mut Setup) {
-    let mut dice = Random::labelled(seed, &[0x0a57]);
-    setup.neighbours = dice.pick(&[0, 1, 2, 2, 3]);
-    if dice.chance(250) {
-        setup.witnesses = setup.neighbours.min(2);
-    }
-    if dice.chance(200) {
-        let majority = setup.nodes / 2 + 1;
-        setup.quorum = u16::try_from(dice.pick(&[2, majority])).ok();
-    }
-    let isolation = dice.pick(&[2, 10]);
-    setup.isolation = isolation * setup.timing.stale;
-}
-
-fn boot_phase(setup: &Setup, dice: &mut Random) -> Phase {
-    let spread = dice.pick(&[0, setup.timing.interval(), 2 * setup.timing.mature()]);
-    let count = if dice.chance(800) { setup.nodes } else { dice.index(setup.nodes) + 1 };
-    let mut actions: Vec<(Micros, Action)> =
-        (0..count).map(|node| (dice.between(0, spread), Action::Start(node))).collect();
-    actions.sort_by_key(|(at, _)| *at);
-    Phase { actions, repair: Vec::new() }
-}
-
-fn phase(setup: &Setup, style: Style, dice: &mut Random) -> Phase {
-    let count = match style {
-        Style::Single => 1,
-        Style::Planned => dice.between(1, 4),
-        Style::Chaos | Style::Siege => dice.between(1, 8),
-    };
-    let pause = dice.pick(&[setup.timing.interval() / 2, setup.timing.stale()]) * 2;
-    let mut at = 0;
-    let mut actions = Vec::new();
-    let mut repair = Vec::new();
-    for _ in 0..count {
-        at += dice.between(0, pause);
-        let (action, undo) = match style {
-            Style::Planned => (planned(setup, dice), None),
-            Style::Single | Style::Chaos | Style::Siege => trouble(setup, dice),
-        };
-        actions.push((at, action));
-        if let Some(undo) = undo
-            && !repair.contains(&undo)
-        {
-            // Some faults last to the end of the phase, some are short.
-            if dice.chance(400) {
-                actions.push((at + dice.between(0, pause), undo));
-            }
-            repair.push(undo);
-        }
-    }
-    actions.sort_by_key(|(at, _)| *at);
-    repair.push(Action::Heal);
-    for node in 0..setup.nodes {
-        repair.push(Action::Wake(node));
-        if style != Style::Single && dice.chance(500) {
-            repair.push(Action::Start(node));
-        }
-    }
-    Phase { actions, repair }
-}
-
-fn planned(setup: &Setup, dice: &mut Random) -> Action {
-    let node = dice.index(setup.nodes);
-    match dice.index(5) {
-        0 => Action::Start(node),
-        1 => Action::Stop(node),
-        2 => Action::Drain(node),
-        3 => Action::Undrain(node),
-        _ => Action::Start(dice.index(setup.nodes)),
-    }
-}
-
-/// Something that goes wrong, and what ends it if it does not end by itself.
-fn trouble(setup: &Setup, dice: &mut Random) -> (Action, Option<Action>) {
-    let node = dice.index(setup.nodes);
-    let other = (node + 1 + dice.index(setup.nodes - 1)) % setup.nodes;
-    let group = dice.index(setup.groups.len());
-    let interval = setup.timing.interval();
-    let fault = |rule: Rule| (Action::Fault(rule), Some(Action::Repair(rule)));
-    match dice.index(23) {
-        0 | 1 => (Action::Crash(node), None),
-        2 => (Action::Crash(node), Some(Action::Start(node))),
-        3 => (Action::PowerFail(node), None),
-        4 | 5 => (Action::Start(node), None),
-        6 | 7 => (Action::Pause(node), Some(Action::Wake(node))),
-        8 => (Action::Stop(node), None),
-        9 => (Action::Drain(node), None),
-        10 => (Action::Undrain(node), None),
-        11 => (Action::Unavailable(node, group), Some(Action::Available(node, group))),
-        12 => (Action::BreakPlumbing(node, group), Some(Action::RepairPlumbing(node, group))),
-        13 => (Action::UplinkDown(node), Some(Action::UplinkUp(node))),
-        14 => fault(Rule::one_way(node, other, Effect::Cut)),
-        15 => fault(Rule::between(node, other, Effect::Cut)),
-        16 => {
-            let side: Stations = (0..setup.nodes).filter(|_| dice.chance(500)).collect();
-            fault(Rule::partition(side))
-        }
-        17 => fault(Rule::mute(node)),
-        18 => fault(Rule::deaf(node)),
-        19 => fault(Rule::everywhere(Effect::Lose(dice.pick(&[10, 50, 200])))),
-        20 => fault(Rule::everywhere(Effect::Slow(0, dice.between(0, interval)))),
-        21 => (Action::Freeze(node), Some(Action::Thaw(node))),
-        _ => fault(Rule::everywhere(Effect::Double(300, interval))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_seed_always_means_the_same_plan() {
-        assert_eq!(format!("{:?}", Plan::draw(11)), format!("{:?}", Plan::draw(11)));
-        assert_ne!(format!("{:?}", Plan::draw(11)), format!("{:?}", Plan::draw(12)));
-    }
-
-    #[test]
-    fn plans_come_in_every_style_and_in_order() {
-        let plans: Vec<Plan> = (0..200).map(Plan::draw).collect();
-        for style in [Style::Planned, Style::Single, Style::Chaos, Style::Siege] {
-            assert!(plans.iter().any(|plan| plan.style == style), "{style:?}");
-        }
-        let phases = plans.iter().flat_map(|plan| &plan.phases);
-        assert!(phases.into_iter().all(|phase| phase.actions.is_sorted_by_key(|(at, _)| *at)));
-    }
 }

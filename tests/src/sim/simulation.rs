@@ -75,7 +75,7 @@ impl Simulation {
 
     /// The longest that a cluster may take to come to rest after a change.
     pub fn patience(&self) -> Micros {
-        let timing = self.world.setup.timing;
+        let timing = self.world.timing();
         let lifetime = self.world.setup.valid_lifetime().unwrap_or(0) + 300_000;
         let policy = self.world.setup.longest_policy();
         3 * self.referee.settling(&self.world) + 2 * timing.mature() + lifetime + policy
@@ -96,8 +96,9 @@ impl Simulation {
                 let rule = "invariant 1: the cluster does not come to rest";
                 return Err(Violation { at: self.world.now(), rule, text });
             }
-            let next = self.world.now() + micros(self.world.setup.timing.interval) / 4;
+            let next = self.world.now() + micros(self.world.timing().interval) / 4;
             self.run_until(next.min(limit))?;
+            self.referee.look_for_rest(&self.world)?;
         }
         Ok(())
     }

@@ -112,6 +112,8 @@ pub struct Process {
     /// Groups that the neighbours are being told of, each under the number of the
     /// order that is being carried out.
     pub telling: BTreeMap<usize, u64>,
+    /// The lifetime that addresses are to have; `None` is for ever.
+    pub lifetime: Option<Micros>,
     /// Groups that could not be plumbed in this life.
     pub failed: BTreeSet<usize>,
     /// Recorded frames that reached it, newest last, bounded.
@@ -127,12 +129,10 @@ pub struct Process {
 /// A job of the daemon's workers.
 #[derive(Clone, Debug)]
 pub enum Work {
-    /// Put a group's addresses on for so long.
+    /// Put a group's addresses on.
     Plumb {
         /// The group.
         group: usize,
-        /// Lifetime; `None` is for ever.
-        lifetime: Option<Micros>,
     },
     /// Take a group's addresses off.
     Unplumb {

@@ -4,12 +4,14 @@
 //! kernel would. It judges nothing: it reports every [`Change`] to whoever
 //! drives it.
 
+mod clients;
 mod freezing;
 mod neighbourhood;
 mod orders;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use vippy_core::engine::{Engine, Start};
 use vippy_core::identity::{BootId, Epoch};
@@ -21,12 +23,13 @@ use vippy_core::status::{NodeState, Status};
 use super::Micros;
 use super::attacker::Attacker;
 use super::change::{Action, Change, Left};
-use super::cluster::{Setup, group_id};
+use super::cluster::{Setup, Timing, group_id};
 use super::fabric::{Fabric, Stations, address};
 use super::notes::{Doing, Notes, Recorded};
 use super::random::Random;
 use super::station::{Kernel, Parcel, Process, Station, Work};
 use super::timeline::Timeline;
+pub use clients::Clients;
 
 /// The world's zero in milliseconds since 1970.
 const WALL_CLOCK_MS: u64 = 1_750_000_000_000;
@@ -46,8 +49,17 @@ enum Happening {
     Request { outsider: usize, station: usize, life: u64 },
     Answer { outsider: usize, station: usize, life: u64 },
     Noise { station: usize, life: u64 },
+    Heard { clients: Stations, group: usize, station: usize },
     Act(Action),
     Attack,
+}
+
+/// How a process ends by itself.
+enum End {
+    /// It has let go of everything and said goodbye.
+    Stopped,
+    /// It makes room for the next one, which adopts what is there.
+    Restarted,
 }
 
 /// The machines and the wire.
@@ -60,6 +72,8 @@ pub struct World {
     pub stations: Vec<Station>,
     /// Who has each group's addresses, as the kernels know.
     pub holders: Vec<Stations>,
+    /// Where clients send their packets.
+    pub clients: Clients,
     /// The story.
     pub timeline: Timeline,
     /// Every output, byte for byte, when asked for.
@@ -90,6 +104,7 @@ impl World {
             fabric: Fabric::new(setup.seed, setup.delay),
             stations,
             holders: vec![Stations::NONE; setup.groups.len() + 8],
+            clients: Clients::default(),
             timeline: Timeline::of(notes.timeline),
             outputs: notes.outputs.then(Vec::new),
             doings: notes.doings.then(Vec::new),
@@ -112,6 +127,13 @@ impl World {
     /// The time.
     pub fn now(&self) -> Micros {
         self.now
+    }
+
+    /// The times by which the cluster is judged: the longest that any
+    /// configuration has, once there are several.
+    pub fn timing(&self) -> Timing {
+        let first = |station: &Station| station.config.shared.version == 1;
+        if self.stations.iter().all(first) { self.setup.timing } else { self.setup.slowest() }
     }
 
     /// Machines whose process runs and is not paused.
@@ -149,6 +171,15 @@ impl World {
             Action::Stop(station) => self.command(station, Command::Stop),
             Action::Drain(station) => {
                 self.command(station, Command::Drain { lasting: self.setup.drains })
+            }
+            Action::DrainFor(station, span) => {
+                let lasting = Some(Duration::from_micros(span));
+                self.command(station, Command::Drain { lasting });
+            }
+            Action::Restart(station) => self.command(station, Command::Restart),
+            Action::StepClock(station, step) => {
+                let clock = &mut self.stations[station].wall_clock;
+                *clock = clock.saturating_add_signed(step);
             }
             Action::Undrain(station) => self.command(station, Command::Resume),
             Action::Pause(station) => self.set_paused(station, true),
@@ -249,6 +280,7 @@ impl World {
             | Happening::Request { .. }
             | Happening::Answer { .. }
             | Happening::Noise { .. }
+            | Happening::Heard { .. }
             | Happening::Act(_) => 0,
         };
         self.serial += 1;
@@ -268,6 +300,7 @@ impl World {
                 self.answered(outsider, station, life);
             }
             Happening::Noise { station, life } => self.noticed(station, life),
+            Happening::Heard { clients, group, station } => self.heard(clients, group, station),
             Happening::Act(action) => self.act(action),
             Happening::Attack => self.carry_attack(),
         }
@@ -312,6 +345,7 @@ impl World {
             finished: VecDeque::new(),
             busy_until: BTreeMap::new(),
             telling: BTreeMap::new(),
+            lifetime: None,
             failed: std::collections::BTreeSet::new(),
             received: VecDeque::new(),
             started: now,
@@ -451,13 +485,13 @@ impl World {
         let instant = self.stations[station].instant(self.now);
         let Some(mut process) = self.stations[station].process.take() else { return };
         let mut inputs = VecDeque::from([input]);
-        let mut ended = false;
+        let mut ended = None;
         let mut rounds = 0;
         while let Some(input) = inputs.pop_front() {
             process.engine.handle(instant, input);
             while let Some(output) = process.engine.poll() {
                 rounds += 1;
-                ended |= self.obey(station, &mut process, output, &mut inputs);
+                ended = ended.or(self.obey(station, &mut process, output, &mut inputs));
                 if rounds > 100_000 {
                     let text = format!("s{station} never stops giving orders");
                     self.changes.push(Change::Broken(text));
@@ -465,9 +499,11 @@ impl World {
                 }
             }
         }
-        if ended {
-            self.exited(station);
-            return;
+        match ended {
+            Some(End::Stopped) => return self.exited(station),
+            // The next program takes the place of this one.
+            Some(End::Restarted) => return self.start(station, None),
+            None => {}
         }
         self.set_alarm(station, &mut process);
         self.stations[station].process = Some(process);

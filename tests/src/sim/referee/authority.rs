@@ -53,7 +53,9 @@ impl Referee {
     pub(super) fn judge_reach(&self, world: &World) -> Result<(), Violation> {
         // Who replays what the wire lost is a wire.
         let judged = world.setup.quorum.is_some() || world.setup.witnesses > 0;
-        if self.patient || !judged {
+        // A second machine of a name is a peer to some and none to others.
+        let named = world.awake().iter().all(|station| station < world.setup.nodes);
+        if self.patient || !judged || !named {
             return Ok(());
         }
         for station in world.awake().iter() {
@@ -75,7 +77,7 @@ impl Referee {
     fn lacks_peers(&self, world: &World, station: usize) -> bool {
         let Some(needed) = world.setup.quorum else { return false };
         // What others forward may be late by as much as what proves it is worth.
-        let patience = self.settling(world) + world.setup.timing.stale();
+        let patience = self.settling(world) + world.timing().stale();
         let Some(since) = self.judged_since(world, station, patience) else { return false };
         let nodes = 0..world.stations.len();
         let reached = nodes.filter(|other| self.reach.reached(station, *other, since)).count();
@@ -84,7 +86,7 @@ impl Referee {
 
     fn is_cut_off(&self, world: &World, station: usize) -> bool {
         // The last answer may have come just before the cut.
-        let stale = world.setup.timing.stale();
+        let stale = world.timing().stale();
         let patience = self.settling(world) + stale + stale.max(300_000);
         let Some(since) = self.judged_since(world, station, patience) else { return false };
         let missed = world.awake().iter().any(|s| s != station && !self.reach.left.contains(&s));

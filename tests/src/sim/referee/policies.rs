@@ -80,11 +80,15 @@ impl Referee {
         sure: Stations,
     ) -> Result<(), Violation> {
         let before = self.kept.insert(group, holder).filter(|before| *before != holder);
-        let never = world.setup.groups[group].failback == Failback::Never;
-        let undisturbed = self
-            .window
-            .as_ref()
-            .is_some_and(|window| window.planned && !window.allowed.contains(&group));
+        let never =
+            world.setup.groups.get(group).is_some_and(|plan| plan.failback == Failback::Never);
+        // A rollout may leave a group to nobody for a while.
+        let configured = self.rested.is_none_or(|rested| self.configured >= rested);
+        let undisturbed = !configured
+            && self
+                .window
+                .as_ref()
+                .is_some_and(|window| window.planned && !window.allowed.contains(&group));
         let Some(before) = before.filter(|_| never && undisturbed) else { return Ok(()) };
         let could = sure.contains(before)
             && process(world, before).is_some_and(|p| p.state == NodeState::Active);

@@ -11,7 +11,7 @@ use vippy_core::input::{Input, ResourceReport};
 use vippy_core::output::{Destination, Output, Transmit};
 use vippy_core::time::micros;
 
-use super::{Happening, KERNEL_LATE, World};
+use super::{End, Happening, KERNEL_LATE, World};
 use crate::sim::Micros;
 use crate::sim::change::{Change, Left};
 use crate::sim::cluster::{group_id, group_position};
@@ -30,14 +30,14 @@ const LABEL_TELLING: u64 = 1 << 32;
 impl World {
     // ---- orders ----------------------------------------------------------
 
-    /// Carries one order out; true when the process is to end.
+    /// Carries one order out; says so when the process is to end.
     pub(super) fn obey(
         &mut self,
         station: usize,
         process: &mut Process,
         output: Output,
         inputs: &mut VecDeque<Input>,
-    ) -> bool {
+    ) -> Option<End> {
         self.write_down(station, &output);
         match output {
             Output::Send(transmit) => {
@@ -51,8 +51,9 @@ impl World {
             }
             Output::Plumb { group, lifetime } => {
                 self.check_lifetime(station, lifetime.map(micros));
+                process.lifetime = lifetime.map(micros);
                 if let Some(group) = self.known(station, &group.id) {
-                    let work = Work::Plumb { group, lifetime: lifetime.map(micros) };
+                    let work = Work::Plumb { group };
                     self.begin(station, process, (group, self.setup.plumbing), work);
                 }
             }
@@ -64,6 +65,7 @@ impl World {
             }
             Output::Renew { lifetime } => {
                 self.check_lifetime(station, Some(micros(lifetime)));
+                process.lifetime = Some(micros(lifetime));
                 let until = self.end_of_life(station, micros(lifetime));
                 self.stations[station].kernel.renew(until);
                 self.schedule(until, Happening::Expire { station });
@@ -73,7 +75,6 @@ impl World {
                 if let Some(group) = self.known(station, &group) {
                     self.notify(station, process, group);
                 }
-                self.be_noticed(station);
             }
             Output::Silence { group } => {
                 if let Some(group) = self.known(station, &group) {
@@ -92,9 +93,10 @@ impl World {
                 inputs.push_back(Input::Boot(boot));
             }
             Output::Event(event) => self.event(station, process, event),
-            Output::Stopped | Output::Restarted => return true,
+            Output::Stopped => return Some(End::Stopped),
+            Output::Restarted => return Some(End::Restarted),
         }
-        false
+        None
     }
 
     fn known(&mut self, station: usize, id: &GroupId) -> Option<usize> {
@@ -106,7 +108,9 @@ impl World {
     }
 
     fn check_lifetime(&mut self, station: usize, lifetime: Option<Micros>) {
-        if lifetime != self.setup.valid_lifetime() {
+        let config = &self.stations[station].config;
+        let due = self.setup.lifetime.valid_for(config.shared.stale).map(micros);
+        if lifetime != due {
             let text = format!("s{station} orders a lifetime of {lifetime:?} µs");
             self.changes.push(Change::Broken(text));
         }
@@ -156,7 +160,7 @@ impl World {
             return;
         }
         let answer = match work {
-            Work::Plumb { group, lifetime } => self.plumb(station, group, lifetime),
+            Work::Plumb { group } => self.plumb(station, group),
             Work::Unplumb { group } => {
                 if self.stations[station].kernel.take(group) {
                     self.lost(station, group, Left::Unplumbed);
@@ -197,10 +201,12 @@ impl World {
         } else {
             process.telling.remove(&group);
         }
+        self.tell_clients(station, group);
+        self.be_noticed(station);
         round == 1
     }
 
-    fn plumb(&mut self, station: usize, group: usize, lifetime: Option<Micros>) -> Input {
+    fn plumb(&mut self, station: usize, group: usize) -> Input {
         let machine = &mut self.stations[station];
         let broken = machine.unpluggable.contains(&group) || machine.unavailable.contains(&group);
         let report = if broken {
@@ -212,6 +218,8 @@ impl World {
             }
             ResourceReport::Failed("no such device".to_owned())
         } else {
+            // Orders are carried out in turn: what was ordered last holds.
+            let lifetime = machine.process.as_ref().and_then(|process| process.lifetime);
             let until = lifetime.map(|lifetime| self.end_of_life(station, lifetime));
             if let Some(process) = &mut self.stations[station].process {
                 process.failed.remove(&group);
@@ -266,6 +274,8 @@ impl World {
         if let Event::StateChanged { state, reason, .. } = event {
             let before = std::mem::replace(&mut process.state, state);
             self.changes.push(Change::State { station, before, after: state, reason });
+        } else if let Event::PeerUp { .. } = event {
+            self.clients.met(station);
         } else if let Event::GroupUp { group, epoch } = event
             && let Some(group) = self.known(station, &group)
         {
