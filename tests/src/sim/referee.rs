@@ -252,7 +252,8 @@ impl Referee {
         // Whoever goes may have been the relay that kept two others together.
         let staying = |s: &usize| process(world, *s).is_some_and(|p| !p.stopping);
         let staying: Stations = world.awake().iter().filter(staying).collect();
-        let few = Referee::lacks_quorum(world, staying.len() as usize);
+        let names: BTreeSet<_> = staying.iter().map(|s| world.setup.node_of(s)).collect();
+        let few = Referee::lacks_quorum(world, names.len());
         if few || !world.fabric.whole(staying) {
             self.unplanned();
         }
@@ -721,7 +722,9 @@ fn one_version(world: &World) -> bool {
 /// starts after one and a half intervals, and forwards the frame after that.
 fn can_detour(world: &World) -> bool {
     let timings = world.stations.iter().map(|station| &station.config.shared);
-    world.fabric.direct(world.awake())
+    let up = world.awake();
+    let direct = |one: usize, other: usize| one == other || world.fabric.hears(one, other);
+    up.iter().all(|one| up.iter().all(|other| direct(one, other)))
         || timings.into_iter().all(|shared| shared.stale >= 5 * shared.interval)
 }
 
