@@ -12,6 +12,9 @@ use crate::wire::frame::HEADER;
 use crate::wire::moves::MoveReport;
 use crate::wire::{MAX_FRAME, auth::TAG};
 
+/// Gaps in what is said about the holding of a slice of groups.
+const MAX_GAPS: usize = 16;
+
 /// The rhythm of announcements: every interval, and soon after a change.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Speaker {
@@ -51,6 +54,8 @@ fn merge_pause(interval: Duration) -> Duration {
 pub(crate) struct Groups<'a> {
     pub(crate) count: u32,
     pub(crate) holding: &'a Bits,
+    /// Groups about whose holding nothing is said.
+    pub(crate) unsaid: &'a Bits,
     pub(crate) cannot: &'a Bits,
     pub(crate) rather_not: &'a Bits,
 }
@@ -114,14 +119,32 @@ fn group_sections(groups: &Groups<'_>) -> Vec<Section> {
     let cut = |bits: &Bits, first, last| bits.range(first, last).collect::<GroupSet>();
     slices
         .flat_map(|(first, last)| {
-            let held = cut(groups.holding, first, last);
             let cannot = cut(groups.cannot, first, last);
             let rather_not = cut(groups.rather_not, first, last);
-            [
-                Section::Holding { first, last, held },
-                Section::Refusing { first, last, cannot, rather_not },
-            ]
+            let holding = said(groups.unsaid, first, last).into_iter().map(|(first, last)| {
+                let held = cut(groups.holding, first, last);
+                Section::Holding { first, last, held }
+            });
+            let refusing = Section::Refusing { first, last, cannot, rather_not };
+            holding.chain([refusing]).collect::<Vec<Section>>()
         })
+        .collect()
+}
+
+/// The ranges between what is unsaid. Many gaps are one: each costs some bytes.
+fn said(unsaid: &Bits, first: u32, last: u32) -> Vec<(u32, u32)> {
+    let mut gaps: Vec<(u32, u32)> = unsaid.range(first, last).map(|group| (group, group)).collect();
+    if gaps.len() > MAX_GAPS
+        && let (Some((from, _)), Some((_, to))) = (gaps.first(), gaps.last())
+    {
+        gaps = vec![(*from, *to)];
+    }
+    let starts = std::iter::once(first).chain(gaps.iter().map(|(_, to)| to + 1));
+    let ends = gaps.iter().map(|(from, _)| *from).chain([last + 1]);
+    starts
+        .zip(ends)
+        .filter(|(start, end)| start < end)
+        .map(|(start, end)| (start, end - 1))
         .collect()
 }
 
@@ -173,7 +196,13 @@ mod tests {
     fn cut(nodes: u64, groups: u32, every: usize) -> Vec<Announcement> {
         let bits: Bits = (0..groups).step_by(every).collect();
         let none = Bits::new();
-        let groups = Groups { count: groups, holding: &bits, cannot: &bits, rather_not: &none };
+        let groups = Groups {
+            count: groups,
+            holding: &bits,
+            unsaid: &none,
+            cannot: &bits,
+            rather_not: &none,
+        };
         parts(&base(), 63, &heard(nodes), &groups, moves())
     }
 
@@ -213,6 +242,17 @@ mod tests {
             assert_eq!((entries as u64, next_boot, next_group), (nodes, 0, groups));
             assert_eq!(told, moves());
         }
+    }
+
+    #[test]
+    fn what_is_unsaid_is_left_out_and_many_gaps_are_one() {
+        let bits = |groups: &[u32]| groups.iter().copied().collect::<Bits>();
+        assert_eq!(said(&bits(&[]), 0, 9), [(0, 9)]);
+        assert_eq!(said(&bits(&[0, 4, 5, 9]), 0, 9), [(1, 3), (6, 8)]);
+        assert_eq!(said(&bits(&[0]), 0, 0), []);
+        assert_eq!(said(&bits(&[2, 20]), 10, 30), [(10, 19), (21, 30)]);
+        let many: Bits = (100..200).step_by(2).collect();
+        assert_eq!(said(&many, 0, 2047), [(0, 99), (199, 2047)]);
     }
 
     #[test]

@@ -79,7 +79,23 @@ impl Referee {
             | Action::Thaw(station) => {
                 self.lives.paused.remove(&station);
             }
-            _ => {}
+            Action::Stop(_)
+            | Action::Pause(_)
+            | Action::Drain(_)
+            | Action::DrainFor(..)
+            | Action::Restart(_)
+            | Action::StepClock(..)
+            | Action::Undrain(_)
+            | Action::Unavailable(..)
+            | Action::Available(..)
+            | Action::BreakPlumbing(..)
+            | Action::RepairPlumbing(..)
+            | Action::UplinkDown(_)
+            | Action::UplinkUp(_)
+            | Action::Fault(_)
+            | Action::Repair(_)
+            | Action::Heal
+            | Action::Configure(..) => {}
         }
         if !matches!(action, Action::Start(_)) {
             self.lives.twin = None;

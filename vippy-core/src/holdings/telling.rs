@@ -1,0 +1,104 @@
+//! Keeps the neighbours told, and what is announced true to it (O8, O9).
+//!
+//! A node that others may rely on has told the neighbours after whatever those
+//! told them. Where that has to be done again, the announcements say nothing about
+//! the group until it is done: whoever waits to be relieved waits that long.
+
+use super::{Hands, Holdings};
+use crate::config::{Group, SharedPart};
+use crate::event::Event;
+use crate::group::{Phase, UNANNOUNCED};
+use crate::identity::GroupIndex;
+use crate::output::Output;
+use crate::surroundings::Surroundings;
+
+impl Holdings {
+    /// The neighbours have been told of a group: whoever held it may rely on
+    /// this node now (O8).
+    pub(crate) fn told(&mut self, shared: &SharedPart, group: GroupIndex, hands: &mut Hands<'_>) {
+        match self.slots[group.get()].phase {
+            Phase::Telling { epoch } => {
+                self.hold(group, epoch);
+                let group = shared.groups[group.get()].id.clone();
+                hands.tell(Event::Announced { group });
+            }
+            Phase::Held { .. } if self.retelling.set(group.0, false) => self.news = true,
+            Phase::Held { .. }
+            | Phase::Idle
+            | Phase::Claiming
+            | Phase::Taking
+            | Phase::LettingGo => {}
+        }
+        self.touched.insert(group);
+    }
+
+    /// Notes what a peer's announcement changed, or a contact with a peer.
+    pub(crate) fn contact(&mut self, groups: impl IntoIterator<Item = GroupIndex>) {
+        self.contacts.extend(groups);
+    }
+
+    /// A peer came to life, or back. While it was not heard it may have held
+    /// anything, told the neighbours so, and let go before its first fresh frame
+    /// came: everything held here counts as a contact (O9).
+    pub(crate) fn meet(&mut self) {
+        for (index, slot) in (0u32..).zip(&self.slots) {
+            if slot.is_up() {
+                self.news = true;
+                self.contacts.insert(GroupIndex(index));
+            }
+        }
+    }
+
+    /// A holder that is no longer the owner falls silent: what it repeats could
+    /// come after the owner's announcement. One that is the owner again speaks.
+    pub(super) fn mind_tongue(
+        &mut self,
+        group: GroupIndex,
+        around: &Surroundings<'_>,
+        hands: &mut Hands<'_>,
+    ) {
+        let owner = self.owners[group.get()];
+        let slot = &mut self.slots[group.get()];
+        if !slot.is_up() || owner.is_none() || slot.silenced == (owner != around.me) {
+            return;
+        }
+        slot.silenced = !slot.silenced;
+        let config = &around.shared.groups[group.get()];
+        if slot.silenced {
+            self.news |= self.retelling.set(group.0, false);
+            hands.outputs.push_back(Output::Silence { group: config.id.clone() });
+        } else {
+            self.tell_anew(group, config, hands);
+        }
+    }
+
+    /// The rightful holder of a group re-announces it after every contact with
+    /// another holder, and when that one has let go (O8, O9).
+    pub(super) fn meet_rivals(&mut self, around: &Surroundings<'_>, hands: &mut Hands<'_>) {
+        let Some(me) = around.me else { return };
+        for group in std::mem::take(&mut self.contacts) {
+            let Some(slot) = self.slots.get_mut(group.get()).filter(|slot| slot.is_up()) else {
+                continue;
+            };
+            if self.owners[group.get()] != Some(me) {
+                continue;
+            }
+            if around.has_rival(group) {
+                slot.renumber(hands.epochs.raise(me));
+                slot.changed = UNANNOUNCED;
+                self.news = true;
+            }
+            self.tell_anew(group, &around.shared.groups[group.get()], hands);
+        }
+    }
+
+    /// Has the neighbours told again of a group that is up, when its addresses are
+    /// there.
+    fn tell_anew(&mut self, group: GroupIndex, config: &Group, hands: &mut Hands<'_>) {
+        let slot = &self.slots[group.get()];
+        self.news |= self.retelling.set(group.0, matches!(slot.phase, Phase::Held { .. }));
+        if !slot.readdressed {
+            hands.outputs.push_back(Output::Notify { group: config.id.clone() });
+        }
+    }
+}
