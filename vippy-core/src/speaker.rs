@@ -12,8 +12,8 @@ use crate::wire::frame::HEADER;
 use crate::wire::moves::MoveReport;
 use crate::wire::{MAX_FRAME, auth::TAG};
 
-/// Gaps in what is said about the holding of a slice of groups.
-const MAX_GAPS: usize = 16;
+/// Groups of a slice that are told anew one by one.
+const MAX_INTERRUPTIONS: usize = 16;
 
 /// The rhythm of announcements: every interval, and soon after a change.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -54,8 +54,8 @@ fn merge_pause(interval: Duration) -> Duration {
 pub(crate) struct Groups<'a> {
     pub(crate) count: u32,
     pub(crate) holding: &'a Bits,
-    /// Groups about whose holding nothing is said.
-    pub(crate) unsaid: &'a Bits,
+    /// Groups of which the neighbours are being told anew.
+    pub(crate) retelling: &'a Bits,
     pub(crate) cannot: &'a Bits,
     pub(crate) rather_not: &'a Bits,
 }
@@ -121,9 +121,10 @@ fn group_sections(groups: &Groups<'_>) -> Vec<Section> {
         .flat_map(|(first, last)| {
             let cannot = cut(groups.cannot, first, last);
             let rather_not = cut(groups.rather_not, first, last);
-            let holding = said(groups.unsaid, first, last).into_iter().map(|(first, last)| {
+            let holding = spans(groups.retelling, first, last).into_iter();
+            let holding = holding.map(|(first, last, told)| {
                 let held = cut(groups.holding, first, last);
-                Section::Holding { first, last, held }
+                Section::Holding { first, last, held, told }
             });
             let refusing = Section::Refusing { first, last, cannot, rather_not };
             holding.chain([refusing]).collect::<Vec<Section>>()
@@ -131,21 +132,28 @@ fn group_sections(groups: &Groups<'_>) -> Vec<Section> {
         .collect()
 }
 
-/// The ranges between what is unsaid. Many gaps are one: each costs some bytes.
-fn said(unsaid: &Bits, first: u32, last: u32) -> Vec<(u32, u32)> {
-    let mut gaps: Vec<(u32, u32)> = unsaid.range(first, last).map(|group| (group, group)).collect();
-    if gaps.len() > MAX_GAPS
-        && let (Some((from, _)), Some((_, to))) = (gaps.first(), gaps.last())
+/// A slice by whether the neighbours have been told. Many interruptions are one:
+/// each costs some bytes.
+fn spans(retelling: &Bits, first: u32, last: u32) -> Vec<(u32, u32, bool)> {
+    let mut untold: Vec<(u32, u32)> = retelling.range(first, last).map(|g| (g, g)).collect();
+    if untold.len() > MAX_INTERRUPTIONS
+        && let (Some((from, _)), Some((_, to))) = (untold.first(), untold.last())
     {
-        gaps = vec![(*from, *to)];
+        untold = vec![(*from, *to)];
     }
-    let starts = std::iter::once(first).chain(gaps.iter().map(|(_, to)| to + 1));
-    let ends = gaps.iter().map(|(from, _)| *from).chain([last + 1]);
-    starts
-        .zip(ends)
-        .filter(|(start, end)| start < end)
-        .map(|(start, end)| (start, end - 1))
-        .collect()
+    let mut spans = Vec::new();
+    let mut next = first;
+    for (from, to) in untold {
+        if next < from {
+            spans.push((next, from - 1, true));
+        }
+        spans.push((from, to, false));
+        next = to + 1;
+    }
+    if next <= last {
+        spans.push((next, last, true));
+    }
+    spans
 }
 
 #[cfg(test)]
@@ -199,7 +207,7 @@ mod tests {
         let groups = Groups {
             count: groups,
             holding: &bits,
-            unsaid: &none,
+            retelling: &none,
             cannot: &bits,
             rather_not: &none,
         };
@@ -245,14 +253,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unsaid_is_left_out_and_many_gaps_are_one() {
+    fn what_is_told_anew_is_set_apart_and_much_of_it_together() {
         let bits = |groups: &[u32]| groups.iter().copied().collect::<Bits>();
-        assert_eq!(said(&bits(&[]), 0, 9), [(0, 9)]);
-        assert_eq!(said(&bits(&[0, 4, 5, 9]), 0, 9), [(1, 3), (6, 8)]);
-        assert_eq!(said(&bits(&[0]), 0, 0), []);
-        assert_eq!(said(&bits(&[2, 20]), 10, 30), [(10, 19), (21, 30)]);
+        assert_eq!(spans(&bits(&[]), 0, 9), [(0, 9, true)]);
+        let some = [(0, 0, false), (1, 3, true), (4, 4, false), (5, 9, true)];
+        assert_eq!(spans(&bits(&[0, 4]), 0, 9), some);
+        assert_eq!(spans(&bits(&[0]), 0, 0), [(0, 0, false)]);
+        assert_eq!(spans(&bits(&[2, 30]), 10, 30), [(10, 29, true), (30, 30, false)]);
         let many: Bits = (100..200).step_by(2).collect();
-        assert_eq!(said(&many, 0, 2047), [(0, 99), (199, 2047)]);
+        let together = [(0, 99, true), (100, 198, false), (199, 2047, true)];
+        assert_eq!(spans(&many, 0, 2047), together);
     }
 
     #[test]

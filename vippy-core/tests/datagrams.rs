@@ -35,7 +35,7 @@ fn groups() -> impl Strategy<Value = [Section; 2]> {
         let last = first + 499;
         let shift = |set: std::collections::BTreeSet<u32>| set.into_iter().map(|g| g + first);
         [
-            Section::Holding { first, last, held: shift(a).collect() },
+            Section::Holding { first, last, held: shift(a).collect(), told: first % 2 == 0 },
             Section::Refusing {
                 first,
                 last,

@@ -66,7 +66,12 @@ fn announcement() -> Body {
         digest: digest(),
         sections: vec![
             Section::Heard { first: BootId(0), last: BootId(u64::MAX), entries: heard },
-            Section::Holding { first: 0, last: 39, held: [0, 39].into_iter().collect() },
+            Section::Holding {
+                first: 0,
+                last: 39,
+                held: [0, 39].into_iter().collect(),
+                told: true,
+            },
             Section::Refusing {
                 first: 0,
                 last: 39,

@@ -43,7 +43,8 @@ fn section(section: &Section) -> String {
             let entries: Vec<String> = entries.iter().map(heard).collect();
             format!("heard[{}]", entries.join(" "))
         }
-        Section::Holding { held, .. } => format!("holds{}", positions(held)),
+        Section::Holding { held, told: true, .. } => format!("holds{}", positions(held)),
+        Section::Holding { held, .. } => format!("tells{}", positions(held)),
         Section::Refusing { cannot, rather_not, .. } => {
             let refusing = |word: &str, groups: &GroupSet| match *groups == GroupSet::default() {
                 true => String::new(),

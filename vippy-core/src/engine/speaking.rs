@@ -62,7 +62,7 @@ impl Engine {
         let groups = speaker::Groups {
             count: u32::try_from(shared.groups.len()).unwrap_or(u32::MAX),
             holding: self.holdings.holding(),
-            unsaid: self.holdings.retelling(),
+            retelling: self.holdings.retelling(),
             cannot: self.holdings.cannot(),
             rather_not: self.holdings.rather_not(),
         };

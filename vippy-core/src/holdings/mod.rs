@@ -33,8 +33,8 @@ pub(crate) struct Holdings {
     slots: Vec<Slot>,
     owners: Vec<Option<NodeIndex>>,
     holding: Bits,
-    /// Held, but the neighbours are being told anew: nothing is said about these
-    /// until they are (O9).
+    /// Held, but the neighbours are being told anew: nobody may rely on it until
+    /// they are (O9).
     retelling: Bits,
     cannot: Bits,
     reluctance: Reluctance,
@@ -348,7 +348,7 @@ impl Holdings {
         &self.holding
     }
 
-    /// Groups held of which nothing is said to the others for the moment.
+    /// Groups held of which the neighbours are being told anew.
     pub(crate) fn retelling(&self) -> &Bits {
         &self.retelling
     }

@@ -1,8 +1,8 @@
 //! Keeps the neighbours told, and what is announced true to it (O8, O9).
 //!
 //! A node that others may rely on has told the neighbours after whatever those
-//! told them. Where that has to be done again, the announcements say nothing about
-//! the group until it is done: whoever waits to be relieved waits that long.
+//! told them. Where that has to be done again, the announcements say so until it
+//! is done: whoever waits to be relieved waits that long.
 
 use super::{Hands, Holdings};
 use crate::config::{Group, SharedPart};

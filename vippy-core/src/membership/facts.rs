@@ -30,6 +30,8 @@ pub(crate) struct Facts {
     pub(crate) standing_since: Seq,
     /// Slices of *holding* as last shown, by first group: (last group, highest
     /// number of mine echoed at that moment). Rule O8 needs both of one moment.
+    /// While the process tells the neighbours anew, it is as if it had echoed
+    /// nothing (O9).
     shown: BTreeMap<u32, (u32, Seq)>,
 }
 
@@ -97,10 +99,11 @@ impl Facts {
                 self.heard.retain(|boot, _| !(first..=last).contains(&boot));
                 self.heard.extend(entries.iter().map(|entry| (entry.boot, *entry)));
             }
-            Section::Holding { first, last, held } => {
+            Section::Holding { first, last, held, told } => {
                 let changed = self.holding.replace(*first, *last, &held.0);
                 changes.holding.extend(changed.into_iter().map(GroupIndex));
                 self.shown.retain(|from, (to, _)| *to < *first || *from > *last);
+                let echoed = if *told { echoed } else { Seq(0) };
                 self.shown.insert(*first, (*last, echoed));
             }
             Section::Refusing { first, last, cannot, rather_not } => {

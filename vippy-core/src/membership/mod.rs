@@ -591,7 +591,7 @@ mod tests {
         let mut shows = frame(("b", 2), 1, 500, stale);
         if let Body::Announcement(announcement) = &mut shows.body {
             let held = [3].into_iter().collect();
-            announcement.sections.push(Section::Holding { first: 0, last: 7, held });
+            announcement.sections.push(Section::Holding { first: 0, last: 7, held, told: true });
         }
         members.receive(at(10), &shows, from, true);
         let shown = |members: &Membership| {

@@ -53,7 +53,8 @@ pub enum Section {
         /// Those heard, by ascending boot.
         entries: Vec<Heard>,
     },
-    /// Kind 2: the groups held.
+    /// Kind 2: the groups held; kind 6 the same of a node that tells the
+    /// neighbours anew (O9).
     Holding {
         /// First group of the slice.
         first: u32,
@@ -61,6 +62,8 @@ pub enum Section {
         last: u32,
         /// Those held.
         held: GroupSet,
+        /// The neighbours have been told of these: others may rely on it (O8).
+        told: bool,
     },
     /// Kind 3: the groups refused (O3).
     Refusing {
@@ -162,7 +165,7 @@ impl Section {
     pub fn size(&self) -> usize {
         let content = match self {
             Section::Heard { entries, .. } => 16 + entries.len() * HEARD_ENTRY,
-            Section::Holding { first, last, held } => 8 + held.size(*first, *last),
+            Section::Holding { first, last, held, .. } => 8 + held.size(*first, *last),
             Section::Refusing { first, last, cannot, rather_not } => {
                 8 + cannot.size(*first, *last) + rather_not.size(*first, *last)
             }
@@ -182,7 +185,7 @@ impl Section {
                 out.extend_from_slice(&last.0.to_be_bytes());
                 entries.iter().for_each(|entry| entry.encode(out));
             }
-            Section::Holding { first, last, held } => {
+            Section::Holding { first, last, held, .. } => {
                 put_slice(out, *first, *last);
                 held.encode(*first, *last, out);
             }
@@ -199,10 +202,11 @@ impl Section {
     fn kind(&self) -> u8 {
         match self {
             Section::Heard { .. } => 1,
-            Section::Holding { .. } => 2,
+            Section::Holding { told: true, .. } => 2,
             Section::Refusing { .. } => 3,
             Section::Documents(_) => 4,
             Section::Moves(_) => 5,
+            Section::Holding { told: false, .. } => 6,
         }
     }
 
@@ -210,12 +214,12 @@ impl Section {
     fn decode(kind: u8, content: &[u8]) -> Result<Option<Section>, Malformed> {
         let section = match kind {
             1 => Section::decode_heard(content)?,
-            2 => {
+            2 | 6 => {
                 let mut reader = Reader::new(content, "holding section");
                 let (first, last) = slice(&mut reader)?;
                 let held = GroupSet::decode(&mut reader, first, last)?;
                 finished(&reader)?;
-                Section::Holding { first, last, held }
+                Section::Holding { first, last, held, told: kind == 2 }
             }
             3 => {
                 let mut reader = Reader::new(content, "refusing section");
