@@ -95,6 +95,9 @@ impl Engine {
             }
             self.holdings.touch(changes.holding.iter().copied());
             self.holdings.contact(changes.holding);
+        } else if changes.left.is_none() && !changes.holding.is_empty() {
+            // It took or let go of something that may be held here (O9).
+            self.holdings.meet();
         }
     }
 

@@ -72,9 +72,9 @@ impl World {
 
     pub(super) fn heard(&mut self, clients: Stations, group: usize, station: usize) {
         self.timeline.tell(self.now, Some(station), || format!("clients send g{group} here"));
-        // A holder that cannot hear this one does not know that clients were told
-        // otherwise: not until it meets somebody.
-        let unaware = |other: &usize| !self.fabric.hears(*other, station);
+        // A holder without a two-way path to this one does not know, or must not
+        // believe, that clients were told otherwise: not until it meets somebody.
+        let unaware = |other: &usize| !self.fabric.two_way(*other, station, self.awake());
         let unaware = self.holders[group].without(station).iter().find(unaware);
         for client in clients.iter() {
             self.clients.believed.insert((client, group), station);
