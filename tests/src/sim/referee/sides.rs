@@ -65,12 +65,9 @@ impl Referee {
         let up = world.awake().without(station);
         // Who hears nothing at all says so, and proves nothing.
         let not_deaf = |other: usize| {
-            world
-                .places()
-                .without(other)
-                .without(station)
-                .iter()
-                .any(|third| world.fabric.hears(other, third))
+            let mut machines = up.without(other).iter();
+            machines.any(|third| world.fabric.hears(other, third))
+                || world.setup.outsiders().any(|outsider| world.answers(outsider, other))
         };
         let hears = up.iter().any(|other| {
             elder(other)
