@@ -62,7 +62,7 @@ impl Referee {
             Action::Pause(station) if process(world, station).is_some() => {
                 self.lives.paused.entry(station).or_insert(now);
             }
-            Action::Wake(station) => {
+            Action::Wake(station) if world.stations[station].frozen.is_none() => {
                 let since = self.lives.paused.remove(&station);
                 let slept = |since: &Micros| now > since + world.timing().stale();
                 // It may have made room for another one at once.
@@ -81,6 +81,7 @@ impl Referee {
             }
             Action::Stop(_)
             | Action::Pause(_)
+            | Action::Wake(_)
             | Action::Drain(_)
             | Action::DrainFor(..)
             | Action::Restart(_)

@@ -50,7 +50,7 @@ impl World {
                 }
             }
             Output::Plumb { group, lifetime } => {
-                self.check_lifetime(station, lifetime.map(micros));
+                self.check_lifetime(station, process, lifetime.map(micros));
                 process.lifetime = lifetime.map(micros);
                 if let Some(group) = self.known(station, &group.id) {
                     let work = Work::Plumb { group };
@@ -64,7 +64,7 @@ impl World {
                 }
             }
             Output::Renew { lifetime } => {
-                self.check_lifetime(station, Some(micros(lifetime)));
+                self.check_lifetime(station, process, Some(micros(lifetime)));
                 process.lifetime = Some(micros(lifetime));
                 let until = self.end_of_life(station, micros(lifetime));
                 self.stations[station].kernel.renew(until);
@@ -107,7 +107,11 @@ impl World {
         position
     }
 
-    fn check_lifetime(&mut self, station: usize, lifetime: Option<Micros>) {
+    fn check_lifetime(&mut self, station: usize, process: &Process, lifetime: Option<Micros>) {
+        // It may wake up to another configuration, of which it will hear in a moment.
+        if process.pending.iter().any(|input| matches!(input, Input::Configured(_))) {
+            return;
+        }
         let config = &self.stations[station].config;
         let due = self.setup.lifetime.valid_for(config.shared.stale).map(micros);
         if lifetime != due {
