@@ -84,6 +84,11 @@ fn an_exclusive_group_is_never_on_two_nodes() {
     let exclusive = |number: u8| json!({ "name": format!("x{number}"), "exclusive": true, "vips": [vip(vip4(number))] });
     let groups: Vec<_> = (1..=4).map(exclusive).collect();
     let cluster = settled(Options { groups: groups.into(), ..calm() });
+    // What is claimed is announced before it is there.
+    eventually("somebody has it", || match holders(&cluster, vip4(1)) {
+        now if now.len() == 1 => Ok(()),
+        now => Err(format!("on {now:?}")),
+    });
     let node = holder(&cluster, vip4(1));
     let before = owners(&cluster, node);
     let ((), record) = watch(&cluster, || {
@@ -98,7 +103,6 @@ fn an_exclusive_group_is_never_on_two_nodes() {
                 now if now == before => cluster.settled(),
                 now => Err(format!("{now:?}")),
             });
-            // What is claimed is announced before it is there.
             eventually("it is there", || match holders(&cluster, vip4(1)) {
                 now if now == [node] => Ok(()),
                 now => Err(format!("on {now:?}")),

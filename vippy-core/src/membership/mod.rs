@@ -225,12 +225,25 @@ impl Membership {
     /// `own` are this node's own timers.
     pub(crate) fn refresh(&mut self, now: Instant, own: Timers) -> Vec<Passage> {
         self.refreshed = now;
-        let mut passages = self.settle_claims(now);
-        let announced = self.live_processes().fold(own, |timers, process| {
-            let header = &process.header;
-            timers.max(Timers { interval: header.interval, stale: header.stale })
-        });
-        self.judge_by(now, announced);
+        let mut passages = Vec::new();
+        // Who is alive says by which timers that is judged. It comes to an end:
+        // longer ones may let another one live, which are at most all.
+        loop {
+            passages.extend(self.settle_claims(now));
+            passages.extend(self.settle_lives(now));
+            let before = self.timers;
+            self.judge_by(now, own);
+            if self.timers == before {
+                break;
+            }
+        }
+        self.forget(now);
+        passages
+    }
+
+    /// Who is alive (W1).
+    fn settle_lives(&mut self, now: Instant) -> Vec<Passage> {
+        let mut passages = Vec::new();
         let alive: BTreeSet<BootId> =
             self.claims.current().filter(|boot| self.lives(now, *boot)).collect();
         for boot in self.alive.difference(&alive) {
@@ -246,14 +259,17 @@ impl Membership {
             }
         }
         self.alive = alive;
-        self.forget(now);
         passages
     }
 
     /// Takes over timers to judge by. When all have come to announce shorter ones,
     /// what was last heard of each was still said, and answered, at the former
     /// pace: that goes on for as long as it took.
-    fn judge_by(&mut self, now: Instant, announced: Timers) {
+    fn judge_by(&mut self, now: Instant, own: Timers) {
+        let announced = self.live_processes().fold(own, |timers, process| {
+            let header = &process.header;
+            timers.max(Timers { interval: header.interval, stale: header.stale })
+        });
         let longest = self.timers.max(announced);
         if longest == announced {
             (self.timers, self.patient_until) = (announced, None);
