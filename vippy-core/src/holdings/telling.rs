@@ -4,6 +4,8 @@
 //! told them. Where that has to be done again, the announcements say so until it
 //! is done: whoever waits to be relieved waits that long.
 
+use std::collections::VecDeque;
+
 use super::{Hands, Holdings};
 use crate::config::{Group, SharedPart};
 use crate::event::Event;
@@ -47,6 +49,13 @@ impl Holdings {
                 self.contacts.insert(GroupIndex(index));
             }
         }
+    }
+
+    /// The neighbours are told nothing more of what is held here (O7).
+    pub(crate) fn hush(&mut self, shared: &SharedPart, outputs: &mut VecDeque<Output>) {
+        self.contacts.clear();
+        let held = self.plumbed(shared);
+        outputs.extend(held.map(|group| Output::Silence { group: group.clone() }));
     }
 
     /// A holder that is no longer the owner falls silent: what it repeats could
