@@ -76,3 +76,22 @@ fn the_neighbours_are_told_again_when_a_holder_dies_that_could_not_be_understood
     lan.run(2 * STALE);
     assert_eq!(tellings(&lan, owner), told + 1);
 }
+
+#[test]
+fn a_process_tells_of_what_it_found_when_it_has_met_somebody_or_booted_alone() {
+    let plan = Plan::new(2, 1);
+    let mut lan = Lan::settled(&plan);
+    let former = lan.holders("g0")[0];
+    lan.machines.remove(&former);
+    lan.run(2 * STALE);
+    // The other one has taken over, and connections of clients live there.
+    lan.start(former, &plan, &["g0"]);
+    assert!(lan.run_until(2 * INTERVAL, |lan| lan.status(former).peers.iter().any(|p| p.alive)));
+    assert_eq!(tellings(&lan, former), 0);
+    let mut alone = Lan::new();
+    alone.start(0, &plan, &["g0"]);
+    alone.run(MATURE / 2);
+    assert_eq!(tellings(&alone, 0), 0);
+    alone.run(MATURE);
+    assert_eq!(tellings(&alone, 0), 1);
+}

@@ -84,7 +84,9 @@ impl Holdings {
     /// The rightful holder of a group re-announces it after every contact with
     /// another holder, and when that one has let go (O8, O9).
     pub(super) fn meet_rivals(&mut self, around: &Surroundings<'_>, hands: &mut Hands<'_>) {
-        let Some(me) = around.me else { return };
+        // What a process found at its start the neighbours were told of before, if
+        // nobody took over meanwhile; if somebody did, they must not be led away.
+        let Some(me) = around.me.filter(|_| !around.knows_nobody_yet()) else { return };
         for group in std::mem::take(&mut self.contacts) {
             let Some(slot) = self.slots.get_mut(group.get()).filter(|slot| slot.is_up()) else {
                 continue;
