@@ -186,6 +186,12 @@ impl<'a> Surroundings<'a> {
         }
     }
 
+    /// This node boots and has met nobody: it cannot know what the others hold.
+    pub(crate) fn knows_nobody_yet(&self) -> bool {
+        let booting = self.candidacy == Candidacy::Booting;
+        booting && self.members.live_processes().next().is_none()
+    }
+
     /// The node that announced a group held last, alive or not.
     pub(crate) fn last_holder(&self, group: GroupIndex) -> Option<NodeName> {
         let holders = self.members.processes().filter(|peer| self.holds(peer, group));

@@ -58,7 +58,10 @@ impl Unicast {
             }
             let configured = config.local.peers.get(&peer.name).copied();
             if !multicast_works(now, members, peer) {
-                targets.extend(peer.source.or(configured));
+                // Whoever brings a frame here before the wire does chooses its source:
+                // that must not lead every answer away from the peer.
+                targets.extend(peer.source);
+                targets.extend(configured.filter(|address| peer.source != Some(*address)));
             }
         }
         for (name, (at, address)) in &self.last_alive {

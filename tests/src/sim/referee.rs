@@ -326,9 +326,11 @@ impl Referee {
             Action::Wake(station) | Action::Thaw(station) => {
                 // Its answers to what it had heard before prove something anew.
                 (0..world.stations.len()).for_each(|s| self.reach.started(s, world.now()));
-                if world.stations[station].process.as_ref().is_some_and(|p| p.stopping) {
-                    self.stopping.insert(station, world.now());
-                }
+                match process(world, station).is_some_and(|process| process.stopping) {
+                    true => self.stopping.insert(station, world.now()),
+                    // Meanwhile it was told to make room: its successor was told nothing.
+                    false => self.stopping.remove(&station),
+                };
                 self.unplanned();
             }
             Action::Fault(rule) if matches!(rule.effect, Effect::Double(..)) => {}

@@ -44,12 +44,17 @@ impl Engine {
                 self.notice_standstill(now);
                 self.forward(now, boot, &datagram.bytes);
             }
-            Reception::Goodbye { boot } => {
+            Reception::Goodbye { boot, changes } => {
                 self.epochs.heard(frame.header.epoch);
+                self.take_note(now, boot, changes);
                 self.forward(now, boot, &datagram.bytes);
                 match self.members.take_leave(now, boot) {
                     Some(node) => self.tell(Event::PeerLeft { node }),
-                    None => self.reject(now, RejectReason::Burnt, source, Some(&frame.header.name)),
+                    None => {
+                        // Nobody met it, yet it may have told the neighbours anything.
+                        self.holdings.meet();
+                        self.reject(now, RejectReason::Burnt, source, Some(&frame.header.name));
+                    }
                 }
                 self.unsettled = true;
             }

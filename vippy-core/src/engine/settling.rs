@@ -7,6 +7,7 @@ use super::Engine;
 use crate::authority::Scene;
 use crate::event::Event;
 use crate::holdings::Hands;
+use crate::identity::{GroupIndex, NodeName};
 use crate::invariants::{Scope, Sight};
 use crate::membership::{Passage, Timers};
 use crate::output::Output;
@@ -42,6 +43,7 @@ impl Engine {
                     self.tell(Event::PeerUp { node: name });
                 }
                 Passage::Lost { name, silent } => {
+                    self.outlive(&name);
                     let silent_ms = u64::try_from(silent.as_millis()).unwrap_or(u64::MAX);
                     self.tell(Event::PeerLost { node: name, silent_ms });
                 }
@@ -51,6 +53,18 @@ impl Engine {
         let own = self.members.own.boot;
         let echoes = self.members.live_processes();
         self.timing.echoed(echoes.map(|p| p.hears(own).map_or(p.echoed, |h| h.seq)).min());
+    }
+
+    /// A peer fell silent. What it last showed held it may have told the neighbours
+    /// of after this node did: where that is held here too, they are told anew (O9).
+    fn outlive(&mut self, name: &NodeName) {
+        let peer = self.members.counted(name);
+        let Some(facts) = peer.and_then(|peer| peer.facts.as_ref()) else { return };
+        if facts.speaks(self.config.shared.digest) {
+            self.holdings.contact(facts.holding.iter().map(GroupIndex));
+        } else if !facts.holding.is_empty() {
+            self.holdings.meet();
+        }
     }
 
     pub(super) fn settle_standing(&mut self, now: Instant) {
@@ -99,8 +113,7 @@ impl Engine {
             self.boot_again(now, reason, BTreeSet::new());
         }
         if finding.hush {
-            let held = self.holdings.plumbed(&self.config.shared);
-            self.outputs.extend(held.map(|group| Output::Silence { group: group.clone() }));
+            self.holdings.hush(&self.config.shared, &mut self.outputs);
         }
         if finding.tell {
             self.holdings.meet();

@@ -4,6 +4,8 @@
 //! told them. Where that has to be done again, the announcements say so until it
 //! is done: whoever waits to be relieved waits that long.
 
+use std::collections::VecDeque;
+
 use super::{Hands, Holdings};
 use crate::config::{Group, SharedPart};
 use crate::event::Event;
@@ -49,6 +51,13 @@ impl Holdings {
         }
     }
 
+    /// The neighbours are told nothing more of what is held here (O7).
+    pub(crate) fn hush(&mut self, shared: &SharedPart, outputs: &mut VecDeque<Output>) {
+        self.contacts.clear();
+        let held = self.plumbed(shared);
+        outputs.extend(held.map(|group| Output::Silence { group: group.clone() }));
+    }
+
     /// A holder that is no longer the owner falls silent: what it repeats could
     /// come after the owner's announcement. One that is the owner again speaks.
     pub(super) fn mind_tongue(
@@ -75,7 +84,9 @@ impl Holdings {
     /// The rightful holder of a group re-announces it after every contact with
     /// another holder, and when that one has let go (O8, O9).
     pub(super) fn meet_rivals(&mut self, around: &Surroundings<'_>, hands: &mut Hands<'_>) {
-        let Some(me) = around.me else { return };
+        // What a process found at its start the neighbours were told of before, if
+        // nobody took over meanwhile; if somebody did, they must not be led away.
+        let Some(me) = around.me.filter(|_| !around.knows_nobody_yet()) else { return };
         for group in std::mem::take(&mut self.contacts) {
             let Some(slot) = self.slots.get_mut(group.get()).filter(|slot| slot.is_up()) else {
                 continue;

@@ -85,7 +85,7 @@ pub(crate) enum Reception {
     New { boot: BootId, fresh: Option<Changes> },
     /// A fresh goodbye: the process is there until [`Membership::take_leave`],
     /// so that its last words can be forwarded.
-    Goodbye { boot: BootId },
+    Goodbye { boot: BootId, changes: Changes },
 }
 
 /// A peer that came or went.
@@ -200,7 +200,7 @@ impl Membership {
         let goodbye =
             announcement.state == NodeState::Leaving && announcement.reason == NodeReason::Goodbye;
         if goodbye {
-            return Reception::Goodbye { boot };
+            return Reception::Goodbye { boot, changes };
         }
         Reception::New { boot, fresh: Some(changes) }
     }

@@ -44,8 +44,9 @@ pub(crate) struct Process {
     /// This node's first frame since it last came to life; what it announces in
     /// answer to that was said by one who has met this node (O9).
     pub(crate) met: Seq,
-    /// Its uptime in its last fresh frame.
-    fresh_uptime: Duration,
+    /// An uptime it had reached by then: it was sent no later, so it is at least
+    /// that much older now.
+    clocked: (Instant, Duration),
     lead: Lead,
     /// When a frame came that cannot have been made long before, judged by its
     /// uptime: one that was lost once and is delivered late by somebody else
@@ -88,7 +89,7 @@ impl Process {
             last_fresh: None,
             deaf: false,
             met: UNANNOUNCED,
-            fresh_uptime: Duration::ZERO,
+            clocked: (now, Duration::ZERO),
             lead: Lead::default(),
             last_credible: now,
             given_up: false,
@@ -112,8 +113,12 @@ impl Process {
         stale: Duration,
     ) {
         self.last_heard = now;
-        let expected = self.last_fresh.map(|fresh| self.fresh_uptime + now.since(fresh));
-        if expected.is_none_or(|expected| frame.header.uptime + stale >= expected) {
+        let (at, reached) = self.clocked;
+        let (uptime, expected) = (frame.header.uptime, reached + now.since(at));
+        if uptime >= expected {
+            self.clocked = (now, uptime);
+        }
+        if uptime + stale >= expected {
             if now.since(self.last_credible) > stale {
                 self.speaking_since = now;
             }
@@ -143,7 +148,8 @@ impl Process {
     /// Notes that the frame that just arrived is fresh.
     pub(crate) fn freshened(&mut self, now: Instant, stale: Duration) {
         self.last_fresh = Some(now);
-        self.fresh_uptime = self.header.uptime;
+        // Later than it was reckoned, should its clock have stood still.
+        self.clocked = (now, self.header.uptime);
         self.given_up = false;
         self.deaf = false;
         self.lead.note(now, self.header.uptime, stale);
@@ -244,5 +250,69 @@ fn gives_up(frame: &Frame) -> bool {
             matches!(announcement.reason, NodeReason::Isolated | NodeReason::NoQuorum)
         }
         Body::DocumentRequest(_) | Body::DocumentChunk(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Epoch;
+    use crate::status::NodeState;
+    use crate::wire::announcement::Announcement;
+
+    const STALE: Duration = Duration::from_millis(500);
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_micros(millis * 1000)
+    }
+
+    /// Frame `seq` of a process that has run for so long.
+    fn frame(seq: u64, uptime: u64) -> Frame {
+        let header = Header {
+            name: "b".into(),
+            boot: BootId(2),
+            seq: Seq(seq),
+            epoch: Epoch(1),
+            uptime: Duration::from_millis(uptime),
+            interval: Duration::from_millis(100),
+            stale: STALE,
+            fence: None,
+        };
+        let announcement = Announcement {
+            state: NodeState::Active,
+            reason: NodeReason::None,
+            detail: String::new(),
+            version: 1,
+            digest: Digest::default(),
+            sections: Vec::new(),
+        };
+        let body = Body::Announcement(announcement);
+        Frame { header, body, key: KeyId([0; 4]), fingerprint: [0; 8], relayed: false }
+    }
+
+    #[test]
+    fn a_frame_made_long_ago_shows_nothing_of_the_present_though_this_clock_stood_still() {
+        let mut process = Process::new(at(0), &frame(1, 10_000));
+        process.arrived(at(0), &frame(1, 10_000), true, STALE);
+        process.freshened(at(0), STALE);
+        // This clock stands still; what waited in the socket shows how far it is.
+        process.arrived(at(100), &frame(2, 11_000), true, STALE);
+        process.distrust();
+        process.arrived(at(200), &frame(3, 11_100), true, STALE);
+        assert_eq!(process.last_credible, at(200));
+        // It dies, and somebody delivers its last frame now.
+        process.arrived(at(1_000), &frame(4, 11_200), true, STALE);
+        assert_eq!(process.last_credible, at(200));
+    }
+
+    #[test]
+    fn a_process_whose_clock_stood_still_is_credible_again_with_a_fresh_frame() {
+        let mut process = Process::new(at(0), &frame(1, 10_000));
+        process.arrived(at(0), &frame(1, 10_000), true, STALE);
+        process.arrived(at(2_000), &frame(2, 10_100), true, STALE);
+        assert_eq!(process.last_credible, at(0));
+        process.freshened(at(2_000), STALE);
+        process.arrived(at(2_100), &frame(3, 10_200), true, STALE);
+        assert_eq!(process.last_credible, at(2_100));
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct Plan {
     /// Which of the nodes stand by.
     pub(crate) standby: Vec<usize>,
     pub(crate) hold_down: Option<Duration>,
+    /// No multicast: every node sends to the addresses of all others.
+    pub(crate) unicast: bool,
 }
 
 impl Plan {
@@ -55,6 +57,7 @@ impl Plan {
             lifetime: Lifetime::Auto,
             standby: Vec::new(),
             hold_down: None,
+            unicast: false,
         }
     }
 
@@ -75,7 +78,12 @@ impl Plan {
             isolation: Duration::from_secs(30),
             hold_down: self.hold_down,
         };
-        Arc::new(Config { shared, local: local(self.lifetime) })
+        let mut local = local(self.lifetime);
+        if self.unicast {
+            local.chat = None;
+            local.peers = self.nodes.iter().map(|node| (name(*node), address(*node))).collect();
+        }
+        Arc::new(Config { shared, local })
     }
 }
 

@@ -28,9 +28,9 @@ impl Referee {
             );
             return broken(world, "O9: a node that does not hold told the neighbours", text);
         }
-        // Where nobody had it, its new holder has yet to tell them.
-        let fresh = self.held[group]
-            .and(world.awake())
+        // Where nobody had it whom they could rely on, its new holder has yet to tell them.
+        let fresh = self
+            .staying(world, group)
             .iter()
             .all(|holder| self.gained.get(&(holder, group)).is_some_and(|at| *at == world.now()));
         let telling = if fresh { world.setup.telling.1 } else { 0 };
@@ -41,8 +41,7 @@ impl Referee {
     /// A client that sends a group's packets to somebody who has not got it
     /// although somebody has whom it could have heard say so.
     fn lost_client(&self, world: &World, group: usize) -> Option<(usize, usize)> {
-        let stays = |s: &usize| process(world, *s).is_some_and(|process| !process.stopping);
-        let holders: Stations = self.held[group].and(world.awake()).iter().filter(stays).collect();
+        let holders = self.staying(world, group);
         if holders.is_empty() {
             return None;
         }
@@ -55,6 +54,12 @@ impl Referee {
             let believed = world.clients.believes(client, group)?;
             (!self.held[group].contains(believed)).then_some((client, believed))
         })
+    }
+
+    /// Holders that are not about to stop.
+    fn staying(&self, world: &World, group: usize) -> Stations {
+        let stays = |s: &usize| process(world, *s).is_some_and(|process| !process.stopping);
+        self.held[group].and(world.awake()).iter().filter(stays).collect()
     }
 
     /// Invariant 2: in a planned move clients never send to a node that has let

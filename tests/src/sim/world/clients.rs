@@ -5,7 +5,7 @@
 //! hears what its place on the wire lets pass. No word to clients is lost by
 //! chance: that they are told three times is the remedy for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Happening, World};
 use crate::sim::Micros;
@@ -20,9 +20,9 @@ const LABEL_HEARING: u64 = 2 << 32;
 pub struct Clients {
     /// By client and group.
     believed: BTreeMap<(usize, usize), usize>,
-    /// By client and group: who told the others while this one could not hear
-    /// it, and has not met anybody since.
-    missed: BTreeMap<(usize, usize), usize>,
+    /// Client, group, and who told the others while this one could not hear it,
+    /// and has not met anybody since.
+    missed: BTreeSet<(usize, usize, usize)>,
     /// By machine and group: when its last word on it left.
     said: BTreeMap<(usize, usize), Micros>,
 }
@@ -36,7 +36,7 @@ impl Clients {
     /// The client cannot know that `station` has the group: it was cut off when
     /// it was told, and nothing since has given cause to tell it again.
     pub fn missed(&self, client: usize, group: usize, station: usize) -> bool {
-        self.missed.get(&(client, group)) == Some(&station)
+        self.missed.contains(&(client, group, station))
     }
 
     /// When a machine's last word on a group left.
@@ -46,7 +46,7 @@ impl Clients {
 
     /// A machine came in contact with another one: it has to tell everybody (O9).
     pub(super) fn met(&mut self, station: usize) {
-        self.missed.retain(|_, teller| *teller != station);
+        self.missed.retain(|(_, _, teller)| *teller != station);
     }
 }
 
@@ -63,7 +63,7 @@ impl World {
         self.clients.said.insert((station, group), self.now);
         let reached: Stations = self.places().iter().filter(hears).collect();
         for client in self.places().and(reached.others()).iter() {
-            self.clients.missed.insert((client, group), station);
+            self.clients.missed.insert((client, group, station));
         }
         let label = LABEL_HEARING + group as u64;
         let took = self.stations[station].lasting(self.now, label, self.setup.delay);
@@ -75,13 +75,13 @@ impl World {
         // A holder without a two-way path to this one does not know, or must not
         // believe, that clients were told otherwise: not until it meets somebody.
         let unaware = |other: &usize| !self.fabric.two_way(*other, station, self.awake());
-        let unaware = self.holders[group].without(station).iter().find(unaware);
+        let unaware: Stations =
+            self.holders[group].without(station).iter().filter(unaware).collect();
+        let Clients { believed, missed, .. } = &mut self.clients;
+        missed.retain(|(client, told, _)| *told != group || !clients.contains(*client));
         for client in clients.iter() {
-            self.clients.believed.insert((client, group), station);
-            match unaware {
-                Some(holder) => self.clients.missed.insert((client, group), holder),
-                None => self.clients.missed.remove(&(client, group)),
-            };
+            believed.insert((client, group), station);
+            missed.extend(unaware.iter().map(|holder| (client, group, holder)));
         }
         self.changes.push(Change::Heard { group });
     }
