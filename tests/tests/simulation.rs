@@ -594,6 +594,24 @@ fn a_clone_takes_a_new_boot() {
 }
 
 #[test]
+fn a_restored_snapshot_of_a_silent_node_takes_a_new_boot() {
+    let mut lan = Lan::settled(Setup { twins: 1, ..three_nodes_six_groups(15) });
+    lan.act(Action::Pause(0));
+    lan.run(2 * lan.timing().stale);
+    // It counts anew from a number that its peers heard long ago.
+    lan.act(Action::StartClone(3, 0));
+    lan.run(4 * lan.timing().interval);
+    let boot = |station: usize| {
+        lan.simulation.world.stations[station].process.as_ref().map(|process| process.boot)
+    };
+    assert_ne!(boot(0), boot(3));
+    lan.run(Duration::from_secs(10));
+    for group in lan.groups() {
+        assert_eq!(lan.holders(group).len(), 1, "g{group} is on {:?}", lan.holders(group));
+    }
+}
+
+#[test]
 fn a_paused_node_drops_everything_on_waking() {
     let mut lan = Lan::settled(three_nodes_six_groups(16));
     let had = lan.held_by(1);

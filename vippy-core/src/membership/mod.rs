@@ -139,6 +139,9 @@ impl Membership {
         }
         if frame.header.seq <= process.highest {
             let copy = process.just_heard(now, frame.header.seq);
+            if !copy {
+                process.repeated(now, self.timers.stale);
+            }
             let reason = if copy { RejectReason::Duplicate } else { RejectReason::Replayed };
             return Reception::Rejected(reason);
         }
