@@ -612,6 +612,20 @@ fn a_restored_snapshot_of_a_silent_node_takes_a_new_boot() {
 }
 
 #[test]
+fn beside_a_namesake_that_has_peers_a_cut_off_process_takes_nothing() {
+    let mut lan = Lan::settled(Setup { twins: 1, ..Setup::new(17, 2, 6) });
+    let had = lan.held_by(0);
+    let twin = 2;
+    lan.act(Action::Start(twin));
+    lan.run(lan.timing().mature + lan.timing().stale);
+    lan.act(Action::Fault(Rule::between(0, 1, Effect::Cut)));
+    lan.run(Duration::from_secs(10));
+    assert_eq!(lan.held_by(0), had);
+    assert_eq!(lan.state(0).1, NodeReason::Twin);
+    assert_eq!(lan.held_by(twin), had, "the twin took its place among the others");
+}
+
+#[test]
 fn a_paused_node_drops_everything_on_waking() {
     let mut lan = Lan::settled(three_nodes_six_groups(16));
     let had = lan.held_by(1);

@@ -236,6 +236,11 @@ impl Process {
         self.facts.as_ref()?.heard.get(&boot)
     }
 
+    /// It says that it hears somebody who counts for it.
+    pub(crate) fn hears_peers(&self) -> bool {
+        self.heard().is_some_and(|heard| heard.values().any(|heard| heard.counts))
+    }
+
     /// Everything it says it hears.
     pub(crate) fn heard(&self) -> Option<&BTreeMap<BootId, Heard>> {
         self.facts.as_ref().map(|facts| &facts.heard)
