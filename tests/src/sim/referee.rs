@@ -252,7 +252,12 @@ impl Referee {
         // Whoever goes may have been the relay that kept two others together.
         let staying = |s: &usize| process(world, *s).is_some_and(|p| !p.stopping);
         let staying: Stations = world.awake().iter().filter(staying).collect();
-        let names: BTreeSet<_> = staying.iter().map(|s| world.setup.node_of(s)).collect();
+        // Who has just started is not known to be there until it has answered (W1).
+        let answered = world.timing().interval() + self.slack(world);
+        let known =
+            |s: &usize| process(world, *s).is_some_and(|p| p.started + answered <= world.now());
+        let names: BTreeSet<_> =
+            staying.iter().filter(known).map(|s| world.setup.node_of(s)).collect();
         let few = Referee::lacks_quorum(world, names.len());
         if few || !world.fabric.whole(staying) {
             self.unplanned();
