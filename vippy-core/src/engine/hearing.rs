@@ -81,7 +81,7 @@ impl Engine {
         }
         let facts = self.members.process(boot).and_then(|process| process.facts.as_ref());
         self.unsettled |= changes.standing;
-        self.holdings.frame_came();
+        self.holdings.reconsider();
         // Positions in another configuration are not positions in this one (O5).
         if let Some(facts) = facts.filter(|facts| facts.speaks(digest)) {
             // Of two holders at least one waits for the other's echo (O8, O9); who
