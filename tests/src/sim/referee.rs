@@ -426,7 +426,10 @@ impl Referee {
     fn judge_gap(&self, world: &World, station: usize, group: usize) -> Result<(), Violation> {
         let exclusive = is_exclusive(world, group);
         let planned = self.window.as_ref().is_some_and(|window| window.planned);
-        if exclusive || !planned || !self.held[group].and(world.awake()).is_empty() {
+        // What a kernel refuses to keep is no move, however long ago that began.
+        let refused = world.stations[station].unpluggable.contains(&group);
+        let still_held = !self.held[group].and(world.awake()).is_empty();
+        if exclusive || !planned || refused || still_held {
             return Ok(());
         }
         let taker = world.awake().without(station).iter().find(|other| {
@@ -473,7 +476,11 @@ impl Referee {
             let holders = self.held[group].and(up);
             let pair = holders.len() > 1 && lossless && {
                 holders.iter().any(|one| {
-                    holders.iter().any(|other| one < other && can_talk(world, one, other, up))
+                    holders.iter().any(|other| {
+                        one < other
+                            && can_talk(world, one, other, up)
+                            && can_learn(world, one, other)
+                    })
                 })
             };
             if pair {
@@ -799,6 +806,19 @@ fn can_talk(world: &World, one: usize, other: usize, up: Stations) -> bool {
         && speaks(&one)
         && speaks(&other)
         && world.fabric.two_way(one, other, relays)
+}
+
+/// The clone of a process is told by an echo of that one's boot, which others send
+/// to that one's address: without multicast it hears of nothing.
+fn can_learn(world: &World, one: usize, other: usize) -> bool {
+    let boot = |station: usize| process(world, station).map(|process| process.boot);
+    let cloned = |station: usize| {
+        (0..world.stations.len()).any(|s| s != station && boot(s) == boot(station))
+    };
+    let multicast = world.setup.multicast
+        && world.fabric.hears_multicast(one, other)
+        && world.fabric.hears_multicast(other, one);
+    multicast || !(cloned(one) || cloned(other))
 }
 
 fn judge_agreement(
