@@ -317,9 +317,9 @@ impl Referee {
                 self.allow(of(station), settled && one_version(world));
             }
             Action::Drain(station) => self.allow(of(station), true),
-            // Those of its former configuration can no longer relieve it.
-            Action::Configure(station, _)
-                if process(world, station).is_some_and(|p| p.stopping) =>
+            // Who stops is relieved by nobody whose configuration it cannot read.
+            Action::Configure(..)
+                if world.awake().iter().any(|s| process(world, s).is_some_and(|p| p.stopping)) =>
             {
                 self.unplanned();
             }
