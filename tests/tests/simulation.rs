@@ -160,6 +160,13 @@ fn every_invariant_holds_for_more_random_seeds() {
     run_seeds(3_000_000..3_002_500);
 }
 
+/// Its last peer dies, and it finds itself isolated, while its claim on an exclusive
+/// group is unanswered: no frame will come to make it look again.
+#[test]
+fn a_claim_is_followed_through_when_nobody_is_left_to_answer() {
+    run_seeds(62_395..62_396);
+}
+
 #[test]
 fn what_a_stranger_sends_changes_nothing() {
     for seed in 0..100 {

@@ -348,24 +348,6 @@ fn who_said_goodbye_is_not_missed() {
     assert_eq!(lan.doings(0, since, "ask"), 0);
 }
 
-#[test]
-fn a_claim_is_followed_through_when_the_last_peer_dies_without_an_answer() {
-    let mut setup = Setup { neighbours: 0, ..Setup::new(31, 2, 1) };
-    setup.groups[0].exclusive = true;
-    let mut lan = Lan::settled(setup);
-    let old = if lan.held_by(0).is_empty() { 1 } else { 0 };
-    let new = 1 - old;
-    lan.act(Action::Stop(old));
-    lan.run_until(lan.timing().interval, "it is claimed", |lan| {
-        let status = lan.0.world.status(new).expect("a running process");
-        status.groups[0].holders == [lan.0.world.setup.node_of(new)]
-    });
-    assert_eq!(lan.held_by(new), [0usize; 0]);
-    lan.act(Action::PowerFail(old));
-    lan.run(lan.patience() + lan.timing().interval);
-    assert_eq!(lan.held_by(new), [0]);
-}
-
 // ---- quorum --------------------------------------------------------------------
 
 #[test]
