@@ -160,6 +160,13 @@ fn every_invariant_holds_for_more_random_seeds() {
     run_seeds(1_000_000..1_002_500);
 }
 
+/// Its last peer dies, and it finds itself isolated, while its claim on an exclusive
+/// group is unanswered: no frame will come to make it look again.
+#[test]
+fn a_claim_is_followed_through_when_nobody_is_left_to_answer() {
+    run_seeds(62_395..62_396);
+}
+
 #[test]
 fn what_a_stranger_sends_changes_nothing() {
     for seed in 0..100 {
@@ -591,6 +598,38 @@ fn a_clone_takes_a_new_boot() {
     for group in lan.groups() {
         assert_eq!(lan.holders(group).len(), 1, "g{group} is on {:?}", lan.holders(group));
     }
+}
+
+#[test]
+fn a_restored_snapshot_of_a_silent_node_takes_a_new_boot() {
+    let mut lan = Lan::settled(Setup { twins: 1, ..three_nodes_six_groups(15) });
+    lan.act(Action::Pause(0));
+    lan.run(2 * lan.timing().stale);
+    // It counts anew from a number that its peers heard long ago.
+    lan.act(Action::StartClone(3, 0));
+    lan.run(4 * lan.timing().interval);
+    let boot = |station: usize| {
+        lan.simulation.world.stations[station].process.as_ref().map(|process| process.boot)
+    };
+    assert_ne!(boot(0), boot(3));
+    lan.run(Duration::from_secs(10));
+    for group in lan.groups() {
+        assert_eq!(lan.holders(group).len(), 1, "g{group} is on {:?}", lan.holders(group));
+    }
+}
+
+#[test]
+fn beside_a_namesake_that_has_peers_a_cut_off_process_takes_nothing() {
+    let mut lan = Lan::settled(Setup { twins: 1, ..Setup::new(17, 2, 6) });
+    let had = lan.held_by(0);
+    let twin = 2;
+    lan.act(Action::Start(twin));
+    lan.run(lan.timing().mature + lan.timing().stale);
+    lan.act(Action::Fault(Rule::between(0, 1, Effect::Cut)));
+    lan.run(Duration::from_secs(10));
+    assert_eq!(lan.held_by(0), had);
+    assert_eq!(lan.state(0).1, NodeReason::Twin);
+    assert_eq!(lan.held_by(twin), had, "the twin took its place among the others");
 }
 
 #[test]

@@ -228,11 +228,14 @@ impl Standing {
         self.leaving = Some(farewell);
     }
 
-    /// An announcement whose last frame is `last` left.
-    pub(crate) fn announced_by(&mut self, last: Seq) {
-        if self.changed == UNANNOUNCED {
+    /// An announcement whose last frame is `last` left. True when it was the first
+    /// to carry the present state.
+    pub(crate) fn announced_by(&mut self, last: Seq) -> bool {
+        let new = self.changed == UNANNOUNCED;
+        if new {
             self.changed = last;
         }
+        new
     }
 
     /// The frame that first carried the present state.

@@ -63,3 +63,18 @@ fn a_goodbye_reaches_those_who_hear_the_leaving_node_through_others() {
         assert_eq!(lan.holders(g).len(), 1, "{g} is on {:?}", lan.holders(g));
     }
 }
+
+#[test]
+fn who_is_met_is_answered_at_once() {
+    let mut lan = Lan::new();
+    let plan = Plan::new(2, 1);
+    lan.start(0, &plan, &[]);
+    lan.run(INTERVAL / 4);
+    lan.start(1, &plan, &[]);
+    // The elder echoes the newcomer when its interval is over; what the newcomer
+    // says to that need not wait for one of its own.
+    lan.run(INTERVAL * 7 / 8);
+    let met = |event: &Event| matches!(event, Event::PeerUp { .. });
+    assert!(lan.machines[&1].events().any(met));
+    assert!(lan.machines[&0].events().any(met));
+}

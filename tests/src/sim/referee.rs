@@ -83,12 +83,15 @@ pub struct Referee {
     doubles: BTreeMap<usize, Micros>,
     /// For each group: who held it at rest, by the set of candidates.
     choices: Vec<BTreeMap<Stations, usize>>,
-    /// At the last look some node left a group to others for now.
+    /// At the last look some node left a group to others for now, or might have:
+    /// nobody has looked since something happened.
     awaited: bool,
-    /// Who held each group at the last rest.
+    /// Who held each group at the last rest and was not to give it away.
     kept: BTreeMap<usize, usize>,
     fences: BTreeMap<(usize, Epoch), usize>,
     stopping: BTreeMap<usize, Micros>,
+    /// When somebody last started a machine's daemon; it may have replaced itself since.
+    came: BTreeMap<usize, Micros>,
     reach: Reach,
     astray: Astray,
     lives: Lives,
@@ -124,6 +127,7 @@ impl Referee {
             kept: BTreeMap::new(),
             fences: BTreeMap::new(),
             stopping: BTreeMap::new(),
+            came: BTreeMap::new(),
             reach: Reach::default(),
             astray: Astray::default(),
             lives: Lives::new(),
@@ -194,6 +198,7 @@ impl Referee {
                 if booted || Referee::takes_more_part(before, after) {
                     self.changed = world.now();
                     self.rest = false;
+                    self.awaited = Referee::has_policy(world);
                     self.sides_judged = false;
                     self.loosen();
                 }
@@ -239,6 +244,7 @@ impl Referee {
         self.acted = world.now();
         self.changed = world.now();
         self.rest = false;
+        self.awaited = Referee::has_policy(world);
         self.sides_judged = false;
         self.doubles.clear();
         self.reach.look(world);
@@ -252,7 +258,11 @@ impl Referee {
         // Whoever goes may have been the relay that kept two others together.
         let staying = |s: &usize| process(world, *s).is_some_and(|p| !p.stopping);
         let staying: Stations = world.awake().iter().filter(staying).collect();
-        let names: BTreeSet<_> = staying.iter().map(|s| world.setup.node_of(s)).collect();
+        // Who has just come is not known to be there until it has answered (W1).
+        let answered = world.timing().interval() + self.slack(world);
+        let known = |s: &usize| self.came.get(s).is_none_or(|at| at + answered <= world.now());
+        let names: BTreeSet<_> =
+            staying.iter().filter(known).map(|s| world.setup.node_of(s)).collect();
         let few = Referee::lacks_quorum(world, names.len());
         if few || !world.fabric.whole(staying) {
             self.unplanned();
@@ -260,6 +270,11 @@ impl Referee {
     }
 
     fn acted_upon(&mut self, world: &World, action: Action) {
+        if let Action::Start(station) = action
+            && process(world, station).is_some_and(|p| p.started == world.now())
+        {
+            self.came.insert(station, world.now());
+        }
         // A tear that ends now lasted until now.
         let (was_torn, was_cut) = (self.torn == self.acted, self.cut == self.acted);
         self.disturb(world);
@@ -302,9 +317,9 @@ impl Referee {
                 self.allow(of(station), settled && one_version(world));
             }
             Action::Drain(station) => self.allow(of(station), true),
-            // Those of its former configuration can no longer relieve it.
-            Action::Configure(station, _)
-                if process(world, station).is_some_and(|p| p.stopping) =>
+            // Who stops is relieved by nobody whose configuration it cannot read.
+            Action::Configure(..)
+                if world.awake().iter().any(|s| process(world, s).is_some_and(|p| p.stopping)) =>
             {
                 self.unplanned();
             }
@@ -413,7 +428,10 @@ impl Referee {
     fn judge_gap(&self, world: &World, station: usize, group: usize) -> Result<(), Violation> {
         let exclusive = is_exclusive(world, group);
         let planned = self.window.as_ref().is_some_and(|window| window.planned);
-        if exclusive || !planned || !self.held[group].and(world.awake()).is_empty() {
+        // What a kernel refuses to keep is no move, however long ago that began.
+        let refused = world.stations[station].unpluggable.contains(&group);
+        let still_held = !self.held[group].and(world.awake()).is_empty();
+        if exclusive || !planned || refused || still_held {
             return Ok(());
         }
         let taker = world.awake().without(station).iter().find(|other| {
@@ -460,7 +478,11 @@ impl Referee {
             let holders = self.held[group].and(up);
             let pair = holders.len() > 1 && lossless && {
                 holders.iter().any(|one| {
-                    holders.iter().any(|other| one < other && can_talk(world, one, other, up))
+                    holders.iter().any(|other| {
+                        one < other
+                            && can_talk(world, one, other, up)
+                            && can_learn(world, one, other)
+                    })
                 })
             };
             if pair {
@@ -511,6 +533,9 @@ impl Referee {
         if world.now() < self.acted + self.fencing(world) && self.awaits_fence(world) {
             return Ok(());
         }
+        if self.retries(world) {
+            return Ok(());
+        }
         // What has just ended is a change that nobody saw.
         let awaits = self.awaits_policy(world);
         if std::mem::replace(&mut self.awaited, awaits) || awaits {
@@ -524,6 +549,15 @@ impl Referee {
         self.rested = Some(world.now());
         self.window = Some(Window::open());
         Ok(())
+    }
+
+    /// Somebody has just tried again what failed there before: for a moment it did
+    /// not refuse it, and not everybody may know yet that it does.
+    fn retries(&self, world: &World) -> bool {
+        let slack = self.slack(world);
+        let processes = world.stations.iter().filter_map(|station| station.process.as_ref());
+        let mut tried = processes.flat_map(|process| process.failed.values());
+        tried.any(|at| world.now() <= at + slack)
     }
 
     /// O7: without a quorum all are at rest when nobody holds anything.
@@ -745,26 +779,48 @@ fn takes_part(state: NodeState) -> bool {
     }
 }
 
+/// It knows the group, and nothing makes that impossible there.
 fn available(world: &World, station: usize, group: usize) -> bool {
-    !world.stations[station].unavailable.contains(&group)
+    let machine = &world.stations[station];
+    group < world.setup.group_count(machine.config.shared.version)
+        && !machine.unavailable.contains(&group)
 }
 
 /// Available, and nothing fails there or has failed that a daemon may remember.
 fn can_hold(world: &World, station: usize, group: usize) -> bool {
     available(world, station, group)
         && !world.stations[station].unpluggable.contains(&group)
-        && process(world, station).is_some_and(|p| !p.failed.contains(&group))
+        && process(world, station).is_some_and(|p| !p.failed.contains_key(&group))
 }
 
 fn is_exclusive(world: &World, group: usize) -> bool {
     world.setup.groups.get(group).is_some_and(|plan| plan.exclusive)
 }
 
+/// Nobody forwards who cannot send, or who bears the name of one of the two: to
+/// that one it is no peer (W6).
 fn can_talk(world: &World, one: usize, other: usize, up: Stations) -> bool {
-    world.setup.node_of(one) != world.setup.node_of(other)
-        && world.stations[one].uplink
-        && world.stations[other].uplink
-        && world.fabric.two_way(one, other, up)
+    let name = |station: usize| world.setup.node_of(station);
+    let speaks = |station: &usize| world.stations[*station].uplink;
+    let of_pair = |station: usize| name(station) == name(one) || name(station) == name(other);
+    let relays: Stations = up.iter().filter(speaks).filter(|s| !of_pair(*s)).collect();
+    name(one) != name(other)
+        && speaks(&one)
+        && speaks(&other)
+        && world.fabric.two_way(one, other, relays)
+}
+
+/// The clone of a process is told by an echo of that one's boot, which others send
+/// to that one's address: without multicast it hears of nothing.
+fn can_learn(world: &World, one: usize, other: usize) -> bool {
+    let boot = |station: usize| process(world, station).map(|process| process.boot);
+    let cloned = |station: usize| {
+        (0..world.stations.len()).any(|s| s != station && boot(s) == boot(station))
+    };
+    let multicast = world.setup.multicast
+        && world.fabric.hears_multicast(one, other)
+        && world.fabric.hears_multicast(other, one);
+    multicast || !(cloned(one) || cloned(other))
 }
 
 fn judge_agreement(

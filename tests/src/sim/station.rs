@@ -114,8 +114,8 @@ pub struct Process {
     pub telling: BTreeMap<usize, u64>,
     /// The lifetime that addresses are to have; `None` is for ever.
     pub lifetime: Option<Micros>,
-    /// Groups that could not be plumbed in this life.
-    pub failed: BTreeSet<usize>,
+    /// Groups that could not be plumbed in this life, and when that was last tried.
+    pub failed: BTreeMap<usize, Micros>,
     /// Recorded frames that reached it, newest last, bounded.
     pub received: VecDeque<u64>,
     /// When it started.

@@ -346,7 +346,7 @@ impl World {
             busy_until: BTreeMap::new(),
             telling: BTreeMap::new(),
             lifetime: None,
-            failed: std::collections::BTreeSet::new(),
+            failed: BTreeMap::new(),
             received: VecDeque::new(),
             started: now,
             listens_until: 0,

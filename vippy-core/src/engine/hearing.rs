@@ -86,11 +86,12 @@ impl Engine {
         }
         let facts = self.members.process(boot).and_then(|process| process.facts.as_ref());
         self.unsettled |= changes.standing;
-        self.holdings.frame_came();
+        self.holdings.reconsider();
         // Positions in another configuration are not positions in this one (O5).
         if let Some(facts) = facts.filter(|facts| facts.speaks(digest)) {
-            // Of two holders at least one waits for the other's echo (O8, O9).
-            if facts.holding.meets(self.holdings.holding()) {
+            // Of two holders at least one waits for the other's echo (O8, O9); who
+            // does not count is waited for by nobody, and would be answered for ever.
+            if self.members.counts(boot) && facts.holding.meets(self.holdings.holding()) {
                 self.speaker.touch();
             }
             let name = self.members.process(boot).map(|process| &process.name);

@@ -40,6 +40,8 @@ impl Engine {
             match passage {
                 Passage::Up { name } => {
                     self.holdings.meet();
+                    // Only this node's answer shows the other one that it is heard.
+                    self.speaker.touch();
                     self.tell(Event::PeerUp { node: name });
                 }
                 Passage::Lost { name, silent } => {

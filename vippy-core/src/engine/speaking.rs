@@ -31,7 +31,11 @@ impl Engine {
         self.announce(now);
         self.speaker.spoke(now);
         let last = self.members.own.last;
-        self.standing.announced_by(last);
+        if self.standing.announced_by(last) {
+            // A claim waits until this can be known; where nobody is left to answer
+            // no frame will come.
+            self.holdings.reconsider();
+        }
         self.timing.announced_by(last);
         self.holdings.announced_by(last);
         self.members.announced_by(last);

@@ -18,8 +18,8 @@ impl Holdings {
         self.touched.extend(groups);
     }
 
-    /// A fresh frame came: it may be what some groups wait for.
-    pub(crate) fn frame_came(&mut self) {
+    /// A fresh frame came, or one left: it may be what some groups wait for.
+    pub(crate) fn reconsider(&mut self) {
         self.touched.extend(&self.waiting);
     }
 

@@ -139,6 +139,9 @@ impl Membership {
         }
         if frame.header.seq <= process.highest {
             let copy = process.just_heard(now, frame.header.seq);
+            if !copy {
+                process.repeated(now, self.timers.stale);
+            }
             let reason = if copy { RejectReason::Duplicate } else { RejectReason::Replayed };
             return Reception::Rejected(reason);
         }
@@ -445,11 +448,12 @@ impl Membership {
     }
 
     /// Whether anybody alive lets this process count; where nobody else is alive,
-    /// the elder of two processes of this name does (W6).
+    /// the one of two processes of this name that hears somebody, else the elder (W6).
     pub(crate) fn is_counted(&self, now: Instant, uptime: Duration) -> bool {
         if self.alive.is_empty() {
-            let elder = |p: &&Process| p.name == self.name && p.header.uptime > uptime;
-            return !self.processes.values().filter(elder).any(|p| self.lives(now, p.boot));
+            let before_me =
+                |p: &&Process| p.name == self.name && (p.header.uptime > uptime || p.hears_peers());
+            return !self.processes.values().filter(before_me).any(|p| self.lives(now, p.boot));
         }
         let own = self.own.boot;
         self.live_processes().any(|p| p.hears(own).is_some_and(|heard| heard.counts))

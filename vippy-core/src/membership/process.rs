@@ -145,6 +145,16 @@ impl Process {
         *path = Some(now);
     }
 
+    /// Notes a frame whose number is not new. Of a process that has long been
+    /// silent it is an old copy, or the work of a restored snapshot that goes on
+    /// counting from where it was. Only the echo of the highest number can tell
+    /// that one (W1), so there must be an echo.
+    pub(crate) fn repeated(&mut self, now: Instant, stale: Duration) {
+        if now.since(self.last_heard) > stale {
+            self.last_heard = now;
+        }
+    }
+
     /// Notes that the frame that just arrived is fresh.
     pub(crate) fn freshened(&mut self, now: Instant, stale: Duration) {
         self.last_fresh = Some(now);
@@ -230,6 +240,11 @@ impl Process {
     /// What it says it heard of another process.
     pub(crate) fn hears(&self, boot: BootId) -> Option<&Heard> {
         self.facts.as_ref()?.heard.get(&boot)
+    }
+
+    /// It says that it hears somebody who counts for it.
+    pub(crate) fn hears_peers(&self) -> bool {
+        self.heard().is_some_and(|heard| heard.values().any(|heard| heard.counts))
     }
 
     /// Everything it says it hears.

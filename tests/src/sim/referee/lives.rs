@@ -51,7 +51,8 @@ impl Referee {
         }
         match action {
             Action::Start(station) => {
-                self.lives.twin = (rested && is_twin(station)).then_some(station);
+                let elder = process(world, 0).is_some();
+                self.lives.twin = (rested && elder && is_twin(station)).then_some(station);
                 if process(world, station).is_some_and(|process| process.started == now) {
                     let found = (0..self.held.len()).filter(|g| self.held[*g].contains(station));
                     let found: Vec<usize> = found.collect();
@@ -65,8 +66,9 @@ impl Referee {
             Action::Wake(station) if world.stations[station].frozen.is_none() => {
                 let since = self.lives.paused.remove(&station);
                 let slept = |since: &Micros| now > since + world.timing().stale();
-                // It may have made room for another one at once.
-                let same = process(world, station).is_some_and(|process| process.started < now);
+                // It may have made room for another one at once, or be frozen still.
+                let same = process(world, station)
+                    .is_some_and(|process| process.started < now && !process.paused);
                 if let Some(since) = since.filter(slept).filter(|_| same) {
                     judge_sleeper(world, station, now - since)?;
                 }

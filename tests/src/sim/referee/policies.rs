@@ -10,6 +10,11 @@ use crate::sim::fabric::Stations;
 use crate::sim::world::World;
 
 impl Referee {
+    /// Time alone may move some group.
+    pub(super) fn has_policy(world: &World) -> bool {
+        (0..world.setup.groups.len()).any(|group| is_timed(world, group))
+    }
+
     /// Some node leaves a group to others for now, or has just taken one that it
     /// left: what time alone moves is not at rest.
     pub(super) fn awaits_policy(&self, world: &World) -> bool {
@@ -79,7 +84,14 @@ impl Referee {
         holder: usize,
         sure: Stations,
     ) -> Result<(), Violation> {
-        let before = self.kept.insert(group, holder).filter(|before| *before != holder);
+        let active =
+            |station: usize| process(world, station).is_some_and(|p| p.state == NodeState::Active);
+        // From one who was to give it away it goes as soon as anybody can take it.
+        let before = match active(holder) {
+            true => self.kept.insert(group, holder),
+            false => self.kept.remove(&group),
+        };
+        let before = before.filter(|before| *before != holder);
         let never =
             world.setup.groups.get(group).is_some_and(|plan| plan.failback == Failback::Never);
         // A rollout may leave a group to nobody for a while.
@@ -90,9 +102,7 @@ impl Referee {
                 .as_ref()
                 .is_some_and(|window| window.planned && !window.allowed.contains(&group));
         let Some(before) = before.filter(|_| never && undisturbed) else { return Ok(()) };
-        let could = sure.contains(before)
-            && process(world, before).is_some_and(|p| p.state == NodeState::Active);
-        if could {
+        if sure.contains(before) && active(before) {
             let text = format!("g{group} went from s{before} to s{holder} without a need");
             return broken(world, "O4: given back in spite of `never`", text);
         }

@@ -53,6 +53,7 @@ impl World {
                 self.check_lifetime(station, process, lifetime.map(micros));
                 process.lifetime = lifetime.map(micros);
                 if let Some(group) = self.known(station, &group.id) {
+                    process.failed.entry(group).and_modify(|tried| *tried = self.now);
                     let work = Work::Plumb { group };
                     self.begin(station, process, (group, self.setup.plumbing), work);
                 }
@@ -215,7 +216,7 @@ impl World {
         let broken = machine.unpluggable.contains(&group) || machine.unavailable.contains(&group);
         let report = if broken {
             if let Some(process) = &mut machine.process {
-                process.failed.insert(group);
+                process.failed.insert(group, self.now);
             }
             if machine.kernel.take(group) {
                 self.lost(station, group, Left::Unplumbed);
