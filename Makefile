@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help build demo test check unit simulate namespaces measure install clean
+.PHONY: help build demo test check unit simulate mutants namespaces measure install clean
 
 help:                   ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -25,6 +25,9 @@ unit:                   ## tests that need no privileges
 
 simulate:               ## the simulated LAN, many seeds: make simulate SEEDS=100000
 	$(CARGO) run --release --locked -p vippy-tests --bin simulate -- --seeds $(or $(SEEDS),20000)
+
+mutants:                ## the simulated LAN with one rule broken at a time
+	./scripts/test mutants
 
 namespaces:             ## real daemons in network namespaces
 	./scripts/test namespaces

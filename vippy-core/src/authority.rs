@@ -131,6 +131,15 @@ impl Scene<'_> {
     }
 }
 
+/// About what the neighbours are told nothing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hush {
+    /// Everything: somebody else may be about to take it.
+    All,
+    /// What they know already.
+    Repetitions,
+}
+
 /// What follows from a change of authority.
 #[derive(Debug, Default)]
 pub(crate) struct Finding {
@@ -143,7 +152,7 @@ pub(crate) struct Finding {
     /// The node boots again, for this reason.
     pub(crate) boot: Option<NodeReason>,
     /// The neighbours are told nothing more of what is held.
-    pub(crate) hush: bool,
+    pub(crate) hush: Option<Hush>,
     /// The neighbours are told anew of what is held.
     pub(crate) tell: bool,
 }
@@ -231,13 +240,13 @@ impl Authority {
             return;
         }
         finding.changed = true;
-        // What was taken earlier is known by now. Should this node be deaf, whoever
-        // takes it next must not be contradicted.
-        finding.hush = self.contact == Contact::Alone;
+        // Should this node be deaf, whoever takes its groups next must not be
+        // contradicted. What it has just taken itself must become known once.
+        finding.hush = (self.contact == Contact::Alone).then_some(Hush::Repetitions);
         let asked = self.asked_count();
         let event = match (before, self.contact) {
             (_, Contact::Isolated { .. }) => {
-                finding.hush = true;
+                finding.hush = Some(Hush::All);
                 Some(Event::Isolated { asked, lets_go: false })
             }
             (Contact::Isolated { .. }, now) => {
@@ -254,7 +263,7 @@ impl Authority {
         };
         finding.orders.extend(event.map(Output::Event));
         // Others may have held its groups meanwhile, and told everybody so.
-        finding.tell = before.keeps() && !finding.hush;
+        finding.tell = before.keeps() && finding.hush.is_none();
     }
 
     fn judge_contact(&self, now: Instant, scene: &Scene<'_>) -> Contact {

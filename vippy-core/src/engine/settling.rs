@@ -114,8 +114,8 @@ impl Engine {
         if let Some(reason) = finding.boot {
             self.boot_again(now, reason, BTreeSet::new());
         }
-        if finding.hush {
-            self.holdings.hush(&self.config.shared, &mut self.outputs);
+        if let Some(hush) = finding.hush {
+            self.holdings.hush(hush, &self.config.shared, &mut self.outputs);
         }
         if finding.tell {
             self.holdings.meet();

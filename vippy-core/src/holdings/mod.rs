@@ -313,15 +313,6 @@ impl Holdings {
         self.slots.iter().all(|slot| slot.phase == Phase::Idle)
     }
 
-    /// Groups that are on this node, or are being put on.
-    pub(crate) fn plumbed<'a>(
-        &'a self,
-        shared: &'a SharedPart,
-    ) -> impl Iterator<Item = &'a GroupId> {
-        let groups = self.slots.iter().zip(&shared.groups);
-        groups.filter(|(slot, _)| slot.is_on()).map(|(_, group)| &group.id)
-    }
-
     /// Something that a lifetime must be renewed for.
     pub(crate) fn any_plumbed(&self) -> bool {
         self.slots.iter().any(Slot::is_on)

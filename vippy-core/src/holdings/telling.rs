@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use super::{Hands, Holdings};
+use crate::authority::Hush;
 use crate::config::{Group, SharedPart};
 use crate::event::Event;
 use crate::group::{Phase, UNANNOUNCED};
@@ -52,10 +53,16 @@ impl Holdings {
     }
 
     /// The neighbours are told nothing more of what is held here (O7).
-    pub(crate) fn hush(&mut self, shared: &SharedPart, outputs: &mut VecDeque<Output>) {
+    pub(crate) fn hush(&mut self, hush: Hush, shared: &SharedPart, outputs: &mut VecDeque<Output>) {
         self.contacts.clear();
-        let held = self.plumbed(shared);
-        outputs.extend(held.map(|group| Output::Silence { group: group.clone() }));
+        let concerned = |phase: Phase| match phase {
+            Phase::Held { .. } => true,
+            Phase::Taking | Phase::Telling { .. } => hush == Hush::All,
+            Phase::Idle | Phase::Claiming | Phase::LettingGo => false,
+        };
+        let groups = self.slots.iter().zip(&shared.groups);
+        let silenced = groups.filter(|(slot, _)| concerned(slot.phase));
+        outputs.extend(silenced.map(|(_, group)| Output::Silence { group: group.id.clone() }));
     }
 
     /// A holder that is no longer the owner falls silent: what it repeats could
