@@ -123,6 +123,7 @@ impl Holdings {
             groups.iter().filter_map(|g| Some(&old.groups.get(g as usize)?.id)).collect()
         };
         let (seen, retelling) = (ids(&self.seen), ids(&self.retelling));
+        let met = ids(&self.contacts.iter().map(|group| group.0).collect());
         let mut next = Holdings { changes: self.changes, ..Holdings::new(new) };
         next.reluctance = self.reluctance.carried((old, new), &next.positions);
         for (group, config) in new.group_indexes().zip(&new.groups) {
@@ -141,6 +142,9 @@ impl Holdings {
             }
             next.seen.set(group.0, seen.contains(&config.id));
             next.retelling.set(group.0, retelling.contains(&config.id));
+            if met.contains(&config.id) {
+                next.contacts.insert(group);
+            }
             next.slots[group.get()] = slot;
             next.publish(group, config.exclusive);
         }
