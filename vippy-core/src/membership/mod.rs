@@ -21,7 +21,7 @@ use crate::group::UNANNOUNCED;
 use crate::identity::{BootId, NodeName, Seq};
 use crate::status::{NodeReason, NodeState, RejectReason};
 use crate::time::Instant;
-use crate::wire::announcement::{Announcement, Heard, Section};
+use crate::wire::announcement::{Announcement, Heard, Paths, Section};
 use crate::wire::auth::KeyId;
 use crate::wire::frame::{Body, Frame};
 use claims::Claims;
@@ -363,7 +363,7 @@ impl Membership {
             BTreeMap::new();
         let mut named = BTreeSet::new();
         for process in self.processes.values() {
-            if now.since(process.last_heard) > self.timers.stale {
+            if !process.is_echoed(now, self.timers.stale) {
                 continue;
             }
             if self.counts(process.boot) {
@@ -382,7 +382,9 @@ impl Membership {
 
     fn echo(&mut self, now: Instant, boot: BootId) -> Option<Heard> {
         let counts = self.counts(boot);
+        let stale = self.timers.stale;
         let process = self.processes.get_mut(&boot)?;
+        let counts = counts && !process.is_silent(now, stale);
         process.last_echoed = Some(now);
         Some(Heard { boot, seq: process.highest, paths: process.paths(now), counts })
     }
@@ -531,12 +533,17 @@ impl Membership {
     }
 }
 
-/// Whether an announcement says that nothing of `boot` was heard lately.
+/// Whether an announcement says that nothing new of `boot` was heard lately: it is
+/// not in it, or as one who does not count and was heard on no path.
 fn omits(announcement: &Announcement, boot: BootId) -> bool {
     announcement.sections.iter().any(|section| match section {
         Section::Heard { first, last, entries } => {
-            let lacks = entries.binary_search_by_key(&boot, |entry| entry.boot).is_err();
-            (*first..=*last).contains(&boot) && lacks
+            let entry = entries.binary_search_by_key(&boot, |entry| entry.boot);
+            let heard = entry.is_ok_and(|position| {
+                let Heard { paths, counts, .. } = entries[position];
+                counts || paths != Paths::default()
+            });
+            (*first..=*last).contains(&boot) && !heard
         }
         Section::Holding { .. }
         | Section::Refusing { .. }

@@ -28,6 +28,8 @@ pub(crate) struct Process {
     pub(crate) boot: BootId,
     pub(crate) first_heard: Instant,
     pub(crate) last_heard: Instant,
+    /// When an old number of it was last heard while it was silent.
+    repeated: Option<Instant>,
     pub(crate) highest: Seq,
     /// What its newest frame said of itself.
     pub(crate) header: Header,
@@ -81,6 +83,7 @@ impl Process {
             boot: frame.header.boot,
             first_heard: now,
             last_heard: now,
+            repeated: None,
             highest: Seq(0),
             header: frame.header.clone(),
             key: frame.key,
@@ -150,9 +153,20 @@ impl Process {
     /// counting from where it was. Only the echo of the highest number can tell
     /// that one (W1), so there must be an echo.
     pub(crate) fn repeated(&mut self, now: Instant, stale: Duration) {
-        if now.since(self.last_heard) > stale {
-            self.last_heard = now;
+        if self.is_silent(now, stale) {
+            self.repeated = Some(now);
         }
+    }
+
+    /// Nothing new was heard of it for longer than `stale`.
+    pub(crate) fn is_silent(&self, now: Instant, stale: Duration) -> bool {
+        now.since(self.last_heard) > stale
+    }
+
+    /// Whether it is echoed: it was heard within `stale`, if only with old numbers.
+    pub(crate) fn is_echoed(&self, now: Instant, stale: Duration) -> bool {
+        let repeated = self.repeated.is_some_and(|at| now.since(at) <= stale);
+        repeated || !self.is_silent(now, stale)
     }
 
     /// Notes that the frame that just arrived is fresh.

@@ -118,7 +118,10 @@ impl Referee {
                 // A machine that bears another one's name is nobody's contact.
                 .filter(|client| {
                     let believed = world.clients.believes(*client, group);
-                    believed.is_none_or(|believed| believed < world.setup.nodes)
+                    believed.is_none_or(|believed| {
+                        believed < world.setup.nodes
+                            && !repeats_itself(world, group, (holder, believed))
+                    })
                 })
                 .find(|client| world.clients.believes(*client, group) != Some(holder));
             if let Some(client) = lost {
@@ -131,4 +134,13 @@ impl Referee {
         }
         Ok(())
     }
+}
+
+/// The holder has yet to repeat what it told the neighbours before, or at the same
+/// time as, another one did: that is what repetitions are for.
+fn repeats_itself(world: &World, group: usize, (holder, other): (usize, usize)) -> bool {
+    let said = |station: usize| world.clients.said(station, group).unwrap_or(0);
+    let crossed = said(other) + world.setup.delay.1 >= said(holder);
+    let process = process(world, holder);
+    crossed && process.is_some_and(|process| process.telling.contains_key(&group))
 }

@@ -1,4 +1,4 @@
-//! The simulated LAN at work on "may I hold?": deaf and mute nodes, quorum,
+//! "May I hold?": deaf and mute nodes, quorum,
 //! witnesses and isolation (O6, O7).
 //!
 //! A test that fails prints what happened.
@@ -6,116 +6,11 @@
 use std::time::Duration;
 
 use vippy_core::status::{NodeReason, NodeState};
-use vippy_core::time::micros;
-use vippy_tests::sim::Micros;
 use vippy_tests::sim::change::Action;
 use vippy_tests::sim::cluster::{Setup, Timing};
 use vippy_tests::sim::fabric::{Effect, Rule, Stations};
-use vippy_tests::sim::notes::{Doing, Notes};
-use vippy_tests::sim::simulation::Simulation;
 
-/// A cluster under test; tells its story when the test fails.
-struct Lan(Simulation);
-
-impl Lan {
-    /// All nodes running and at rest.
-    fn settled(setup: Setup) -> Lan {
-        let nodes = setup.nodes;
-        let mut lan = Lan::new(setup);
-        (0..nodes).for_each(|node| lan.act(Action::Start(node)));
-        lan.settle();
-        lan
-    }
-
-    fn new(setup: Setup) -> Lan {
-        let notes = Notes { timeline: 600, doings: true, ..Notes::default() };
-        Lan(Simulation::new(setup, notes))
-    }
-
-    fn act(&mut self, action: Action) {
-        let outcome = self.0.act(action);
-        outcome.unwrap_or_else(|violation| panic!("{violation}"));
-    }
-
-    fn settle(&mut self) {
-        let outcome = self.0.settle();
-        outcome.unwrap_or_else(|violation| panic!("{violation}"));
-    }
-
-    fn run(&mut self, span: Duration) {
-        let outcome = self.0.run_for(span);
-        outcome.unwrap_or_else(|violation| panic!("{violation}"));
-    }
-
-    fn now(&self) -> Micros {
-        self.0.world.now()
-    }
-
-    fn timing(&self) -> Timing {
-        self.0.world.setup.timing
-    }
-
-    /// `stale + interval`, with what machines and wire add.
-    fn patience(&self) -> Duration {
-        self.timing().stale + self.timing().interval + Duration::from_millis(5)
-    }
-
-    fn holders(&self, group: usize) -> Vec<usize> {
-        self.0.world.holders[group].iter().collect()
-    }
-
-    fn groups(&self) -> std::ops::Range<usize> {
-        0..self.0.world.setup.groups.len()
-    }
-
-    fn held_by(&self, station: usize) -> Vec<usize> {
-        self.groups().filter(|group| self.holders(*group).contains(&station)).collect()
-    }
-
-    fn serves_all(&self, station: usize) -> bool {
-        self.held_by(station).len() == self.groups().len()
-    }
-
-    fn run_until(&mut self, most: Duration, what: &str, condition: impl Fn(&Lan) -> bool) {
-        let limit = self.now() + micros(most);
-        while !condition(self) {
-            let more = self.0.step(limit).unwrap_or_else(|violation| panic!("{violation}"));
-            assert!(more || condition(self), "not within {most:?}: {what}");
-        }
-    }
-
-    /// Runs for a while during which `condition` holds all the time.
-    fn stay(&mut self, span: Duration, what: &str, condition: impl Fn(&Lan) -> bool) {
-        let limit = self.now() + micros(span);
-        while self.0.step(limit).unwrap_or_else(|violation| panic!("{violation}")) {
-            assert!(condition(self), "no longer: {what}");
-        }
-    }
-
-    fn standing(&self, station: usize) -> (NodeState, NodeReason) {
-        let status = self.0.world.status(station).expect("a running process");
-        (status.node.state, status.node.reason)
-    }
-
-    fn doings(&self, station: usize, since: Micros, what: &str) -> usize {
-        let doings: &[Doing] = self.0.world.doings.as_deref().unwrap_or_default();
-        let of = |doing: &&Doing| doing.station == station && doing.at >= since;
-        doings.iter().filter(of).filter(|doing| doing.what.starts_with(what)).count()
-    }
-
-    /// The first host outside the cluster.
-    fn outsider(&self) -> usize {
-        self.0.world.setup.outsiders().start
-    }
-}
-
-impl Drop for Lan {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("{}", self.0.world.timeline);
-        }
-    }
-}
+use crate::lan::Lan;
 
 const CUT_OFF: (NodeState, NodeReason) = (NodeState::Booting, NodeReason::Isolated);
 const ISOLATED: (NodeState, NodeReason) = (NodeState::Active, NodeReason::Isolated);
@@ -150,10 +45,10 @@ fn a_deaf_owner_in_a_pair_is_relieved_within_stale_plus_interval() {
             lan.run(timing.interval * u32::try_from(seed).unwrap() / 4);
             lan.act(Action::Fault(Rule::deaf(0)));
             lan.run_until(lan.patience(), "the other one serves", |lan| lan.serves_all(1));
-            assert_eq!(lan.standing(0), if witnesses > 0 { CUT_OFF } else { ISOLATED });
+            assert_eq!(lan.state(0), if witnesses > 0 { CUT_OFF } else { ISOLATED });
             lan.run(timing.stale);
             assert_eq!(lan.held_by(0).is_empty(), witnesses > 0, "kept without a witness");
-            lan.stay(20 * timing.stale, "the other one serves", |lan| lan.serves_all(1));
+            lan.stay_while(20 * timing.stale, "the other one serves", |lan| lan.serves_all(1));
             lan.act(Action::Heal);
             lan.settle();
         }
@@ -165,7 +60,7 @@ fn a_deaf_owner_without_neighbours_is_relieved_by_whoever_hears_it() {
     let mut lan = Lan::settled(Setup { neighbours: 0, ..pair(2) });
     lan.act(Action::Fault(Rule::deaf(0)));
     lan.run_until(lan.patience(), "the other one serves", |lan| lan.serves_all(1));
-    assert_eq!(lan.standing(0), ISOLATED);
+    assert_eq!(lan.state(0), ISOLATED);
     lan.act(Action::Heal);
     lan.settle();
 }
@@ -194,8 +89,8 @@ fn a_mute_node_in_a_pair_lets_go_and_the_other_one_serves() {
         let timing = lan.timing();
         let soon = 2 * timing.interval + Duration::from_millis(20);
         lan.run_until(soon, "it lets go", |lan| lan.held_by(0).is_empty());
-        assert_eq!(lan.standing(1), FINE);
-        lan.stay(10 * timing.stale, "the other one serves", |lan| {
+        assert_eq!(lan.state(1), FINE);
+        lan.stay_while(10 * timing.stale, "the other one serves", |lan| {
             lan.serves_all(1) && lan.held_by(0).is_empty()
         });
         lan.act(Action::Heal);
@@ -228,11 +123,11 @@ fn a_pair_takes_over_as_fast_as_ever_while_somebody_answers() {
             let mut lan = Lan::settled(Setup { timing, witnesses, ..pair(seed) });
             let start = lan.now();
             lan.run(20 * timing.interval);
-            assert_eq!(lan.doings(0, start, "ask"), 0, "nobody is asked while nobody is missing");
+            assert_eq!(lan.count(0, start, "ask"), 0, "nobody is asked while nobody is missing");
             lan.act(Action::PowerFail(1));
             lan.run_until(lan.patience(), "the other one serves", |lan| lan.serves_all(0));
             lan.settle();
-            assert_eq!(lan.standing(0), FINE);
+            assert_eq!(lan.state(0), FINE);
         }
     }
 }
@@ -244,7 +139,7 @@ fn one_guessed_neighbour_is_no_evidence() {
     let gone = Stations::one(1).with(lan.outsider());
     lan.act(Action::Fault(Rule::partition(gone)));
     lan.run_until(lan.patience(), "it takes over all the same", |lan| lan.serves_all(0));
-    assert_eq!(lan.standing(0), ISOLATED, "but it says how it is");
+    assert_eq!(lan.state(0), ISOLATED, "but it says how it is");
 }
 
 #[test]
@@ -256,26 +151,26 @@ fn an_isolated_node_keeps_and_takes_nothing_until_isolation_is_over() {
     let since = lan.now();
     lan.act(Action::Fault(Rule::partition(Stations::one(0))));
     lan.run(lan.patience());
-    assert_eq!(lan.standing(0), ISOLATED);
+    assert_eq!(lan.state(0), ISOLATED);
     assert!(lan.serves_all(1), "the other one has answering neighbours");
-    assert_eq!(lan.doings(0, since, "silence"), had.len());
+    assert_eq!(lan.count(0, since, "silence"), had.len());
     let told = lan.now();
-    lan.stay(isolation - lan.patience(), "it keeps what it has", |lan| lan.held_by(0) == had);
-    assert_eq!(lan.doings(0, told, "notify"), 0);
+    lan.stay_while(isolation - lan.patience(), "it keeps what it has", |lan| lan.held_by(0) == had);
+    assert_eq!(lan.count(0, told, "notify"), 0);
     lan.run_until(lan.patience(), "it takes part after all", |lan| lan.serves_all(0));
     lan.act(Action::Heal);
     lan.settle();
-    assert_eq!(lan.standing(0), FINE);
+    assert_eq!(lan.state(0), FINE);
 }
 
 #[test]
 fn any_answer_ends_isolation() {
     let mut lan = Lan::settled(pair(8));
     lan.act(Action::PowerFail(1));
-    let neighbours: Stations = lan.0.world.setup.outsiders().collect();
+    let neighbours: Stations = lan.simulation.world.setup.outsiders().collect();
     lan.act(Action::Fault(Rule::partition(neighbours)));
     lan.run(lan.patience());
-    assert_eq!(lan.standing(0), ISOLATED);
+    assert_eq!(lan.state(0), ISOLATED);
     assert!(!lan.serves_all(0));
     lan.act(Action::Heal);
     let soon = lan.timing().interval + Duration::from_millis(10);
@@ -296,13 +191,13 @@ fn of_a_cut_pair_only_the_side_of_the_witness_serves() {
         let most = timing.stale + 2 * timing.interval;
         lan.run(most);
         assert!(lan.held_by(0).is_empty() && lan.serves_all(1), "seed {seed}");
-        assert_eq!(lan.standing(0), CUT_OFF);
-        lan.stay(20 * timing.stale, "only the witness's side serves", |lan| {
+        assert_eq!(lan.state(0), CUT_OFF);
+        lan.stay_while(20 * timing.stale, "only the witness's side serves", |lan| {
             lan.held_by(0).is_empty() && lan.serves_all(1)
         });
         lan.act(Action::Heal);
         lan.settle();
-        assert_eq!(lan.standing(0), FINE);
+        assert_eq!(lan.state(0), FINE);
     }
 }
 
@@ -316,7 +211,7 @@ fn a_witness_that_never_answered_costs_nothing_while_a_peer_lives() {
     lan.act(Action::PowerFail(1));
     lan.run(lan.patience());
     assert!(lan.held_by(0).is_empty(), "with a witness that is silent nothing is held");
-    assert_eq!(lan.standing(0), CUT_OFF);
+    assert_eq!(lan.state(0), CUT_OFF);
     lan.act(Action::Heal);
     let soon = 5 * lan.timing().interval;
     lan.run_until(soon, "it boots again and serves", |lan| lan.serves_all(0));
@@ -344,8 +239,8 @@ fn who_said_goodbye_is_not_missed() {
     lan.settle();
     let since = lan.now();
     lan.act(Action::Fault(Rule::deaf(lan.outsider())));
-    lan.stay(Duration::from_secs(5), "the survivor serves", |lan| lan.serves_all(0));
-    assert_eq!(lan.doings(0, since, "ask"), 0);
+    lan.stay_while(Duration::from_secs(5), "the survivor serves", |lan| lan.serves_all(0));
+    assert_eq!(lan.count(0, since, "ask"), 0);
 }
 
 // ---- quorum --------------------------------------------------------------------
@@ -362,9 +257,9 @@ fn of_a_partition_only_the_side_with_quorum_serves() {
                 && lan.held_by(3).is_empty()
                 && lan.groups().all(|group| lan.holders(group).len() == 1)
         };
-        lan.stay(10 * timing.stale, "one holder each, on the larger side", alone);
-        assert_eq!(lan.standing(3), NO_QUORUM);
-        let status = lan.0.world.status(3).unwrap();
+        lan.stay_while(10 * timing.stale, "one holder each, on the larger side", alone);
+        assert_eq!(lan.state(3), NO_QUORUM);
+        let status = lan.simulation.world.status(3).unwrap();
         assert_eq!(status.node.detail, "2 of the 3 nodes that quorum needs");
         assert_eq!((status.node.quorum.present, status.node.quorum.needed), (2, Some(3)));
         lan.act(Action::Heal);
@@ -380,8 +275,8 @@ fn a_quorum_that_is_lost_and_regained_serves_again() {
     assert_eq!(lan.held_by(0).len() + lan.held_by(2).len(), 6);
     lan.act(Action::PowerFail(2));
     lan.run_until(lan.patience(), "the last one lets go", |lan| lan.held_by(0).is_empty());
-    lan.stay(Duration::from_secs(5), "it holds nothing", |lan| lan.held_by(0).is_empty());
-    assert_eq!(lan.standing(0), NO_QUORUM);
+    lan.stay_while(Duration::from_secs(5), "it holds nothing", |lan| lan.held_by(0).is_empty());
+    assert_eq!(lan.state(0), NO_QUORUM);
     lan.act(Action::Start(1));
     lan.settle();
     assert_eq!(lan.held_by(0).len() + lan.held_by(1).len(), 6);
@@ -391,8 +286,8 @@ fn a_quorum_that_is_lost_and_regained_serves_again() {
 fn a_node_that_starts_without_quorum_takes_nothing() {
     let mut lan = Lan::new(Setup { quorum: Some(2), ..triple(13) });
     lan.act(Action::Start(0));
-    lan.stay(Duration::from_secs(5), "it holds nothing", |lan| lan.held_by(0).is_empty());
-    assert_eq!(lan.standing(0), NO_QUORUM);
+    lan.stay_while(Duration::from_secs(5), "it holds nothing", |lan| lan.held_by(0).is_empty());
+    assert_eq!(lan.state(0), NO_QUORUM);
     lan.act(Action::Start(2));
     lan.settle();
     assert_eq!(lan.held_by(0).len() + lan.held_by(2).len(), 6);
@@ -406,7 +301,7 @@ fn who_left_does_not_count_for_a_quorum() {
     lan.act(Action::Stop(2));
     lan.run(lan.patience());
     assert!(lan.held_by(0).is_empty());
-    assert_eq!(lan.standing(0), NO_QUORUM);
+    assert_eq!(lan.state(0), NO_QUORUM);
 }
 
 #[test]
@@ -419,7 +314,7 @@ fn a_restart_within_stale_moves_nothing_with_quorum_or_witness() {
         lan.act(Action::Crash(1));
         lan.run(lan.timing().stale / 2);
         lan.act(Action::Start(1));
-        lan.stay(Duration::from_secs(5), "everything stays", |lan| {
+        lan.stay_while(Duration::from_secs(5), "everything stays", |lan| {
             lan.groups().map(|group| lan.holders(group)).eq(before.iter().cloned())
         });
     }
@@ -438,10 +333,10 @@ fn thaw(lan: &mut Lan, frozen: Duration) {
     let soon = lan.timing().interval + Duration::from_millis(10);
     let suspended = (NodeState::Booting, NodeReason::Suspended);
     let thawed = lan.now();
-    lan.run_until(soon, "it boots again", |lan| lan.standing(1) == suspended);
-    let status = lan.0.world.status(1).expect("it runs");
+    lan.run_until(soon, "it boots again", |lan| lan.state(1) == suspended);
+    let status = lan.simulation.world.status(1).expect("it runs");
     assert!(status.node.detail.contains("clock"), "{}", status.node.detail);
-    assert_eq!(lan.doings(1, thawed, "unplumb"), had.len(), "everything goes first");
+    assert_eq!(lan.count(1, thawed, "unplumb"), had.len(), "everything goes first");
     lan.settle();
     assert_eq!(lan.held_by(1), had);
 }
@@ -478,9 +373,9 @@ fn a_clock_that_stood_still_for_less_than_stale_moves_nothing() {
     let before: Vec<_> = lan.groups().map(|group| lan.holders(group)).collect();
     let unmoved = |lan: &Lan| lan.groups().map(|g| lan.holders(g)).eq(before.iter().cloned());
     lan.act(Action::Freeze(1));
-    lan.stay(timing.stale / 2, "everything stays", unmoved);
+    lan.stay_while(timing.stale / 2, "everything stays", unmoved);
     lan.act(Action::Thaw(1));
-    lan.stay(Duration::from_secs(5), "everything stays", unmoved);
+    lan.stay_while(Duration::from_secs(5), "everything stays", unmoved);
 }
 
 #[test]
@@ -492,6 +387,6 @@ fn late_frames_are_no_clock_that_stood_still() {
         lan.run(Duration::from_secs(5));
         lan.act(Action::Heal);
         lan.run(Duration::from_secs(5));
-        assert_eq!(lan.doings(0, 0, "unplumb") + lan.doings(1, 0, "unplumb"), 0);
+        assert_eq!(lan.count(0, 0, "unplumb") + lan.count(1, 0, "unplumb"), 0);
     }
 }

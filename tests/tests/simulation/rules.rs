@@ -1,140 +1,19 @@
-//! The simulated LAN at work: random seeds, and the rules one by one.
-//!
-//! A test that fails prints what happened, or the seed that replays it.
+//! Random seeds, and the rules one by one.
 
 use std::time::Duration;
 
 use vippy_core::status::{NodeReason, NodeState};
 use vippy_core::time::micros;
 use vippy_tests::replay::Summary;
-use vippy_tests::sim::Micros;
 use vippy_tests::sim::change::{Action, Change};
 use vippy_tests::sim::cluster::{GroupPlan, Setup, Timing};
 use vippy_tests::sim::fabric::{Effect, Rule, Stations};
-use vippy_tests::sim::notes::{Doing, Notes};
+use vippy_tests::sim::notes::Doing;
 use vippy_tests::sim::referee::Violation;
 use vippy_tests::sim::scenario;
 use vippy_tests::sim::simulation::Simulation;
 
-/// A cluster under test; tells its story when the test fails.
-struct Lan {
-    simulation: Simulation,
-}
-
-impl Lan {
-    /// Machines without processes.
-    fn new(setup: Setup) -> Lan {
-        let notes = Notes { timeline: 400, doings: true, ..Notes::default() };
-        Lan { simulation: Simulation::new(setup, notes) }
-    }
-
-    /// All nodes running and at rest.
-    fn settled(setup: Setup) -> Lan {
-        let nodes = setup.nodes;
-        let mut lan = Lan::new(setup);
-        (0..nodes).for_each(|node| lan.act(Action::Start(node)));
-        lan.settle();
-        lan
-    }
-
-    fn check<T>(&self, outcome: Result<T, Violation>) -> T {
-        outcome.unwrap_or_else(|violation| panic!("{violation}"))
-    }
-
-    fn act(&mut self, action: Action) {
-        let outcome = self.simulation.act(action);
-        self.check(outcome);
-    }
-
-    fn settle(&mut self) {
-        let outcome = self.simulation.settle();
-        self.check(outcome);
-    }
-
-    fn run(&mut self, span: Duration) {
-        let outcome = self.simulation.run_for(span);
-        self.check(outcome);
-    }
-
-    fn step(&mut self, until: Micros) -> bool {
-        let outcome = self.simulation.step(until);
-        self.check(outcome)
-    }
-
-    fn now(&self) -> Micros {
-        self.simulation.world.now()
-    }
-
-    fn timing(&self) -> Timing {
-        self.simulation.world.setup.timing
-    }
-
-    fn holders(&self, group: usize) -> Vec<usize> {
-        self.simulation.world.holders[group].iter().collect()
-    }
-
-    fn groups(&self) -> std::ops::Range<usize> {
-        0..self.simulation.world.setup.groups.len()
-    }
-
-    /// Who holds each group, on any machine.
-    fn assignment(&self) -> Vec<Vec<usize>> {
-        self.groups().map(|group| self.holders(group)).collect()
-    }
-
-    fn held_by(&self, station: usize) -> Vec<usize> {
-        self.groups().filter(|group| self.holders(*group).contains(&station)).collect()
-    }
-
-    /// Addresses that came or went since `since`.
-    fn moves_since(&self, since: Micros) -> Vec<Change> {
-        let later = self.simulation.moves.iter().filter(|(at, _)| *at >= since);
-        later.map(|(_, change)| change.clone()).collect()
-    }
-
-    fn doings_since(&self, since: Micros) -> Vec<Doing> {
-        let doings = self.simulation.world.doings.as_deref().unwrap_or_default();
-        doings.iter().filter(|doing| doing.at >= since).cloned().collect()
-    }
-
-    /// Runs for a while in which no address may come or go.
-    fn stay(&mut self, span: Duration) {
-        let moves = self.simulation.moves.len();
-        let until = self.now() + micros(span);
-        while self.step(until) {
-            let more = &self.simulation.moves[moves..];
-            assert!(more.is_empty(), "something moved: {more:?}");
-        }
-    }
-
-    /// Runs until `condition` holds and says how long that took.
-    fn run_until(
-        &mut self,
-        most: Duration,
-        what: &str,
-        condition: impl Fn(&Lan) -> bool,
-    ) -> Duration {
-        let start = self.now();
-        let limit = start + micros(most);
-        while !condition(self) {
-            assert!(self.step(limit) || condition(self), "not within {most:?}: {what}");
-        }
-        Duration::from_micros(self.now() - start)
-    }
-
-    fn state(&self, station: usize) -> (NodeState, NodeReason) {
-        let status = self.simulation.world.status(station).expect("a running process");
-        (status.node.state, status.node.reason)
-    }
-}
-
-impl Drop for Lan {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("{}", self.simulation.world.timeline);
-        }
-    }
-}
+use crate::lan::Lan;
 
 fn three_nodes_six_groups(seed: u64) -> Setup {
     Setup::new(seed, 3, 6)

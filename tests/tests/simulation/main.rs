@@ -1,0 +1,8 @@
+//! The simulated LAN at work.
+//!
+//! A test that fails prints what happened, or the seed that replays it.
+
+mod authority;
+mod cases;
+mod lan;
+mod rules;
