@@ -13,12 +13,20 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// An address left alone for this long starts afresh.
 const FORGIVEN: Duration = Duration::from_secs(60);
+/// One left alone for so many times its wait, too: that was a person.
+const PATIENT: u32 = 10;
 
 #[derive(Clone, Copy, Debug)]
 struct History {
     times: u32,
     last: Instant,
     wait: Duration,
+}
+
+impl History {
+    fn is_forgiven(&self, now: Instant) -> bool {
+        now >= self.last + FORGIVEN.min(PATIENT * self.wait)
+    }
 }
 
 /// Memory of what was put back.
@@ -33,7 +41,7 @@ impl Restorations {
     pub(super) fn ask(&mut self, spot: Spot, now: Instant) -> Result<u32, Instant> {
         let fresh = History { times: 0, last: now, wait: Duration::ZERO };
         let history = self.by_spot.entry(spot).or_insert(fresh);
-        if now >= history.last + FORGIVEN {
+        if history.is_forgiven(now) {
             *history = fresh;
         }
         if now < history.last + history.wait {
@@ -47,7 +55,7 @@ impl Restorations {
 
     /// Forgets addresses that were left alone long enough.
     pub(super) fn forget(&mut self, now: Instant) {
-        self.by_spot.retain(|_, history| now < history.last + FORGIVEN);
+        self.by_spot.retain(|_, history| !history.is_forgiven(now));
     }
 }
 
@@ -69,5 +77,15 @@ mod tests {
         }
         assert_eq!(waits, [100, 200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000, 10_000]);
         assert_eq!(restorations.ask(spot, now + FORGIVEN), Ok(1));
+    }
+
+    #[test]
+    fn who_takes_one_off_now_and_then_is_never_made_to_wait() {
+        let spot = Spot { ip: "10.0.0.1".parse().unwrap(), prefix: 24, index: 2 };
+        let mut restorations = Restorations::default();
+        let now = Instant::now();
+        for times in 0..10 {
+            assert_eq!(restorations.ask(spot, now + times * PATIENT * FIRST_WAIT), Ok(1));
+        }
     }
 }

@@ -78,11 +78,10 @@ impl Bench {
     fn options(&self, interval: f64, stale: f64, groups: Value, clients: usize) -> Options {
         let seconds = Duration::from_secs_f64;
         let mature = (interval * 5.0).clamp(0.5, 2.0);
-        Options { groups, clients, patience: PATIENCE, ..Options::new(&self.vippyd) }.with_times(
-            seconds(interval),
-            seconds(stale),
-            seconds(mature),
-        )
+        // What is killed, cut or stopped again and again must come back each time.
+        let more = json!({ "hold_down": "off" }).as_object().cloned().unwrap_or_default();
+        Options { more, groups, clients, patience: PATIENCE, ..Options::new(&self.vippyd) }
+            .with_times(seconds(interval), seconds(stale), seconds(mature))
     }
 }
 
