@@ -1,7 +1,10 @@
-//! What a process costs: processor time and memory, read from /proc.
+//! What a process costs: processor time by its own clock, memory from /proc.
 
 use std::fs;
 use std::time::{Duration, Instant};
+
+use nix::time::clock_getcpuclockid;
+use nix::unistd::Pid;
 
 /// What a process has used up at a moment.
 #[derive(Clone, Copy, Debug)]
@@ -16,13 +19,10 @@ impl Cost {
     /// # Errors
     /// It has ended.
     pub fn now(pid: u32) -> std::io::Result<Cost> {
-        // Nanoseconds on a processor, all threads: finer than `stat`.
-        let mut processor = Duration::ZERO;
-        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-            let text = fs::read_to_string(task?.path().join("schedstat"))?;
-            let first = text.split_whitespace().next().and_then(|number| number.parse().ok());
-            processor += Duration::from_nanos(first.unwrap_or(0));
-        }
+        // Threads that have ended are in it, which the files of its tasks forget.
+        let pid = i32::try_from(pid).map_err(std::io::Error::other)?;
+        let clock = clock_getcpuclockid(Pid::from_raw(pid))?;
+        let processor = Duration::from(clock.now()?);
         Ok(Cost { at: Instant::now(), processor })
     }
 
@@ -49,13 +49,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_busy_process_is_seen_to_be_busy() {
+    fn a_busy_process_is_seen_to_be_busy_when_its_thread_has_ended() {
         let own = std::process::id();
         let before = Cost::now(own).unwrap();
-        let end = Instant::now() + Duration::from_millis(50);
-        while Instant::now() < end {
-            std::hint::spin_loop();
-        }
+        let busy = || {
+            let end = Instant::now() + Duration::from_millis(50);
+            while Instant::now() < end {
+                std::hint::spin_loop();
+            }
+        };
+        std::thread::spawn(busy).join().unwrap();
         let after = Cost::now(own).unwrap();
         assert!(before.per_second(&after) > 1.0);
         assert!(Cost::memory(own).unwrap() > 100);
