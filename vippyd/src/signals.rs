@@ -2,7 +2,7 @@
 
 use std::io;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 /// What a signal asks for.
@@ -39,6 +39,11 @@ impl Signals {
                 None => std::future::pending().await,
             }
         }
+    }
+
+    /// One that has come already.
+    pub fn at_hand(&mut self) -> Option<Signal> {
+        self.next().now_or_never()
     }
 }
 

@@ -13,7 +13,7 @@ use vippy_tests::mutants::workshop;
 #[derive(Parser)]
 struct Arguments {
     /// Seeds after which a mutant counts as a survivor.
-    #[arg(long, default_value_t = 1500)]
+    #[arg(long, default_value_t = 1000)]
     seeds: u64,
     /// Seeds that must hold with no rule broken.
     #[arg(long, default_value_t = 1000)]

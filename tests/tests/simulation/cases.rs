@@ -173,6 +173,36 @@ fn two_configurations_alive_at_once_move_nothing() {
     assert_eq!(lan.state(2).1, NodeReason::None);
 }
 
+/// The one that lets go after a partition is relied on by clients until the other
+/// one has told them anew, which takes time.
+#[test]
+fn a_healed_partition_leads_no_client_astray() {
+    for seed in 0..40 {
+        let telling = (20_000, 20_000);
+        let mut lan = Lan::settled(Setup { telling, ..Setup::new(seed, 2, 6) });
+        lan.act(Action::Fault(Rule::between(0, 1, Effect::Cut)));
+        lan.run(Duration::from_secs(5));
+        let clients: Vec<usize> = (0..2).collect();
+        lan.act(Action::Heal);
+        let until = lan.now() + 1_000_000;
+        let mut astray = None;
+        while lan.step(until) {
+            let lost = |group| {
+                let world = &lan.simulation.world;
+                let believed = clients.iter().filter_map(|c| world.clients.believes(*c, group));
+                believed.into_iter().any(|node| !world.holders[group].contains(node))
+            };
+            let since = match lan.groups().any(lost) {
+                true => *astray.get_or_insert(lan.now()),
+                false => *astray.insert(lan.now()),
+            };
+            // Its word and its announcement may overtake each other on the wire.
+            assert!(lan.now() - since < 2_000, "a client is led astray");
+        }
+        lan.settle();
+    }
+}
+
 impl Lan {
     /// Runs for a while in which each of these groups is somewhere all the time.
     fn step_held(&mut self, span: Duration, groups: std::ops::Range<usize>) {

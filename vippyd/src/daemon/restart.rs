@@ -18,6 +18,7 @@ use vippy_core::time::Instant;
 use super::Daemon;
 use crate::clock;
 use crate::realtime;
+use crate::signals::Signal;
 use crate::successor::{Successor, Unfit};
 
 /// What trying the successor out came to: its version.
@@ -203,6 +204,11 @@ impl Daemon {
         ));
         let _ = tokio::time::timeout(LAST_WORDS, self.parts.writer.flush()).await;
         self.parts.logger.flush(LAST_WORDS);
+        // It would be lost with this process; to read the file again is the
+        // successor's first act in any case.
+        if let Some(Signal::Stop(name)) = self.parts.signals.at_hand() {
+            return self.stop(name).await;
+        }
         // The successor reads for itself what it is to be.
         realtime::step_back();
         let error = self.restarter.successor.take_over();
