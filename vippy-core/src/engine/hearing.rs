@@ -104,6 +104,7 @@ impl Engine {
         } else if changes.left.is_none() && !changes.holding.is_empty() {
             // It took or let go of something that may be held here (O9).
             self.holdings.meet();
+            self.unsettled = true;
         }
     }
 

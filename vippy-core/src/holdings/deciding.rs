@@ -23,9 +23,9 @@ impl Holdings {
         self.touched.extend(&self.waiting);
     }
 
-    /// Some group must be decided about, or told anew.
+    /// Some group must be decided about.
     pub(crate) fn is_touched(&self) -> bool {
-        !self.touched.is_empty() || !self.contacts.is_empty()
+        !self.touched.is_empty()
     }
 
     /// The groups that must be decided about.

@@ -10,7 +10,7 @@ use super::{Hands, Holdings};
 use crate::authority::Hush;
 use crate::config::{Group, SharedPart};
 use crate::event::Event;
-use crate::group::{Phase, Slot, UNANNOUNCED};
+use crate::group::{Phase, UNANNOUNCED};
 use crate::identity::GroupIndex;
 use crate::output::Output;
 use crate::surroundings::Surroundings;
@@ -37,8 +37,7 @@ impl Holdings {
 
     /// Notes what a peer's announcement changed, or a contact with a peer.
     pub(crate) fn contact(&mut self, groups: impl IntoIterator<Item = GroupIndex>) {
-        let is_up = |group: &GroupIndex| self.slots.get(group.get()).is_some_and(Slot::is_up);
-        self.contacts.extend(groups.into_iter().filter(is_up));
+        self.contacts.extend(groups);
     }
 
     /// A peer came to life, or back. While it was not heard it may have held

@@ -274,16 +274,11 @@ impl Membership {
             timers.max(Timers { interval: header.interval, stale: header.stale })
         });
         let longest = self.timers.max(announced);
-        if longest == announced {
-            (self.timers, self.patient_until) = (announced, None);
-            return;
-        }
-        let until = *self.patient_until.get_or_insert(now + longest.stale + 2 * longest.interval);
-        if now >= until {
-            (self.timers, self.patient_until) = (announced, None);
-        } else {
-            self.timers = longest;
-        }
+        let patience = longest.stale + 2 * longest.interval;
+        let until = self.patient_until.unwrap_or(now + patience);
+        let patient = longest != announced && now < until;
+        self.timers = if patient { longest } else { announced };
+        self.patient_until = patient.then_some(until);
     }
 
     /// The process to which each name belongs (W6).
@@ -576,12 +571,12 @@ mod tests {
 
     const OWN: BootId = BootId(1);
 
-    fn at(millis: u64) -> Instant {
+    pub(super) fn at(millis: u64) -> Instant {
         Instant::from_micros(millis * 1000)
     }
 
     /// Frame `seq` of a process that hears this one up to `echo`.
-    fn frame((name, boot): (&str, u64), seq: u64, echo: u64, stale: Duration) -> Frame {
+    pub(super) fn frame((name, boot): (&str, u64), seq: u64, echo: u64, stale: Duration) -> Frame {
         let paths = Paths { multicast: true, ..Paths::default() };
         let entry = Heard { boot: OWN, seq: Seq(echo), paths, counts: true };
         let (first, last) = (BootId(0), BootId(u64::MAX));

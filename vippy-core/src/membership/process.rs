@@ -285,38 +285,15 @@ fn gives_up(frame: &Frame) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::Epoch;
-    use crate::status::NodeState;
-    use crate::wire::announcement::Announcement;
+    use crate::membership::tests::{at, frame as echoing};
 
     const STALE: Duration = Duration::from_millis(500);
 
-    fn at(millis: u64) -> Instant {
-        Instant::from_micros(millis * 1000)
-    }
-
     /// Frame `seq` of a process that has run for so long.
     fn frame(seq: u64, uptime: u64) -> Frame {
-        let header = Header {
-            name: "b".into(),
-            boot: BootId(2),
-            seq: Seq(seq),
-            epoch: Epoch(1),
-            uptime: Duration::from_millis(uptime),
-            interval: Duration::from_millis(100),
-            stale: STALE,
-            fence: None,
-        };
-        let announcement = Announcement {
-            state: NodeState::Active,
-            reason: NodeReason::None,
-            detail: String::new(),
-            version: 1,
-            digest: Digest::default(),
-            sections: Vec::new(),
-        };
-        let body = Body::Announcement(announcement);
-        Frame { header, body, key: KeyId([0; 4]), fingerprint: [0; 8], relayed: false }
+        let mut frame = echoing(("b", 2), seq, 0, STALE);
+        frame.header.uptime = Duration::from_millis(uptime);
+        frame
     }
 
     #[test]
