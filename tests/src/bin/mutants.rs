@@ -12,8 +12,10 @@ use vippy_tests::mutants::workshop;
 /// Breaks the rules of the protocol one by one and runs the simulated LAN.
 #[derive(Parser)]
 struct Arguments {
-    /// Seeds after which a mutant counts as a survivor.
-    #[arg(long, default_value_t = 1000)]
+    /// Seeds after which a mutant counts as a survivor. Most are noticed within a
+    /// hundred; the rarest about once in a thousand, at other seeds whenever
+    /// anything changes.
+    #[arg(long, default_value_t = 10_000)]
     seeds: u64,
     /// Seeds that must hold with no rule broken.
     #[arg(long, default_value_t = 1000)]
@@ -45,7 +47,7 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
     };
     let verdicts = trial::run_all(&program, &mutants, arguments.seeds, tell)?;
     let survivors = verdicts.iter().filter(|verdict| verdict.caught_by.is_none()).count();
-    let control = trial::run(&program, None, arguments.control)?;
+    let control = trial::control(&program, arguments.control)?;
     println!("{:width$}      {control}", "no rule broken");
     println!("{} broken rules, {survivors} unnoticed", mutants.len());
     Ok(survivors == 0 && control.caught_by.is_none())

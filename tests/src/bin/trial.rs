@@ -1,6 +1,6 @@
-//! Runs seeds until one fails: `trial 500` prints how many seeds it ran and, in
-//! a second line, what was caught. For `mutants`, which builds it around a
-//! broken core.
+//! Runs seeds until one fails: `trial 20 500` runs 500 seeds from the twentieth
+//! on, prints how many it ran and, in a second line, what was caught. For
+//! `mutants`, which builds it around a broken core.
 
 use std::process::ExitCode;
 
@@ -12,15 +12,16 @@ const FIRST: u64 = 7_000_000;
 const COMPARED: u64 = 5;
 
 fn main() -> ExitCode {
-    let Some(seeds) = std::env::args().nth(1).and_then(|count| count.parse::<u64>().ok()) else {
-        eprintln!("usage: trial SEEDS");
+    let mut numbers = std::env::args().skip(1).map_while(|number| number.parse::<u64>().ok());
+    let (Some(from), Some(seeds)) = (numbers.next(), numbers.next()) else {
+        eprintln!("usage: trial FROM SEEDS");
         return ExitCode::FAILURE;
     };
     // Panics are caught and told with their seed.
     std::panic::set_hook(Box::new(|_| {}));
     for done in 0..seeds {
-        let seed = FIRST + done;
-        let outcome = scenario::check(seed).and_then(|report| match done % COMPARED {
+        let seed = FIRST + from + done;
+        let outcome = scenario::check(seed).and_then(|report| match seed % COMPARED {
             0 => scenario::compare(seed),
             _ => Ok(report),
         });

@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 use super::list::Mutant;
 use super::workshop::SWITCH;
 
+/// What the switch says when no rule is broken.
+const NO_MUTANT: &str = "";
+
 /// What became of one mutant, or of the core without any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -30,16 +33,38 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Runs `program` with this mutant loose (with none for `None`) for at most
-/// `seeds` seeds.
+/// Runs `program` with this mutant loose for at most `seeds` seeds. A seed that
+/// fails without it as well says nothing about it and is passed over.
 ///
 /// # Errors
 /// The program cannot be run or says something else than it should.
-pub fn run(program: &Path, mutant: Option<&str>, seeds: u64) -> io::Result<Verdict> {
+pub fn hunt(program: &Path, mutant: &str, seeds: u64) -> io::Result<Verdict> {
+    let start = Instant::now();
+    let mut done = 0;
+    while done < seeds {
+        let verdict = run(program, mutant, done, seeds - done)?;
+        done += verdict.seeds;
+        let caught = verdict.caught_by.is_some();
+        if caught && run(program, NO_MUTANT, done - 1, 1)?.caught_by.is_none() {
+            return Ok(Verdict { seeds: done, took: start.elapsed(), ..verdict });
+        }
+    }
+    Ok(Verdict { caught_by: None, seeds: done, took: start.elapsed() })
+}
+
+/// Runs `program` for `seeds` seeds with no rule broken.
+///
+/// # Errors
+/// As [`hunt`].
+pub fn control(program: &Path, seeds: u64) -> io::Result<Verdict> {
+    run(program, NO_MUTANT, 0, seeds)
+}
+
+fn run(program: &Path, mutant: &str, from: u64, seeds: u64) -> io::Result<Verdict> {
     let start = Instant::now();
     let outcome = Command::new(program)
-        .arg(seeds.to_string())
-        .env(SWITCH, mutant.unwrap_or_default())
+        .args([from.to_string(), seeds.to_string()])
+        .env(SWITCH, mutant)
         .output()?;
     let text = String::from_utf8_lossy(&outcome.stdout);
     let mut lines = text.lines();
@@ -51,11 +76,8 @@ pub fn run(program: &Path, mutant: Option<&str>, seeds: u64) -> io::Result<Verdi
         }
         _ => {
             let errors = String::from_utf8_lossy(&outcome.stderr);
-            let name = mutant.unwrap_or("no mutant");
-            Err(io::Error::other(format!(
-                "the trial of {name} ended with {}: {errors}",
-                outcome.status
-            )))
+            let status = outcome.status;
+            Err(io::Error::other(format!("the trial of `{mutant}` ended with {status}: {errors}")))
         }
     }
 }
@@ -74,7 +96,7 @@ pub fn run_all(
     let verdicts = Mutex::new(Vec::new());
     let work = || -> io::Result<()> {
         while let Some(mutant) = mutants.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let verdict = run(program, Some(&mutant.name), seeds)?;
+            let verdict = hunt(program, &mutant.name, seeds)?;
             tell(mutant, &verdict);
             if let Ok(mut verdicts) = verdicts.lock() {
                 verdicts.push(verdict);
