@@ -233,7 +233,7 @@ impl Setup {
     /// The configuration of this version: version 1 has all groups, each higher
     /// version one group more.
     pub fn config(&self, version: u64) -> Arc<Config> {
-        Arc::new(Config { shared: self.shared(version), local: self.local() })
+        Arc::new(Config { shared: self.shared(version), local: self.local(), document: "".into() })
     }
 
     fn shared(&self, version: u64) -> SharedPart {

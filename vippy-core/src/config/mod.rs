@@ -16,6 +16,7 @@
 
 mod chat;
 pub mod digest;
+mod document;
 mod groups;
 mod local;
 mod logging;
@@ -31,6 +32,7 @@ mod tests;
 mod text;
 mod values;
 
+pub use document::{Kept, MOST_BYTES, document, parse_document};
 pub use model::{
     Address, ChatInterface, Config, Digest, Failback, Group, Lifetime, LocalPart, Logging,
     LoggingDriver, Node, NotifyTarget, Secret, SharedPart,
@@ -39,30 +41,34 @@ pub use problem::Problem;
 
 use reader::Reader;
 use report::Report;
-use text::{Node as TextNode, Tree};
+use text::Node as TextNode;
 
-/// All keys of a configuration.
-const KEYS: [&str; 25] = [
-    "chat",
-    "chat_interface",
-    "peers",
-    "secret",
-    "cluster",
+/// Keys of the part that all nodes share: those that a document has.
+const SHARED_KEYS: [&str; 11] = [
     "version",
     "vips",
     "nodes",
     "interval",
     "mature",
     "stale",
-    "arp-cache",
-    "notify",
-    "management",
-    "state",
     "failback",
     "hold_down",
     "quorum",
     "witness",
     "isolation",
+];
+
+/// Keys of the part that only this node reads.
+const LOCAL_KEYS: [&str; 14] = [
+    "chat",
+    "chat_interface",
+    "peers",
+    "secret",
+    "cluster",
+    "arp-cache",
+    "notify",
+    "management",
+    "state",
     "stop_timeout",
     "lifetime",
     "realtime",
@@ -90,45 +96,38 @@ pub struct Parsed {
 /// error the rest is checked as far as it can be read, but nothing is reported
 /// as missing.
 pub fn parse(text: &str, file: &str) -> Result<Parsed, Vec<Problem>> {
+    read(text, file, read_config).map(|(config, warnings)| Parsed { config, warnings })
+}
+
+/// Reads a text with `take`; its value and the warnings, or every problem.
+fn read<T>(
+    text: &str,
+    file: &str,
+    take: impl FnOnce(&mut Reader, &TextNode<'_>) -> Option<T>,
+) -> Result<(T, Vec<Problem>), Vec<Problem>> {
     // Editors do not count a byte order mark as a column.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut report = Report::default();
     let mut tree = text::read(text, &mut report);
     let mut reader = Reader::new(report, std::mem::take(&mut tree.damage));
-    let config = read_config(&mut reader, &tree);
+    let taken = take(&mut reader, &tree.root);
     let (problems, warnings) = reader.report.place(file, text, &tree);
-    config.map(|config| Parsed { config, warnings }).ok_or(problems)
+    taken.map(|taken| (taken, warnings)).ok_or(problems)
 }
 
 /// Reads everything; the configuration, when no problem was noted.
-fn read_config(reader: &mut Reader, tree: &Tree<'_>) -> Option<Config> {
-    let root: &TextNode<'_> = &tree.root;
-    let top = reader.object(root, "an object: `{ … }`", &KEYS)?;
-    let version = reader.version(&top);
-    let nodes = reader.nodes(&top);
-    let groups = reader.groups(&top, &nodes);
-    let timers = reader.timers(&top);
-    let chat = reader.chat(&top, &nodes, &groups);
-    let local = reader.local(&top, &timers, chat);
-    let policy = reader.policy(&top, &timers, &nodes, &groups);
-    reader.check_exclusive(&top, &local, &groups);
-    reader.check_witnesses(&top, &policy, local.fixed_addresses());
+fn read_config(reader: &mut Reader, root: &TextNode<'_>) -> Option<Config> {
+    let keys = [&SHARED_KEYS[..], &LOCAL_KEYS].concat();
+    let top = reader.object(root, "an object: `{ … }`", &keys)?;
+    let shared = reader.shared(&top);
+    let chat = reader.chat(&top, &shared.nodes, &shared.groups);
+    let local = reader.local(&top, &shared.timers, chat);
+    reader.check_exclusive(&top, &local, &shared.groups);
+    reader.check_witnesses(&top, &shared.policy, local.fixed_addresses());
     if reader.report.has_errors() {
         return None;
     }
-    let mut shared = SharedPart {
-        version,
-        digest: Digest::default(),
-        nodes: nodes.to_model(),
-        groups: groups.groups,
-        interval: timers.interval,
-        mature: timers.mature,
-        stale: timers.stale,
-        quorum: policy.quorum,
-        witness: policy.witness,
-        isolation: policy.isolation,
-        hold_down: policy.hold_down,
-    };
-    shared.digest = digest::digest(&shared);
-    Some(Config { shared, local })
+    let shared = shared.into_model();
+    let document = document(&shared);
+    Some(Config { shared, local, document })
 }

@@ -23,6 +23,8 @@ pub struct Config {
     pub shared: SharedPart,
     /// What this node alone decides.
     pub local: LocalPart,
+    /// The shared part as a document; empty where none is to be given to others.
+    pub document: Arc<str>,
 }
 
 /// The part that every node of the cluster shares (O5).

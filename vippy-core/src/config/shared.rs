@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::model::Node;
+use super::digest;
+use super::groups::Groups;
+use super::model::{Digest, Node, SharedPart};
+use super::policy::Policy;
 use super::reader::{Fields, Reader, in_seconds, quoted};
 use super::text::{Node as TextNode, Value};
 use crate::identity::{NodeIndex, NodeName};
@@ -66,12 +69,52 @@ pub(super) struct Timers {
     pub(super) stale: Duration,
 }
 
+/// Everything that all nodes share, while it is being read.
+pub(super) struct Shared<'t> {
+    version: u64,
+    pub(super) nodes: Nodes<'t>,
+    pub(super) groups: Groups,
+    pub(super) timers: Timers,
+    pub(super) policy: Policy,
+}
+
+impl Shared<'_> {
+    /// The model, with its digest. Only of what was read without problems.
+    pub(super) fn into_model(self) -> SharedPart {
+        let Shared { version, nodes, groups, timers, policy } = self;
+        let mut shared = SharedPart {
+            version,
+            digest: Digest::default(),
+            nodes: nodes.to_model(),
+            groups: groups.groups,
+            interval: timers.interval,
+            mature: timers.mature,
+            stale: timers.stale,
+            quorum: policy.quorum,
+            witness: policy.witness,
+            isolation: policy.isolation,
+            hold_down: policy.hold_down,
+        };
+        shared.digest = digest::digest(&shared);
+        shared
+    }
+}
+
 impl Reader {
-    pub(super) fn version(&mut self, top: &Fields<'_>) -> u64 {
+    pub(super) fn shared<'t>(&mut self, top: &Fields<'t>) -> Shared<'t> {
+        let version = self.version(top);
+        let nodes = self.nodes(top);
+        let groups = self.groups(top, &nodes);
+        let timers = self.timers(top);
+        let policy = self.policy(top, &timers, &nodes, &groups);
+        Shared { version, nodes, groups, timers, policy }
+    }
+
+    fn version(&mut self, top: &Fields<'_>) -> u64 {
         top.get("version").and_then(|node| self.integer(node)).unwrap_or(0)
     }
 
-    pub(super) fn nodes<'t>(&mut self, top: &Fields<'t>) -> Nodes<'t> {
+    fn nodes<'t>(&mut self, top: &Fields<'t>) -> Nodes<'t> {
         let mut nodes = Nodes {
             names: Vec::new(),
             standby: Vec::new(),
@@ -143,7 +186,7 @@ impl Reader {
     }
 
     /// The timers, each alone and against each other.
-    pub(super) fn timers(&mut self, top: &Fields<'_>) -> Timers {
+    fn timers(&mut self, top: &Fields<'_>) -> Timers {
         let mut read = |key, bounds, default: u64| {
             top.get(key)
                 .and_then(|node| self.seconds(node, bounds))

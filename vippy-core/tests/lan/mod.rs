@@ -83,7 +83,7 @@ impl Plan {
             local.chat = None;
             local.peers = self.nodes.iter().map(|node| (name(*node), address(*node))).collect();
         }
-        Arc::new(Config { shared, local })
+        Arc::new(Config { shared, local, document: "".into() })
     }
 }
 

@@ -1,0 +1,247 @@
+//! The shared part as a text of its own: what travels between nodes, is kept for
+//! the next start, and what `vippyctl config export` prints.
+//!
+//! It is a configuration file with the shared keys alone, written in one way:
+//! the same reader checks it, every byte of it.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::model::{Address, Config, Digest, Failback, Group, Node, SharedPart};
+use super::policy::{DEFAULT_HOLD_DOWN, default_isolation};
+use super::problem::Problem;
+use super::{SHARED_KEYS, digest};
+
+/// Largest document that is fetched or kept, in bytes.
+pub const MOST_BYTES: usize = 16 << 20;
+
+/// The shared part as a document: JSON, the default of a key left out.
+pub fn document(shared: &SharedPart) -> Arc<str> {
+    let mut text = String::from("{\n");
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "  \"version\": {},", shared.version);
+    let _ = writeln!(text, "  \"interval\": {},", seconds(shared.interval));
+    let _ = writeln!(text, "  \"mature\": {},", seconds(shared.mature));
+    let _ = writeln!(text, "  \"stale\": {},", seconds(shared.stale));
+    push_policy(&mut text, shared);
+    push_list(&mut text, "nodes", shared.nodes.iter().map(node));
+    text.push_str(",\n");
+    push_list(&mut text, "vips", shared.groups.iter().map(|each| group(shared, each)));
+    text.push_str("\n}\n");
+    text.into()
+}
+
+/// Reads a document. `name` is what problems call it.
+///
+/// # Errors
+/// Every problem of the text, as [`parse`](super::parse) tells them.
+pub fn parse_document(text: &str, name: &str) -> Result<SharedPart, Vec<Problem>> {
+    super::read(text, name, |reader, root| {
+        let top = reader.object(root, "an object: `{ … }`", &SHARED_KEYS)?;
+        let shared = reader.shared(&top);
+        (!reader.report.has_errors()).then(|| shared.into_model())
+    })
+    .map(|(shared, _)| shared)
+}
+
+impl SharedPart {
+    /// What decides between two configurations: the higher one judges (O5).
+    pub fn rank(&self) -> (u64, Digest) {
+        (self.version, self.digest)
+    }
+
+    /// The same content under another version.
+    #[must_use]
+    pub fn with_version(&self, version: u64) -> SharedPart {
+        let mut shared = SharedPart { version, ..self.clone() };
+        shared.digest = digest::digest(&shared);
+        shared
+    }
+}
+
+impl Config {
+    /// This node's configuration with another shared part, which came from
+    /// somewhere else: everything local stays, and so do the names of interfaces
+    /// that `self` gives to addresses of both.
+    #[must_use]
+    pub fn with_shared(&self, shared: SharedPart, document: Arc<str>) -> Config {
+        Config { shared, local: self.local.clone(), document }
+    }
+
+    /// The higher one of this configuration, as a file says it, and the document
+    /// that this node kept when it last ran (O5), and what came of the latter.
+    pub fn or_kept(self, kept: &Arc<str>) -> (Config, Kept) {
+        match parse_document(kept, "the configuration kept") {
+            Ok(shared) if shared.rank() > self.shared.rank() => {
+                (self.with_shared(shared, Arc::clone(kept)), Kept::Taken)
+            }
+            Ok(_) => (self, Kept::Lower),
+            Err(problems) => (self, Kept::Unreadable(problems)),
+        }
+    }
+}
+
+/// What came of a document that was kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It is higher than the file and counts.
+    Taken,
+    /// The file is at least as high and counts.
+    Lower,
+    /// It has these problems; the file counts.
+    Unreadable(Vec<Problem>),
+}
+
+fn push_policy(text: &mut String, shared: &SharedPart) {
+    if let Some(quorum) = shared.quorum {
+        let _ = writeln!(text, "  \"quorum\": {quorum},");
+    }
+    if !shared.witness.is_empty() {
+        let list: Vec<String> = shared.witness.iter().map(|ip| format!("\"{ip}\"")).collect();
+        let _ = writeln!(text, "  \"witness\": [{}],", list.join(", "));
+    }
+    if shared.isolation != default_isolation(shared.stale) {
+        let _ = writeln!(text, "  \"isolation\": {},", seconds(shared.isolation));
+    }
+    match shared.hold_down {
+        Some(DEFAULT_HOLD_DOWN) => {}
+        Some(first) => {
+            let _ = writeln!(text, "  \"hold_down\": {},", seconds(first));
+        }
+        None => text.push_str("  \"hold_down\": \"off\",\n"),
+    }
+}
+
+fn push_list(text: &mut String, key: &str, items: impl Iterator<Item = String>) {
+    let _ = write!(text, "  \"{key}\": [");
+    for (place, item) in items.enumerate() {
+        let comma = if place == 0 { "" } else { "," };
+        let _ = write!(text, "{comma}\n    {item}");
+    }
+    text.push_str("\n  ]");
+}
+
+fn node(node: &Node) -> String {
+    match node.standby {
+        false => format!("\"{}\"", node.name),
+        true => format!("{{\"name\": \"{}\", \"standby\": true}}", node.name),
+    }
+}
+
+fn group(shared: &SharedPart, group: &Group) -> String {
+    let mut text = String::from("{");
+    if let Some(name) = &group.name {
+        let _ = write!(text, "\"name\": \"{name}\", ");
+    }
+    if let Some(prefer) = group.prefer {
+        let _ = write!(text, "\"prefer\": \"{}\", ", shared.nodes[prefer.get()].name);
+    }
+    if group.exclusive {
+        text.push_str("\"exclusive\": true, ");
+    }
+    match group.failback {
+        Failback::Auto => {}
+        Failback::Never => text.push_str("\"failback\": \"never\", "),
+        Failback::After(delay) => {
+            let _ = write!(text, "\"failback\": {}, ", seconds(delay));
+        }
+    }
+    let addresses: Vec<String> = group.addresses.iter().map(address).collect();
+    let _ = write!(text, "\"vips\": [{}]}}", addresses.join(", "));
+    text
+}
+
+fn address(address: &Address) -> String {
+    // Names of interfaces have neither spaces nor control characters.
+    let quoted = address.interface.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("{{\"interface\": \"{quoted}\", \"ip\": \"{}\"}}", address.net)
+}
+
+/// Seconds, to the microsecond, without needless digits.
+fn seconds(span: Duration) -> String {
+    let text = format!("{}.{:06}", span.as_secs(), span.subsec_micros());
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    const FILE: &str = r#"{
+        chat: "239.77.0.1:5007", secret: "0123456789abcdef", version: 5, failback: 60,
+        nodes: ["node1", { name: "node2", standby: true }],
+        vips: [
+            [{ interface: "eth0", ip: "10.8.3.195/24" }],
+            { name: "web", prefer: "node1", exclusive: true, failback: "never", vips: [
+                { interface: "e\"h\\1", ip: "fd00::1:149/64" },
+            ] },
+        ],
+        interval: 0.25, mature: 5, stale: 1.000001, quorum: 1, witness: "10.8.3.1",
+        isolation: 7, hold_down: "off",
+    }"#;
+
+    fn config(text: &str) -> Config {
+        parse(text, "f").unwrap().config
+    }
+
+    #[test]
+    fn a_document_says_what_the_file_said_and_nothing_local() {
+        let config = config(FILE);
+        let back = parse_document(&config.document, "d").unwrap();
+        assert_eq!(back.rank(), config.shared.rank());
+        assert_eq!(back.groups, config.shared.groups);
+        assert_eq!(document(&back), config.document);
+        for local in ["secret", "0123456789abcdef", "chat", "239.77"] {
+            assert!(!config.document.contains(local), "{}", config.document);
+        }
+    }
+
+    #[test]
+    fn a_document_with_a_local_key_or_a_wrong_value_is_refused_with_the_place() {
+        let document = config(FILE).document;
+        for (from, to, wanted) in [
+            ("\"version\": 5,", "\"version\": 5, \"state\": \"/x\",", "the unknown key \"state\""),
+            ("10.8.3.195/24", "10.8.3.0/24", "vips[0].vips[0].ip"),
+            ("\"stale\": 1.000001", "\"stale\": 0.3", "stale"),
+        ] {
+            let text = document.replacen(from, to, 1);
+            let problems = parse_document(&text, "d").unwrap_err();
+            let told = problems.iter().map(Problem::to_string).collect::<String>();
+            assert!(told.contains(wanted) && told.starts_with("d:"), "{told}");
+        }
+    }
+
+    #[test]
+    fn the_higher_one_of_file_and_kept_document_counts() {
+        let file = config(FILE);
+        let newer = file.shared.with_version(6);
+        assert_ne!(newer.digest, file.shared.digest);
+        let (taken, kept) = file.clone().or_kept(&document(&newer));
+        assert_eq!((taken.shared.rank(), kept), (newer.rank(), Kept::Taken));
+        let older = document(&file.shared.with_version(4));
+        let (taken, kept) = file.clone().or_kept(&older);
+        assert_eq!((taken.shared.rank(), kept), (file.shared.rank(), Kept::Lower));
+        assert!(matches!(file.or_kept(&"{".into()).1, Kept::Unreadable(_)));
+    }
+
+    #[test]
+    fn ten_thousand_groups_fit_a_document() {
+        let groups: Vec<String> = (0..10_000)
+            .map(|n| {
+                format!(
+                    "[{{interface: 'eth0', ip: '10.{}.{}.{}/8'}}]",
+                    n / 40_000,
+                    n / 200,
+                    n % 200 + 1
+                )
+            })
+            .collect();
+        let text =
+            FILE.replacen("[{ interface: \"eth0\", ip: \"10.8.3.195/24\" }]", &groups.join(","), 1);
+        let config = config(&text);
+        assert!(config.document.len() < MOST_BYTES / 8, "{}", config.document.len());
+        assert_eq!(parse_document(&config.document, "d").unwrap().rank(), config.shared.rank());
+    }
+}
