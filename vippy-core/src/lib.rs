@@ -14,6 +14,7 @@ mod chronicle;
 mod conduct;
 pub mod config;
 mod dialect;
+mod documents;
 pub mod engine;
 mod epoch;
 pub mod event;

@@ -3,11 +3,13 @@
 //! The announcement names what its sender has; who lacks it asks, and whoever
 //! has it serves chunks. This file is their layout only.
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::Digest;
 use crate::wire::codec::{Malformed, Reader};
 
 /// What a document holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DocumentKind(pub u8);
 
 impl DocumentKind {
@@ -19,10 +21,12 @@ impl DocumentKind {
     pub const REGISTRY: DocumentKind = DocumentKind(3);
     /// The registry of claims: entries appended to the base.
     pub const REGISTRY_TAIL: DocumentKind = DocumentKind(4);
+    /// The shared part of a configuration that an operator proposes.
+    pub const PROPOSAL: DocumentKind = DocumentKind(5);
 }
 
 /// A document that the sender of an announcement has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DocumentName {
     /// What it holds.
     pub kind: DocumentKind,
@@ -52,7 +56,8 @@ pub struct DocumentChunk {
     pub bytes: Vec<u8>,
 }
 
-const MAX_RANGES: usize = 64;
+/// Ranges in one request.
+pub const MAX_RANGES: usize = 64;
 
 impl DocumentName {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
