@@ -146,6 +146,9 @@ impl Chronicle {
                 | Output::StoreEpoch(_)
                 | Output::Remember(_)
                 | Output::Ask { .. }
+                | Output::Examine { .. }
+                | Output::Adopt(_)
+                | Output::Keep(_)
                 | Output::WantBoot
                 | Output::Stopped
                 | Output::Restarted => {}
@@ -189,6 +192,12 @@ impl Chronicle {
             | Event::Unavailable { .. }
             | Event::Available { .. }
             | Event::ConfigDiffers { .. }
+            | Event::ConfigAdopted { .. }
+            | Event::ConfigRefused { .. }
+            | Event::ProposalJudged { .. }
+            | Event::ProposalEnded { .. }
+            | Event::TrialConfirmed { .. }
+            | Event::RolledBack { .. }
             | Event::Rejected { .. }
             | Event::Warning { .. } => {}
         }

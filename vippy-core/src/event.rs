@@ -107,6 +107,44 @@ pub enum Event {
         /// Ours.
         ours: String,
     },
+    /// This node takes over a configuration that came from others.
+    ConfigAdopted {
+        /// Its version and digest.
+        configuration: String,
+        /// Who had it; `None`: it comes from this node itself.
+        from: Option<NodeName>,
+    },
+    /// This node cannot take the configuration of others.
+    ConfigRefused {
+        /// Its version and digest.
+        configuration: String,
+        /// Why not.
+        why: String,
+    },
+    /// This node says what it thinks of a proposed configuration.
+    ProposalJudged {
+        /// Why it cannot take it; `None`: it can.
+        objection: Option<String>,
+    },
+    /// A configuration that an operator proposed here was accepted by all, or not.
+    ProposalEnded {
+        /// Its version and digest.
+        configuration: String,
+        /// Why nothing changes; `None`: it is adopted.
+        refused: Option<String>,
+    },
+    /// The configuration on trial stays.
+    TrialConfirmed {
+        /// Its version and digest.
+        configuration: String,
+    },
+    /// The configuration on trial goes.
+    RolledBack {
+        /// Its version and digest.
+        configuration: String,
+        /// Why.
+        why: String,
+    },
     /// A datagram was not accepted; the first of its reason and source for a
     /// while (W3).
     Rejected {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Config;
+use crate::config::{Config, Digest, SharedPart};
 use crate::identity::{BootId, Epoch, GroupId, Seq};
 
 /// One thing that happened. Time is the other argument of
@@ -26,6 +26,24 @@ pub enum Input {
     },
     /// The configuration was (re)loaded and is valid.
     Configured(Arc<Config>),
+    /// An operator wants this configuration, if all live nodes can take it: it is
+    /// valid, this node can take it, and its version is above all known.
+    Propose {
+        /// The configuration.
+        shared: Arc<SharedPart>,
+        /// The same as a document.
+        document: Arc<str>,
+        /// It goes again unless it is confirmed within this time.
+        confirm_within: Option<Duration>,
+    },
+    /// A document was looked at (answer to
+    /// [`Output::Examine`](crate::output::Output::Examine)).
+    Examined {
+        /// Which.
+        document: Digest,
+        /// What it says, or why this node cannot take it.
+        outcome: Result<Arc<SharedPart>, String>,
+    },
     /// The answer to [`Output::WantBoot`](crate::output::Output::WantBoot).
     Boot(BootId),
     /// A fact about a group's resources on this node.
@@ -108,6 +126,10 @@ pub enum Command {
     Resume,
     /// Hand over, let go, say goodbye (O8).
     Stop,
+    /// Keep the configuration that is on trial.
+    Confirm,
+    /// Run what the file says, and never again what runs now.
+    Forget,
     /// End without a word and without letting go: the next process of this node
     /// adopts what is there (F1).
     Restart,

@@ -37,6 +37,7 @@ mod rejects;
 mod relay;
 mod reluctance;
 mod report;
+mod rollout;
 mod speaker;
 mod standing;
 pub mod status;

@@ -1,10 +1,13 @@
 //! What the engine asks of the world, as one ordered queue.
 
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::Group;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Digest, Group, SharedPart};
 use crate::event::Event;
 use crate::identity::{Epoch, GroupId, Seq};
 use crate::memory::Memory;
@@ -57,6 +60,23 @@ pub enum Output {
         /// The configured witnesses.
         witnesses: Vec<IpAddr>,
     },
+    /// Look whether this document is a configuration that this node can run;
+    /// answer [`Input::Examined`](crate::input::Input::Examined).
+    Examine {
+        /// The document.
+        document: Arc<str>,
+        /// Its digest.
+        digest: Digest,
+        /// Whether everything it says must be possible on this node's interfaces
+        /// now: somebody proposes it. Otherwise it is in force elsewhere.
+        strict: bool,
+    },
+    /// Run this configuration: tell it to the engine with
+    /// [`Input::Configured`](crate::input::Input::Configured), localized.
+    Adopt(Adoption),
+    /// Keep the running configuration for the next process of this node; nothing
+    /// is waited for.
+    Keep(Kept),
     /// This boot is burnt; draw 64 fresh random bits and answer with
     /// [`Input::Boot`](crate::input::Input::Boot) (W1). Nothing is sent until then.
     WantBoot,
@@ -66,6 +86,30 @@ pub enum Output {
     Stopped,
     /// The process may be replaced by another one, which adopts (F1).
     Restarted,
+}
+
+/// A configuration to run.
+#[derive(Clone, Debug)]
+pub struct Adoption {
+    /// What it says.
+    pub shared: Arc<SharedPart>,
+    /// The same as a document.
+    pub document: Arc<str>,
+}
+
+impl Hash for Adoption {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.shared.rank(), &self.document).hash(state);
+    }
+}
+
+/// A running configuration, for the next process.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Kept {
+    /// Its document.
+    pub document: Arc<str>,
+    /// It is on trial: what comes back, and what is left of the time.
+    pub trial: Option<(Arc<str>, Duration)>,
 }
 
 /// A frame to be sent.

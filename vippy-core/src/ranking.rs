@@ -11,13 +11,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Digest, SharedPart};
+use crate::config::SharedPart;
 use crate::event::Event;
 use crate::group::UNANNOUNCED;
 use crate::identity::{NodeName, Seq};
 use crate::membership::Membership;
 use crate::membership::facts::Facts;
 use crate::membership::process::Process;
+use crate::rollout::graduation::Graduation;
+use crate::rollout::{Rank, describe};
 use crate::status::{NodeReason, NodeState};
 use crate::time::Instant;
 
@@ -27,8 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How this node's configuration compares with those of its live peers.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Ranking {
-    own: (u64, Digest),
-    told: BTreeMap<NodeName, (u64, Digest)>,
+    own: Rank,
+    told: BTreeMap<NodeName, Rank>,
     outranked: Option<String>,
     /// Until when this node waits for the higher configuration.
     patient_until: Option<Instant>,
@@ -70,8 +72,9 @@ impl Ranking {
         now: Instant,
         shared: &SharedPart,
         members: &Membership,
+        graduation: &Graduation,
     ) -> Vec<Event> {
-        self.own = (shared.version, shared.digest);
+        self.own = shared.rank();
         let own = self.own;
         let ours = describe(own);
         let mut events = Vec::new();
@@ -85,21 +88,27 @@ impl Ranking {
             }
         }
         let highest = members.live_processes().max_by_key(|peer| peer.rank());
-        self.outranked = highest.and_then(|peer| {
-            let rank = peer.rank().filter(|rank| *rank > own)?;
+        let higher = highest.and_then(|peer| Some((peer, peer.rank().filter(|rank| *rank > own)?)));
+        let refusal = higher.and_then(|(_, rank)| graduation.refusal(rank));
+        self.outranked = higher.map(|(peer, rank)| {
             let (name, theirs) = (&peer.name, describe(rank));
+            // Peers show its first bytes only: the reason comes early.
+            if let Some(why) = refusal {
+                return format!("configuration {theirs} of {name} cannot be taken here: {why}");
+            }
             let rule = if rank.0 == own.0 {
                 " (one version with two contents: the higher digest wins; raise the version)"
             } else {
                 ""
             };
-            Some(format!("{name} has configuration {theirs}, this node has {ours}{rule}"))
+            format!("{name} has configuration {theirs}, this node has {ours}{rule}")
         });
         self.patient_until = match &self.outranked {
             Some(_) => self.patient_until.or(Some(now + PATIENCE)),
             None => None,
         };
-        self.overdue = self.patient_until.is_some_and(|until| now >= until);
+        // What cannot be taken is not waited for.
+        self.overdue = refusal.is_some() || self.patient_until.is_some_and(|until| now >= until);
         events
     }
 
@@ -152,9 +161,4 @@ fn takes_part(facts: &Facts) -> bool {
         NodeState::Draining => facts.reason != NodeReason::Idle,
         NodeState::Booting | NodeState::Leaving => false,
     }
-}
-
-fn describe((version, digest): (u64, Digest)) -> String {
-    let digest = digest.to_string();
-    format!("version {version} ({})", &digest[..8])
 }

@@ -8,9 +8,11 @@ use crate::engine::Engine;
 use crate::group::Phase;
 use crate::identity::{BootId, GroupIndex, NodeIndex, NodeName};
 use crate::membership::process::Process;
+use crate::rollout::proposal::{Outcome, Proposal};
 use crate::status::{
-    ConfigStatus, GroupStatus, HeardBy, Holding, NetStats, NodeReason, NodeState, NodeStatus,
-    PeerStatus, RejectReason, StateStatus, Stats, Status, VipEntry, original_form,
+    AnswerStatus, ConfigStatus, FetchStatus, GroupStatus, HeardBy, Holding, NetStats, NodeReason,
+    NodeState, NodeStatus, OutcomeStatus, PeerStatus, ProposalStatus, RefusedStatus, RejectReason,
+    RolloutStatus, StateStatus, Stats, Status, TrialStatus, VipEntry, original_form,
 };
 use crate::time::Instant;
 use crate::wire::announcement::Paths;
@@ -23,7 +25,7 @@ pub(crate) fn status(engine: &Engine, now: Instant) -> Status {
         identity: engine.name.clone(),
         stats: stats(engine),
         invariants: engine.watch.status(now, &engine.config.shared),
-        config: config(engine),
+        config: config(engine, now),
         state: state(engine),
         node: node(engine, now),
         groups: groups(engine),
@@ -47,13 +49,59 @@ fn stats(engine: &Engine) -> Stats {
     }
 }
 
-fn config(engine: &Engine) -> ConfigStatus {
+fn config(engine: &Engine, now: Instant) -> ConfigStatus {
     let shared = &engine.config.shared;
     ConfigStatus {
         version: shared.version,
         vips: shared.groups.iter().map(|group| original_form(shared, group)).collect(),
         nodes: shared.nodes.iter().map(|node| node.name.clone()).collect(),
         digest: shared.digest.to_string(),
+        rollout: rollout(engine, now),
+    }
+}
+
+fn rollout(engine: &Engine, now: Instant) -> RolloutStatus {
+    let fetching = engine.graduation.sought().map(|sought| {
+        let (bytes, size) = (sought.document.size, sought.document.size);
+        let progress = engine.documents.progress(sought.document.digest);
+        let (bytes, size) = progress.unwrap_or((bytes, size));
+        let (version, digest) = sought.rank;
+        let from = sought.from.clone();
+        FetchStatus { version, digest: digest.to_string(), from, bytes, size }
+    });
+    let refused = engine.graduation.refusals().map(|((version, digest), why)| RefusedStatus {
+        version,
+        digest: digest.to_string(),
+        why: why.to_owned(),
+    });
+    RolloutStatus {
+        file: None,
+        fetching,
+        refused: refused.collect(),
+        proposal: engine.proposal.as_ref().map(proposal),
+        trial: engine.trial.as_ref().map(|trial| TrialStatus {
+            left_ms: millis(trial.until.since(now)),
+            confirmed: trial.confirmed,
+            former_version: trial.former.version,
+        }),
+    }
+}
+
+fn proposal(proposal: &Proposal) -> ProposalStatus {
+    let answer = |answer: &Option<Option<String>>| match answer {
+        None => AnswerStatus::Waiting,
+        Some(None) => AnswerStatus::Accepts,
+        Some(Some(why)) => AnswerStatus::Objects(why.clone()),
+    };
+    ProposalStatus {
+        version: proposal.shared.version,
+        digest: proposal.shared.digest.to_string(),
+        confirm_within_ms: proposal.confirm_within.map(millis),
+        answers: proposal.answers.iter().map(|(name, a)| (name.clone(), answer(a))).collect(),
+        outcome: proposal.outcome.as_ref().map(|outcome| match outcome {
+            Outcome::Adopted => OutcomeStatus::Adopted,
+            Outcome::Refused(why) => OutcomeStatus::Refused(why.clone()),
+        }),
     }
 }
 

@@ -61,12 +61,14 @@ pub(crate) struct Groups<'a> {
 }
 
 /// Cuts an announcement into parts that each fit one frame. `base` has no
-/// sections; `name` is the length of the sender's name in bytes.
+/// sections; `name` is the length of the sender's name in bytes; the sections of
+/// `rollout` stay together.
 pub(crate) fn parts(
     base: &Announcement,
     name: usize,
     heard: &[Heard],
     groups: &Groups<'_>,
+    rollout: Vec<Section>,
     moves: Vec<MoveReport>,
 ) -> Vec<Announcement> {
     let room = MAX_FRAME - HEADER - name - TAG - 1 - Announcement::fixed_size(&base.detail);
@@ -76,16 +78,19 @@ pub(crate) fn parts(
     let heard = heard_sections(heard, room);
     let groups = group_sections(groups);
     let moves = Some(Section::Moves(moves)).filter(|_| tells_moves);
+    let single = |section| vec![section];
+    let facts = heard.into_iter().chain(groups).map(single);
     let mut parts = vec![base.clone()];
     let mut used = 0;
-    for section in heard.into_iter().chain(groups).chain(moves) {
-        if used + section.size() > room {
+    for block in facts.chain([rollout]).chain(moves.map(single)) {
+        let size: usize = block.iter().map(Section::size).sum();
+        if used + size > room {
             parts.push(base.clone());
             used = 0;
         }
-        used += section.size();
+        used += size;
         if let Some(part) = parts.last_mut() {
-            part.sections.push(section);
+            part.sections.extend(block);
         }
     }
     parts
@@ -164,6 +169,8 @@ mod tests {
     use crate::status::{NodeReason, NodeState};
     use crate::timeline::MoveCause;
     use crate::wire::announcement::Paths;
+    use crate::wire::announcement::{MAX_OBJECTION, TrialNotice, Verdict};
+    use crate::wire::document::{DocumentKind, DocumentName};
     use crate::wire::moves::MAX_MOVES;
 
     fn base() -> Announcement {
@@ -211,7 +218,18 @@ mod tests {
             cannot: &bits,
             rather_not: &none,
         };
-        parts(&base(), 63, &heard(nodes), &groups, moves())
+        parts(&base(), 63, &heard(nodes), &groups, rollout(), moves())
+    }
+
+    /// The longest there can be.
+    fn rollout() -> Vec<Section> {
+        let name = DocumentName { kind: DocumentKind(1), size: 7, digest: Digest::default() };
+        let objection = Some("x".repeat(MAX_OBJECTION));
+        let verdict = Verdict { document: Digest::default(), objection };
+        let (digest, former) = (Digest::default(), Digest::default());
+        let trial = TrialNotice { digest, former, left: Duration::ZERO, confirmed: false };
+        let verdicts = Section::Verdicts(vec![verdict; 2]);
+        vec![Section::Documents(vec![name; 2]), verdicts, Section::Trial(trial)]
     }
 
     #[test]
@@ -242,7 +260,11 @@ mod tests {
                             assert_eq!(*first, next_group);
                             next_group = last + 1;
                         }
-                        Section::Refusing { .. } | Section::Documents(_) => {}
+                        Section::Documents(_) => {
+                            let together = part.sections.iter().filter(|s| rollout().contains(s));
+                            assert_eq!(together.count(), 3);
+                        }
+                        Section::Refusing { .. } | Section::Verdicts(_) | Section::Trial(_) => {}
                         Section::Moves(some) => told.extend(some.clone()),
                     }
                 }

@@ -4,6 +4,8 @@
 //! names and nesting, so that existing scripts go on working; what Vippy adds
 //! stands beside them.
 
+mod rollout;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -12,6 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Address, Group, SharedPart};
 use crate::identity::{Epoch, GroupId, NodeName};
+
+pub use rollout::{
+    AnswerStatus, FetchStatus, FileStatus, OutcomeStatus, ProposalStatus, RefusedStatus,
+    RolloutStatus, TrialStatus,
+};
 
 /// The cluster as one node sees it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -127,6 +134,9 @@ pub struct ConfigStatus {
     pub nodes: Vec<NodeName>,
     /// Its digest, in hexadecimal.
     pub digest: String,
+    /// What is under way with configurations.
+    #[serde(default)]
+    pub rollout: RolloutStatus,
 }
 
 /// State and ownership in the original's words.

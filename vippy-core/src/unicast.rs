@@ -82,7 +82,7 @@ impl Unicast {
 }
 
 /// Both directions of multicast work between this node and a live peer.
-fn multicast_works(now: Instant, members: &Membership, peer: &Process) -> bool {
+pub(crate) fn multicast_works(now: Instant, members: &Membership, peer: &Process) -> bool {
     let hears_me = peer.hears(members.own.boot).is_some_and(|heard| heard.paths.multicast);
     hears_me && peer.paths(now).multicast
 }

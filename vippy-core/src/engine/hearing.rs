@@ -40,9 +40,17 @@ impl Engine {
                 self.traffic.received += 1;
                 self.epochs.heard(frame.header.epoch);
                 self.learn(now, boot, &frame.body);
+                self.learn_of_trials(now, boot, &frame.body);
                 self.take_note(now, boot, changes);
                 self.notice_standstill(now);
                 self.forward(now, boot, &datagram.bytes);
+            }
+            Reception::Document { fresh: false, .. } => {
+                self.reject(now, RejectReason::NotFresh, source, Some(&frame.header.name));
+            }
+            Reception::Document { boot, fresh: true } => {
+                self.epochs.heard(frame.header.epoch);
+                self.attend(now, boot, &frame.body);
             }
             Reception::Goodbye { boot, changes } => {
                 self.epochs.heard(frame.header.epoch);
@@ -72,6 +80,19 @@ impl Engine {
         for section in &announcement.sections {
             if let Section::Moves(reports) = section {
                 self.chronicle.learn(now, (&process.name, boot), reports, same);
+            }
+        }
+    }
+
+    /// What a fresh frame of a peer tells of the configuration being on trial.
+    fn learn_of_trials(&mut self, now: Instant, boot: BootId, body: &Body) {
+        let Body::Announcement(announcement) = body else { return };
+        if !self.members.counts(boot) {
+            return;
+        }
+        for section in &announcement.sections {
+            if let Section::Trial(notice) = section {
+                self.hear_trial(now, notice);
             }
         }
     }

@@ -5,21 +5,24 @@
 //! [`Engine::next_deadline`] or the next input. Every [`Output::Send`] of an own
 //! frame is answered with [`Input::Sent`] before anything else is handled.
 
+mod distributing;
 mod hearing;
 mod settling;
 mod speaking;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::authority::Authority;
 use crate::chronicle::{Chronicle, View};
 use crate::conduct::Conduct;
-use crate::config::{Config, Secret};
+use crate::config::{Config, Digest, Secret, SharedPart};
 use crate::dialect::Dialect;
+use crate::documents::Documents;
 use crate::epoch::Epochs;
 use crate::event::Event;
 use crate::fence::Fence;
@@ -34,6 +37,10 @@ use crate::placement::Placement;
 use crate::ranking::Ranking;
 use crate::rejects::Rejects;
 use crate::relay::Relay;
+use crate::rollout::graduation::Graduation;
+use crate::rollout::proposal::Proposal;
+use crate::rollout::trial::Trial;
+use crate::rollout::verdicts::Verdicts;
 use crate::speaker::Speaker;
 use crate::standing::{Farewell, Standing};
 use crate::status::{NodeReason, NodeState, RejectReason, Status};
@@ -58,6 +65,8 @@ pub struct Start {
     pub present: BTreeSet<GroupId>,
     /// What the last process of this node remembered.
     pub memory: Memory,
+    /// The configuration is on trial: what comes back, and what is left of it.
+    pub trial: Option<(Arc<SharedPart>, Duration)>,
 }
 
 /// One node's protocol state machine.
@@ -92,6 +101,18 @@ pub struct Engine {
     speaker: Speaker,
     chronicle: Chronicle,
     unicast: Unicast,
+    pub(crate) documents: Documents,
+    pub(crate) graduation: Graduation,
+    verdicts: Verdicts,
+    pub(crate) proposal: Option<Proposal>,
+    pub(crate) trial: Option<Trial>,
+    /// The configuration that is proposed goes on trial, for so long.
+    trial_ahead: Option<(Digest, Duration)>,
+    /// What this node ran before, and the groups held then.
+    former: Option<(Arc<SharedPart>, BTreeSet<GroupId>)>,
+    /// Documents that are complete and still of use.
+    #[serde(with = "crate::recorder::pairs")]
+    at_hand: BTreeMap<Digest, Arc<str>>,
     #[serde(skip)]
     outputs: VecDeque<Output>,
     /// This node is silent: it slept or its frames do not leave (F2).
@@ -137,7 +158,7 @@ pub(crate) struct Traffic {
 impl Engine {
     /// Starts booting at `now`.
     pub fn new(now: Instant, start: Start) -> Engine {
-        let Start { config, node, boot, epoch_floor, present, memory } = start;
+        let Start { config, node, boot, epoch_floor, present, memory, trial } = start;
         let shared = &config.shared;
         let timers = Timers { interval: shared.interval, stale: shared.stale };
         let me = shared.node_index(&node);
@@ -161,6 +182,14 @@ impl Engine {
             speaker: Speaker::new(),
             chronicle: Chronicle::new(shared),
             unicast: Unicast::new(now),
+            documents: Documents::default(),
+            graduation: Graduation::default(),
+            verdicts: Verdicts::default(),
+            proposal: None,
+            trial: None,
+            trial_ahead: None,
+            former: None,
+            at_hand: BTreeMap::new(),
             outputs: VecDeque::new(),
             asleep: false,
             burnt: false,
@@ -174,6 +203,7 @@ impl Engine {
         };
         engine.find_place();
         engine.adopt(now, &present);
+        engine.resume_trial(now, trial);
         engine.settle(now);
         engine
     }
@@ -228,6 +258,10 @@ impl Engine {
             }
             Input::Sent { left, .. } => self.sent(now, left),
             Input::Configured(config) => self.configure(now, config),
+            Input::Propose { shared, document, confirm_within } => {
+                self.propose(now, shared, &document, confirm_within);
+            }
+            Input::Examined { document, outcome } => self.examined(document, outcome),
             Input::Boot(boot) => self.reboot(now, boot),
             Input::Resource { group, report } => {
                 if let Some(index) = self.holdings.position(&group) {
@@ -323,6 +357,7 @@ impl Engine {
             self.ranking.next_deadline(),
             self.removed_until.filter(|_| self.holdings.any_plumbed()),
             self.authority.next_deadline(),
+            self.rollout_deadline(),
         ];
         deadlines.into_iter().fold(None, earliest)
     }
@@ -438,6 +473,7 @@ impl Engine {
     }
 
     fn configure(&mut self, now: Instant, config: Arc<Config>) {
+        let held = self.held_by_anybody();
         let old = std::mem::replace(&mut self.config, config.clone());
         let new = &config.shared;
         self.dialect.change(&old.shared, new, &mut self.members);
@@ -464,8 +500,12 @@ impl Engine {
         self.ranking.forget();
         self.chronicle.configure(new);
         self.watch.configure(now, &old.shared, new);
+        self.graduation.reconsider();
         self.unsettled = true;
         self.speaker.touch();
+        if old.shared.rank() != config.shared.rank() {
+            self.graduated(now, old.shared.clone(), held);
+        }
     }
 
     fn command(&mut self, now: Instant, command: Command) {
@@ -481,6 +521,8 @@ impl Engine {
                 self.standing.set_farewell(Farewell::HandingOver { until });
             }
             Command::Stop => {}
+            Command::Confirm => self.confirm(now),
+            Command::Forget => self.graduation.forget(self.config.shared.rank()),
             Command::Restart => self.restart(now),
         }
     }

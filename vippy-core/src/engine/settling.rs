@@ -21,11 +21,13 @@ impl Engine {
     pub(super) fn settle(&mut self, now: Instant) {
         self.settle_members(now);
         self.settle_standing(now);
+        self.settle_rollout(now);
         self.settle_groups(now);
         self.settle_farewell(now);
         self.renew(now);
         self.hushed &= !self.holdings.all_idle();
         self.speak(now);
+        self.distribute(now);
         // What was claimed may have found nobody to ask.
         if self.holdings.is_touched() {
             self.settle_groups(now);
@@ -80,7 +82,7 @@ impl Engine {
         self.standing.set_drained(self.conduct.is_drained());
         self.standing.set_held_down(self.conduct.held_down_until().is_some());
         let shared = &self.config.shared;
-        let differing = self.ranking.compare(now, shared, &self.members);
+        let differing = self.ranking.compare(now, shared, &self.members, &self.graduation);
         for event in differing {
             self.tell(event);
         }

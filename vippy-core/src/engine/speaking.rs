@@ -72,13 +72,23 @@ impl Engine {
         };
         let moves =
             self.chronicle.reports(now, self.timing.acting().interval, shared, &self.holdings);
-        for part in speaker::parts(&base, self.name.as_str().len(), &heard, &groups, moves) {
-            self.transmit(now, &Body::Announcement(part), &targets);
+        let name = self.name.as_str().len();
+        let rollout = self.rollout_sections(now);
+        for part in speaker::parts(&base, name, &heard, &groups, rollout, moves) {
+            self.transmit(now, &Body::Announcement(part), true, &targets);
             self.traffic.sent += 1;
         }
     }
 
-    pub(super) fn transmit(&mut self, now: Instant, body: &Body, targets: &[SocketAddr]) {
+    /// Sends a frame: to everybody whom multicast reaches, where there is any, and
+    /// to these addresses.
+    pub(super) fn transmit(
+        &mut self,
+        now: Instant,
+        body: &Body,
+        multicast: bool,
+        targets: &[SocketAddr],
+    ) {
         let timers = self.timing.announced();
         let seq = self.members.own.next();
         let header = Header {
@@ -93,7 +103,8 @@ impl Engine {
         };
         let frame: Arc<[u8]> = frame::seal(&header, body, &self.keys).into();
         self.members.sent(now, seq, frame::fingerprint(&frame));
-        let multicast = self.config.local.chat.map(|_| Destination::Multicast);
+        let multicast =
+            self.config.local.chat.filter(|_| multicast).map(|_| Destination::Multicast);
         let unicast = targets.iter().map(|address| Destination::Unicast(*address));
         if multicast.is_none() && targets.is_empty() {
             // A cluster of one: nobody to reach is no failure to reach anybody.

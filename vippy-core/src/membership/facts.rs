@@ -8,7 +8,8 @@ use crate::bits::Bits;
 use crate::config::Digest;
 use crate::identity::{BootId, GroupIndex, Seq};
 use crate::status::{NodeReason, NodeState};
-use crate::wire::announcement::{Announcement, Heard, Section};
+use crate::wire::announcement::{Announcement, Heard, Section, Verdict};
+use crate::wire::document::{DocumentKind, DocumentName};
 
 /// A process's announced facts. Group positions are those of the configuration
 /// it announces; see [`Facts::speaks`].
@@ -33,6 +34,10 @@ pub(crate) struct Facts {
     /// While the process tells the neighbours anew, it is as if it had echoed
     /// nothing (O9).
     shown: BTreeMap<u32, (u32, Seq)>,
+    /// What it has to give.
+    documents: Vec<DocumentName>,
+    /// What it says to proposals.
+    pub(crate) verdicts: Vec<Verdict>,
 }
 
 /// What a part of an announcement changed.
@@ -61,7 +66,18 @@ impl Facts {
             last_held: Bits::new(),
             standing_since: seq,
             shown: BTreeMap::new(),
+            documents: Vec::new(),
+            verdicts: Vec::new(),
         }
+    }
+
+    pub(crate) fn has_document(&self, digest: Digest) -> bool {
+        self.documents.iter().any(|name| name.digest == digest)
+    }
+
+    /// The document of a kind that it has.
+    pub(crate) fn document(&self, kind: DocumentKind) -> Option<DocumentName> {
+        self.documents.iter().find(|name| name.kind == kind).copied()
     }
 
     /// Whether its group positions are those of the configuration `digest`.
@@ -111,7 +127,13 @@ impl Facts {
                 changes.standing |=
                     !self.rather_not.replace(*first, *last, &rather_not.0).is_empty();
             }
-            Section::Documents(_) | Section::Moves(_) => {}
+            Section::Documents(names) => {
+                self.documents.clone_from(names);
+                // They stand beside it, or there are none.
+                self.verdicts.clear();
+            }
+            Section::Verdicts(verdicts) => self.verdicts.clone_from(verdicts),
+            Section::Moves(_) | Section::Trial(_) => {}
         }
     }
 

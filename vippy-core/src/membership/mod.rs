@@ -86,6 +86,8 @@ pub(crate) enum Reception {
     /// A fresh goodbye: the process is there until [`Membership::take_leave`],
     /// so that its last words can be forwarded.
     Goodbye { boot: BootId, changes: Changes },
+    /// A document, or a request for one; of use only when it is fresh.
+    Document { boot: BootId, fresh: bool },
 }
 
 /// A peer that came or went.
@@ -148,9 +150,7 @@ impl Membership {
         process.arrived(now, frame, multicast, self.timers.stale);
         let announcement = match &frame.body {
             Body::Announcement(announcement) => announcement,
-            Body::DocumentRequest(_) | Body::DocumentChunk(_) => {
-                return Reception::Rejected(RejectReason::Unsupported);
-            }
+            Body::DocumentRequest(_) | Body::DocumentChunk(_) => return self.attend(now, boot),
         };
         if let Some(echo) = echo_of(announcement, self.own.boot)
             && !self.note_echo(boot, echo)
@@ -158,6 +158,15 @@ impl Membership {
             return Reception::Cloned;
         }
         self.freshen(now, boot, announcement, (!frame.relayed).then_some(source))
+    }
+
+    /// A frame without an announcement: it is fresh by what earlier ones echoed.
+    fn attend(&mut self, now: Instant, boot: BootId) -> Reception {
+        let stale = self.timers.stale;
+        let process = self.processes.get_mut(&boot);
+        let proven = process.filter(|process| process.proven(now, stale));
+        let fresh = proven.map(|process| process.freshened(now, stale)).is_some();
+        Reception::Document { boot, fresh }
     }
 
     /// Notes that `boot` has echoed my number `seq`. False when I never sent it.
@@ -185,7 +194,7 @@ impl Membership {
         let Some(process) = self.processes.get_mut(&boot) else {
             return Reception::New { boot, fresh: None };
         };
-        if process.proof.is_none_or(|proof| now.since(proof) > stale) {
+        if !process.proven(now, stale) {
             process.deaf |= omits(announcement, self.own.boot);
             return Reception::New { boot, fresh: None };
         }
@@ -543,7 +552,9 @@ fn omits(announcement: &Announcement, boot: BootId) -> bool {
         Section::Holding { .. }
         | Section::Refusing { .. }
         | Section::Documents(_)
-        | Section::Moves(_) => false,
+        | Section::Moves(_)
+        | Section::Verdicts(_)
+        | Section::Trial(_) => false,
     })
 }
 
@@ -557,7 +568,9 @@ fn echo_of(announcement: &Announcement, boot: BootId) -> Option<Seq> {
         Section::Holding { .. }
         | Section::Refusing { .. }
         | Section::Documents(_)
-        | Section::Moves(_) => None,
+        | Section::Moves(_)
+        | Section::Verdicts(_)
+        | Section::Trial(_) => None,
     })
 }
 

@@ -169,6 +169,11 @@ impl Process {
         repeated || !self.is_silent(now, stale)
     }
 
+    /// What it echoed was sent recently enough: its frames are fresh (W1).
+    pub(crate) fn proven(&self, now: Instant, stale: Duration) -> bool {
+        self.proof.is_some_and(|proof| now.since(proof) <= stale)
+    }
+
     /// Notes that the frame that just arrived is fresh.
     pub(crate) fn freshened(&mut self, now: Instant, stale: Duration) {
         self.last_fresh = Some(now);

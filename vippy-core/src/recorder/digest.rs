@@ -27,6 +27,9 @@ pub(super) fn of<'a>(outputs: impl Iterator<Item = &'a Output>) -> (u32, u64) {
             | Output::StoreEpoch(_)
             | Output::Remember(_)
             | Output::Ask { .. }
+            | Output::Examine { .. }
+            | Output::Adopt(_)
+            | Output::Keep(_)
             | Output::WantBoot
             | Output::Event(_)
             | Output::Stopped

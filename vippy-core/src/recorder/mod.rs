@@ -24,7 +24,7 @@ pub use replay::{Deviation, Replay, Replayed};
 
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::identity::Seq;
+use crate::identity::{NodeName, Seq};
 use crate::input::{Datagram, Input};
 use crate::output::Output;
 use crate::status::{RejectReason, Status};
@@ -160,6 +160,16 @@ impl Recorded {
         self.engine.status(now)
     }
 
+    /// See [`Engine::proposer`].
+    pub fn proposer(&self) -> Option<NodeName> {
+        self.engine.proposer()
+    }
+
+    /// See [`Engine::next_version`].
+    pub fn next_version(&self) -> u64 {
+        self.engine.next_version()
+    }
+
     /// See [`Engine::timeline`].
     pub fn timeline(&self, now: Instant) -> Timeline {
         self.engine.timeline(now)
@@ -229,7 +239,9 @@ impl Segment {
                 let keys = Keyring::new(&config.local.secrets, &config.local.cluster).ids();
                 What::Configured { config: Arc::new(config.without_secrets()), keys }
             }
-            Input::Boot(_)
+            Input::Propose { .. }
+            | Input::Examined { .. }
+            | Input::Boot(_)
             | Input::Resource { .. }
             | Input::EpochStored(_)
             | Input::Told { .. }

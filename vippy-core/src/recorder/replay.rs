@@ -150,6 +150,8 @@ fn with_keys(input: Input, keys: &[usize]) -> Input {
         other @ (Input::Tick
         | Input::Datagram(_)
         | Input::Sent { .. }
+        | Input::Propose { .. }
+        | Input::Examined { .. }
         | Input::Boot(_)
         | Input::Resource { .. }
         | Input::EpochStored(_)

@@ -4,12 +4,15 @@
 //! stands alone: a section names the slice it speaks of, outside it nothing
 //! changes, inside it what is absent is false.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::bits::Bits;
 use crate::config::Digest;
 use crate::identity::{BootId, Seq};
 use crate::status::{NodeReason, NodeState};
+use crate::time::micros;
 use crate::wire::codec::{Malformed, Reader, put_text};
 use crate::wire::document::DocumentName;
 use crate::wire::moves::{self, MoveReport};
@@ -19,6 +22,8 @@ use crate::wire::moves::{self, MoveReport};
 pub const GROUP_SLICE: u32 = 2048;
 /// Bytes of one *heard* entry.
 pub const HEARD_ENTRY: usize = 17;
+/// Longest objection to a proposal in bytes.
+pub const MAX_OBJECTION: usize = 200;
 /// Longest detail text in bytes.
 pub const MAX_DETAIL: usize = 120;
 /// Bytes of a section before its content.
@@ -80,6 +85,35 @@ pub enum Section {
     Documents(Vec<DocumentName>),
     /// Kind 5: what the sender took lately, for people; not the whole list.
     Moves(Vec<MoveReport>),
+    /// Kind 7: what the sender says to configurations proposed to it; always the
+    /// whole list, in the part that has kind 4.
+    Verdicts(Vec<Verdict>),
+    /// Kind 8: the configuration that the sender runs is on trial; in the part
+    /// that has kind 4, and absent there when it is not.
+    Trial(TrialNotice),
+}
+
+/// What a node says to a configuration that was proposed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The document of the proposal.
+    pub document: Digest,
+    /// Why the sender cannot take it; `None`: it can. At most [`MAX_OBJECTION`]
+    /// bytes are sent.
+    pub objection: Option<String>,
+}
+
+/// A configuration that goes unless somebody confirms it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialNotice {
+    /// Digest of the configuration on trial.
+    pub digest: Digest,
+    /// Digest of the one whose content comes back.
+    pub former: Digest,
+    /// What is left of the trial when the frame leaves.
+    pub left: Duration,
+    /// Somebody confirmed it: it stays.
+    pub confirmed: bool,
 }
 
 /// A set of group positions.
@@ -171,6 +205,8 @@ impl Section {
             }
             Section::Documents(names) => names.len() * 21,
             Section::Moves(reports) => reports.len() * moves::ENTRY,
+            Section::Verdicts(verdicts) => verdicts.iter().map(Verdict::size).sum(),
+            Section::Trial(_) => TrialNotice::SIZE,
         };
         SECTION_HEADER + content
     }
@@ -196,6 +232,8 @@ impl Section {
             }
             Section::Documents(names) => names.iter().for_each(|name| name.encode(out)),
             Section::Moves(reports) => reports.iter().for_each(|report| report.encode(out)),
+            Section::Verdicts(verdicts) => verdicts.iter().for_each(|verdict| verdict.encode(out)),
+            Section::Trial(trial) => trial.encode(out),
         }
     }
 
@@ -207,6 +245,8 @@ impl Section {
             Section::Documents(_) => 4,
             Section::Moves(_) => 5,
             Section::Holding { told: false, .. } => 6,
+            Section::Verdicts(_) => 7,
+            Section::Trial(_) => 8,
         }
     }
 
@@ -238,6 +278,20 @@ impl Section {
                 Section::Documents(names)
             }
             5 => Section::Moves(moves::decode(content)?),
+            7 => {
+                let mut reader = Reader::new(content, "verdicts section");
+                let mut verdicts = Vec::new();
+                while !reader.is_empty() {
+                    verdicts.push(Verdict::decode(&mut reader)?);
+                }
+                Section::Verdicts(verdicts)
+            }
+            8 => {
+                let mut reader = Reader::new(content, "trial section");
+                let trial = TrialNotice::decode(&mut reader)?;
+                finished(&reader)?;
+                Section::Trial(trial)
+            }
             _ => return Ok(None),
         };
         Ok(Some(section))
@@ -256,6 +310,43 @@ impl Section {
             entries.push(entry);
         }
         Ok(Section::Heard { first, last, entries })
+    }
+}
+
+impl Verdict {
+    fn size(&self) -> usize {
+        let text = self.objection.as_deref().unwrap_or_default();
+        16 + 1 + 1 + text.floor_char_boundary(MAX_OBJECTION)
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.document.0);
+        out.push(u8::from(self.objection.is_some()));
+        put_text(out, self.objection.as_deref().unwrap_or_default(), MAX_OBJECTION);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let document = Digest(reader.array()?);
+        let objects = reader.u8()? != 0;
+        let text = reader.text()?;
+        Ok(Verdict { document, objection: objects.then(|| text.to_owned()) })
+    }
+}
+
+impl TrialNotice {
+    const SIZE: usize = 16 + 16 + 8 + 1;
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.digest.0);
+        out.extend_from_slice(&self.former.0);
+        out.extend_from_slice(&micros(self.left).to_be_bytes());
+        out.push(u8::from(self.confirmed));
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let (digest, former) = (Digest(reader.array()?), Digest(reader.array()?));
+        let left = Duration::from_micros(reader.u64()?);
+        Ok(TrialNotice { digest, former, left, confirmed: reader.u8()? != 0 })
     }
 }
 

@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use vippy_core::config::{
     Address, ChatInterface, Config, Digest, Group, Lifetime, LocalPart, Logging, LoggingDriver,
-    Node, Secret, SharedPart,
+    Node, Secret, SharedPart, document, parse_document,
 };
 use vippy_core::engine::{Engine, Start};
 use vippy_core::event::Event;
 use vippy_core::identity::{BootId, Epoch, GroupId, NodeName};
 use vippy_core::input::{Command, Datagram, Input, ResourceReport};
 use vippy_core::memory::Memory;
-use vippy_core::output::{Destination, Output};
+use vippy_core::output::{Adoption, Destination, Output};
 use vippy_core::recorder::Recorded;
 use vippy_core::status::Status;
 use vippy_core::time::Instant;
@@ -44,12 +44,14 @@ pub(crate) struct Plan {
     pub(crate) hold_down: Option<Duration>,
     /// No multicast: every node sends to the addresses of all others.
     pub(crate) unicast: bool,
+    /// Whether nodes have the configuration as a document for others.
+    pub(crate) travels: bool,
 }
 
 impl Plan {
     /// `nodes` nodes, and groups `g0`, `g1`… on one address each.
     pub(crate) fn new(nodes: usize, groups: u8) -> Plan {
-        let groups = (0..groups).map(|n| group(&format!("g{n}"), n)).collect();
+        let groups = (0..groups).map(|n| group(&format!("g{n}"), n + 1)).collect();
         Plan {
             version: 1,
             nodes: (0..nodes).collect(),
@@ -58,6 +60,7 @@ impl Plan {
             standby: Vec::new(),
             hold_down: None,
             unicast: false,
+            travels: false,
         }
     }
 
@@ -83,7 +86,12 @@ impl Plan {
             local.chat = None;
             local.peers = self.nodes.iter().map(|node| (name(*node), address(*node))).collect();
         }
-        Arc::new(Config { shared, local, document: "".into() })
+        if !self.travels {
+            return Arc::new(Config { shared, local, document: "".into() });
+        }
+        let shared = shared.with_version(self.version);
+        let document = document(&shared);
+        Arc::new(Config { shared, local, document })
     }
 }
 
@@ -176,6 +184,10 @@ pub(crate) struct Lan {
     pub(crate) cut: BTreeSet<(usize, usize)>,
     /// Every frame sent, by whom.
     pub(crate) frames: Vec<(usize, Arc<[u8]>)>,
+    /// Machines that take no proposal.
+    pub(crate) objecting: BTreeSet<usize>,
+    /// Machines that cannot read any document.
+    pub(crate) illiterate: BTreeSet<usize>,
     /// Bytes of each recorder.
     pub(crate) tape: usize,
     queue: BTreeMap<(Instant, u64), (usize, Input)>,
@@ -189,6 +201,8 @@ impl Lan {
             machines: BTreeMap::new(),
             cut: BTreeSet::new(),
             frames: Vec::new(),
+            objecting: BTreeSet::new(),
+            illiterate: BTreeSet::new(),
             tape: TAPE,
             queue: BTreeMap::new(),
             serial: 0,
@@ -240,6 +254,7 @@ impl Lan {
             epoch_floor: Epoch::from_wall_clock(1_700_000_000_000),
             present: present.iter().map(|group| id(group)).collect(),
             memory: Memory::default(),
+            trial: None,
         }
     }
 
@@ -297,6 +312,17 @@ impl Lan {
         }
     }
 
+    /// What a daemon says to a document; nodes that `object` take no proposal.
+    fn examine(&self, node: usize, text: &str, strict: bool) -> Result<Arc<SharedPart>, String> {
+        if strict && self.objecting.contains(&node) {
+            return Err("no interface eth7".into());
+        }
+        if self.illiterate.contains(&node) {
+            return Err("vips[0]: found the unknown key \"new\"".into());
+        }
+        parse_document(text, "document").map(Arc::new).map_err(|problems| format!("{problems:?}"))
+    }
+
     fn answer(&mut self, node: usize, order: Output) {
         let Some(machine) = self.machines.get_mut(&node) else { return };
         match order {
@@ -319,7 +345,20 @@ impl Lan {
                 self.later(node, Input::Boot(boot));
             }
             Output::Notify { group } => self.later(node, Input::Told { group }),
+            Output::Examine { document, digest, strict } => {
+                let outcome = self.examine(node, &document, strict);
+                self.later(node, Input::Examined { document: digest, outcome });
+            }
+            Output::Adopt(Adoption { shared, document }) => {
+                let config = Config {
+                    shared: Arc::unwrap_or_clone(shared),
+                    local: local(Lifetime::Auto),
+                    document,
+                };
+                self.tell(node, Input::Configured(config.into()));
+            }
             Output::Send(_)
+            | Output::Keep(_)
             | Output::Silence { .. }
             | Output::Remember(_)
             | Output::Ask { .. }

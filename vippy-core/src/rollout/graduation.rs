@@ -1,0 +1,135 @@
+//! Which configuration of the others is worth having, and what became of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Rank, describe};
+use crate::config::{Digest, SharedPart};
+use crate::identity::NodeName;
+use crate::membership::Membership;
+use crate::membership::process::Process;
+use crate::wire::document::{DocumentKind, DocumentName};
+
+/// Configurations that are remembered as of no use.
+const MOST_REFUSED: usize = 16;
+
+/// This node's way to the highest configuration.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Graduation {
+    sought: Option<Sought>,
+    /// What this node cannot take, and why.
+    #[serde(with = "crate::recorder::pairs")]
+    refused: BTreeMap<Rank, String>,
+    /// What it must not take again.
+    forgotten: BTreeSet<Rank>,
+}
+
+/// Why a configuration that was forgotten is not taken.
+const FORGOTTEN: &str = "an operator had it forgotten";
+
+/// A configuration on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sought {
+    pub(crate) rank: Rank,
+    pub(crate) document: DocumentName,
+    /// Who announces it.
+    pub(crate) from: NodeName,
+    /// All of it is there; the daemon looks at it.
+    examined: bool,
+}
+
+impl Graduation {
+    /// The document to fetch, if any: that of the highest configuration above
+    /// `own` that a live peer has, known to the configuration or not (W4).
+    pub(crate) fn seek(&mut self, own: Rank, members: &Membership) -> Option<DocumentName> {
+        let useful = |rank: &Rank| *rank > own && self.refusal(*rank).is_none();
+        let offers = members.live_processes().filter_map(offer);
+        let best = offers.filter(|sought| useful(&sought.rank)).max_by_key(|sought| sought.rank);
+        let rank = best.as_ref().map(|sought| sought.rank);
+        if self.sought.as_ref().map(|sought| sought.rank) != rank
+            || !self
+                .sought
+                .as_ref()
+                .is_some_and(|sought| sought.examined || offered(members, sought))
+        {
+            self.sought = best;
+        }
+        self.sought.as_ref().filter(|sought| !sought.examined).map(|sought| sought.document)
+    }
+
+    /// Whether a document that is complete is the one that is sought; it is then
+    /// to be examined.
+    pub(crate) fn complete(&mut self, document: Digest) -> bool {
+        let awaited = |sought: &&mut Sought| sought.document.digest == document && !sought.examined;
+        let sought = self.sought.as_mut().filter(awaited);
+        sought.map(|sought| sought.examined = true).is_some()
+    }
+
+    /// What came of examining a document: the configuration to adopt, or what to
+    /// say about it. `None` when it is no longer sought.
+    pub(crate) fn examined(
+        &mut self,
+        document: Digest,
+        outcome: Result<Arc<SharedPart>, String>,
+    ) -> Option<Result<Arc<SharedPart>, (Rank, String)>> {
+        let sought = self.sought.take_if(|sought| sought.document.digest == document)?;
+        let outcome = outcome.and_then(|shared| match shared.rank() {
+            rank if rank == sought.rank => Ok(shared),
+            rank => Err(format!("it was announced as {}", describe(rank))),
+        });
+        Some(outcome.map_err(|why| {
+            self.refuse(sought.rank, why.clone());
+            (sought.rank, why)
+        }))
+    }
+
+    fn refuse(&mut self, rank: Rank, why: String) {
+        if self.refused.len() >= MOST_REFUSED {
+            self.refused.pop_first();
+        }
+        self.refused.insert(rank, why);
+    }
+
+    /// Never takes this configuration again.
+    pub(crate) fn forget(&mut self, rank: Rank) {
+        self.forgotten.insert(rank);
+    }
+
+    /// Why this configuration is not taken, if so.
+    pub(crate) fn refusal(&self, rank: Rank) -> Option<&str> {
+        let forgotten = self.forgotten.contains(&rank).then_some(FORGOTTEN);
+        forgotten.or(self.refused.get(&rank).map(String::as_str))
+    }
+
+    /// All that cannot be taken, and why.
+    pub(crate) fn refusals(&self) -> impl Iterator<Item = (Rank, &str)> {
+        self.refused.iter().map(|(rank, why)| (*rank, why.as_str()))
+    }
+
+    /// What is on its way.
+    pub(crate) fn sought(&self) -> Option<&Sought> {
+        self.sought.as_ref()
+    }
+
+    /// Local keys have changed: what could not be taken may be possible now.
+    pub(crate) fn reconsider(&mut self) {
+        self.refused.clear();
+    }
+}
+
+/// The configuration that a peer runs and has to give.
+fn offer(peer: &Process) -> Option<Sought> {
+    let document = peer.facts.as_ref()?.document(DocumentKind::CONFIGURATION)?;
+    Some(Sought { rank: peer.rank()?, document, from: peer.name.clone(), examined: false })
+}
+
+/// Somebody still has it.
+fn offered(members: &Membership, sought: &Sought) -> bool {
+    let same = |peer: &Process| {
+        offer(peer)
+            .is_some_and(|offer| (offer.rank, offer.document) == (sought.rank, sought.document))
+    };
+    members.live_processes().any(same)
+}
