@@ -8,7 +8,8 @@
 //! Inside, `text` reads JSON5 into a tree with positions, `reader` and
 //! `values` take typed values out of it, `shared`, `groups`, `policy`, `chat`,
 //! `logging` and `local` know the keys and the rules between them, and `report` collects
-//! and places problems. [`mod@digest`] says what two nodes compare.
+//! and places problems. [`mod@digest`] says what two nodes compare, [`localize()`]
+//! fits another node's configuration to this one's interfaces.
 //!
 //! Nothing here reads files: the text and its file's name are arguments. The
 //! copies of the secret that are made here are wiped; wiping the text is up to
@@ -18,6 +19,7 @@ mod chat;
 pub mod digest;
 mod groups;
 mod local;
+mod localize;
 mod logging;
 pub mod model;
 mod policy;
@@ -31,6 +33,7 @@ mod tests;
 mod text;
 mod values;
 
+pub use localize::localize;
 pub use model::{
     Address, ChatInterface, Config, Digest, Failback, Group, Lifetime, LocalPart, Logging,
     LoggingDriver, Node, NotifyTarget, Secret, SharedPart,
