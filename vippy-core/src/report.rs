@@ -236,6 +236,7 @@ fn group(engine: &Engine, readings: &Readings, index: GroupIndex) -> GroupStatus
         prefer: config.prefer.map(|node| name(engine, node)),
         exclusive: config.exclusive,
         addresses: config.addresses.iter().map(|address| address.net).collect(),
+        interfaces: config.addresses.iter().map(|address| address.interface.clone()).collect(),
         owner: engine.holdings.owner(index).map(|node| name(engine, node)),
         holders: holders(engine, readings, index),
         succession: succession.map(|node| name(engine, node)).collect(),

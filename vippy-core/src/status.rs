@@ -42,6 +42,27 @@ pub struct Status {
     pub peers: Vec<PeerStatus>,
 }
 
+impl Status {
+    /// Says on which interface each address belongs for which `interface_of` has
+    /// a name: the daemon finds it, the engine does not know it.
+    pub fn place<'n>(&mut self, interface_of: impl Fn(IpAddr) -> Option<&'n str>) {
+        let owned = self.state.ownership.values_mut().flatten();
+        for entry in self.config.vips.iter_mut().chain(owned).flatten() {
+            match entry {
+                VipEntry::Vip(vip) => vip.place(&interface_of),
+                VipEntry::Preferred(_) => {}
+            }
+        }
+        for group in &mut self.groups {
+            for (net, interface) in group.addresses.iter().zip(&mut group.interfaces) {
+                if let Some(name) = interface_of(net.addr()) {
+                    *interface = Some(name.to_owned());
+                }
+            }
+        }
+    }
+}
+
 /// Counters since start.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -176,7 +197,7 @@ pub enum Vip {
         broadcast: IpAddr,
         /// Its network's address.
         network: IpAddr,
-        /// The interface.
+        /// The interface; empty where there is none.
         name: String,
     },
     /// IPv6.
@@ -185,14 +206,23 @@ pub enum Vip {
         ip: IpAddr,
         /// The length of its network's prefix.
         prefixlen: u8,
-        /// The interface.
+        /// The interface; empty where there is none.
         name: String,
     },
 }
 
+impl Vip {
+    fn place<'n>(&mut self, interface_of: &impl Fn(IpAddr) -> Option<&'n str>) {
+        let (Vip::V4 { ip, name, .. } | Vip::V6 { ip, name, .. }) = self;
+        if let Some(interface) = interface_of(*ip) {
+            interface.clone_into(name);
+        }
+    }
+}
+
 impl From<&Address> for Vip {
     fn from(address: &Address) -> Vip {
-        let name = address.interface.clone();
+        let name = address.interface.clone().unwrap_or_default();
         match address.net {
             IpNet::V4(net) => Vip::V4 {
                 ip: net.addr().into(),
@@ -329,6 +359,10 @@ pub struct GroupStatus {
     pub exclusive: bool,
     /// Its addresses.
     pub addresses: Vec<IpNet>,
+    /// The interface of this node on which each of them belongs, in their order;
+    /// `None` where there is none.
+    #[serde(default)]
+    pub interfaces: Vec<Option<String>>,
     /// Who should have it.
     pub owner: Option<NodeName>,
     /// Who has it, as announced; this node included.
@@ -410,4 +444,25 @@ pub enum HeardBy {
     Unicast,
     /// Forwarded by a third node (W2).
     Relayed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_gets_its_interface_wherever_the_status_has_it() {
+        let vip = |name: &str| Vip::V6 {
+            ip: "fd00::9".parse().unwrap(),
+            prefixlen: 64,
+            name: name.into(),
+        };
+        let mut placed = Vip::from(&Address::anywhere("fd00::9/64".parse().unwrap()));
+        assert_eq!(placed, vip(""));
+        assert_eq!(Vip::from(&Address::on("eth0", "fd00::9/64".parse().unwrap())), vip("eth0"));
+        placed.place(&|ip| (ip == "fd00::9".parse::<IpAddr>().unwrap()).then_some("ens3"));
+        assert_eq!(placed, vip("ens3"));
+        placed.place(&|_| None);
+        assert_eq!(placed, vip("ens3"));
+    }
 }

@@ -24,7 +24,7 @@ fn a_group_that_is_being_let_go_stays_off_when_its_definition_changes() {
     let letting_go = |order: &Output| matches!(order, Output::Unplumb { .. });
     assert!(lan.machines[&0].orders.iter().any(letting_go));
     let before = lan.machines[&0].orders.len();
-    plan.groups.iter_mut().for_each(|group| group.addresses[0].interface = "eth1".into());
+    plan.groups.iter_mut().for_each(|group| group.addresses[0].interface = Some("eth1".into()));
     lan.configure(0, &plan);
     let plumbed = |order: &Output| matches!(order, Output::Plumb { .. });
     assert!(!lan.machines[&0].orders[before..].iter().any(plumbed));
@@ -64,6 +64,22 @@ fn new_addresses_of_a_held_group_are_told_to_the_neighbours() {
     let plumbed = position(|order| matches!(order, Output::Plumb { .. }));
     let told = position(|order| matches!(order, Output::Notify { .. }));
     assert!(plumbed.is_some() && plumbed < told, "{orders:?}");
+}
+
+#[test]
+fn another_hint_moves_nothing() {
+    let mut plan = Plan::new(1, 1);
+    plan.groups[0].addresses[0].interface = None;
+    let mut lan = Lan::settled(&plan);
+    let before = lan.machines[&0].orders.len();
+    plan.groups[0].addresses[0].hint = Some("eth7".into());
+    lan.configure(0, &plan);
+    lan.run(INTERVAL);
+    let plumbed = |order: &Output| matches!(order, Output::Plumb { .. });
+    assert!(!lan.machines[&0].orders[before..].iter().any(plumbed));
+    plan.groups[0].addresses[0].interface = Some("eth7".into());
+    lan.configure(0, &plan);
+    assert!(lan.machines[&0].orders[before..].iter().any(plumbed));
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn shared(nodes: usize, groups: usize, prefer: impl Fn(usize) -> Option<u16>) ->
             prefer: prefer(g).map(NodeIndex),
             exclusive: false,
             failback: vippy_core::config::Failback::Auto,
-            addresses: vec![Address { net: ip.parse().unwrap(), interface: "eth0".into() }],
+            addresses: vec![Address::on("eth0", ip.parse().unwrap())],
         })
     };
     SharedPart {

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
+use tokio::sync::watch;
 use vippy_client::Answer;
 use vippy_core::config::{Config, Group};
 use vippy_core::engine::Engine;
@@ -29,7 +30,7 @@ use self::restart::Restarter;
 use crate::announce::Announcer;
 use crate::chat::Chat;
 use crate::clock::{self, Alarm};
-use crate::kernel::{Kernel, Report};
+use crate::kernel::{Homes, Kernel, Report};
 use crate::lateness::Lateness;
 use crate::load::Source;
 use crate::logging::{Level, Logger};
@@ -77,6 +78,8 @@ pub struct Parts {
     pub notices: UnboundedReceiver<String>,
     /// What renewals cost.
     pub renewals: UnboundedReceiver<Duration>,
+    /// Where addresses belong on this host.
+    pub homes: watch::Receiver<Homes>,
     /// Tells neighbours.
     pub announcer: Announcer,
     /// Asks for evidence (O7).
@@ -308,7 +311,7 @@ impl Daemon {
             Output::Unplumb { group } => self.parts.kernel.unplumb(group),
             Output::Renew { lifetime } => self.parts.kernel.renew(lifetime),
             Output::Notify { group } => match self.groups.get(&group) {
-                Some(group) => self.parts.announcer.notify(group),
+                Some(group) => self.parts.announcer.notify(group, &self.parts.homes.borrow()),
                 // It left the configuration meanwhile: nobody is kept waiting.
                 None => self.answers.push_back(Input::Told { group }),
             },
@@ -374,7 +377,10 @@ impl Daemon {
         // A client that has gone does not take its answer; that is its right.
         match request {
             Request::Status(reply) => {
-                let _ = reply.send(self.engine.status(clock::now()));
+                let mut status = self.engine.status(clock::now());
+                let homes = self.parts.homes.borrow();
+                status.place(|ip| homes.found(ip));
+                let _ = reply.send(status);
             }
             Request::Recording(reply) => {
                 let _ = reply.send(self.engine.recording());

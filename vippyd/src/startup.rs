@@ -215,6 +215,7 @@ fn operate(
         reports: kernel.reports,
         notices: kernel.notices,
         renewals: kernel.renewals,
+        homes: kernel.homes,
         announcer,
         prober,
         writer,

@@ -10,7 +10,6 @@ use std::net::Ipv6Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{
@@ -23,6 +22,7 @@ use support::{eventually, group, in_namespace, ip};
 use vippy_core::identity::GroupId;
 use vippyd::announce::{AnnounceError, Announcer};
 use vippyd::clock;
+use vippyd::kernel::Homes;
 
 /// Hears what arrives at `far0`.
 struct Ear {
@@ -91,7 +91,7 @@ fn both_forms_of_arp_and_an_advertisement_arrive_three_times_far_enough_apart() 
         let mut announcer = vouched_for();
         let both = group(&["eth0 10.9.0.50/24", "eth0 fd00:9::50/64"]);
         let ordered = Instant::now();
-        announcer.notify(&both);
+        announcer.notify(&both, &Homes::default());
         let heard = ear.hear_all(Duration::from_millis(1_500));
         assert_eq!(heard.len(), 9);
         println!("first frame {:?} after the order", heard[0].0 - ordered);
@@ -132,7 +132,7 @@ fn neighbours_who_know_the_old_owner_learn_the_new_one() {
         ip("neighbour add 10.9.0.50 lladdr 02:00:00:00:00:01 nud stale dev far0");
         ip("neighbour add fd00:9::50 lladdr 02:00:00:00:00:01 nud stale dev far0");
         let mut announcer = vouched_for();
-        announcer.notify(&group(&["eth0 10.9.0.50/24", "eth0 fd00:9::50/64"]));
+        announcer.notify(&group(&["eth0 10.9.0.50/24", "eth0 fd00:9::50/64"]), &Homes::default());
         let links = support::links();
         let link = links.iter().find(|link| link["ifname"] == "eth0").unwrap();
         let mac = link["address"].as_str().unwrap();
@@ -148,7 +148,7 @@ fn a_silenced_group_is_not_announced_again() {
         let ear = Ear::new();
         let mut announcer = vouched_for();
         let one = group(&["eth0 10.9.0.50/24"]);
-        announcer.notify(&one);
+        announcer.notify(&one, &Homes::default());
         assert!(ear.hear(support::PATIENCE).is_some());
         assert!(ear.hear(support::PATIENCE).is_some());
         announcer.silence(&one.id);
@@ -164,17 +164,17 @@ fn nothing_leaves_once_the_loop_no_longer_vouches_for_it() {
         let [one, other] = [group(&["eth0 10.9.0.50/24"]), group(&["eth0 10.9.0.51/24"])];
         let soon = clock::now() + Duration::from_millis(600);
         announcer.vouch(Some(soon));
-        announcer.notify(&one);
+        announcer.notify(&one, &Homes::default());
         assert_eq!(told_within(&mut announcer, support::PATIENCE), Some(one.id.clone()));
         assert_eq!(ear.hear_all(Duration::from_millis(100)).len(), 2);
         std::thread::sleep(Duration::from_millis(600));
-        announcer.notify(&other);
+        announcer.notify(&other, &Homes::default());
         eventually("everything is forgotten", || announcer.counts().forgotten == 1);
         // Neither the first round of the one nor the second of the other.
         announcer.vouch(Some(clock::now() + Duration::from_secs(60)));
         assert!(ear.hear(Duration::from_millis(1_000)).is_none());
         assert_eq!(told_within(&mut announcer, Duration::ZERO), None);
-        announcer.notify(&other);
+        announcer.notify(&other, &Homes::default());
         assert_eq!(told_within(&mut announcer, support::PATIENCE), Some(other.id.clone()));
     });
 }
@@ -185,17 +185,17 @@ fn a_recreated_interface_speaks_with_its_new_address() {
         let mut announcer = vouched_for();
         let one = group(&["eth0 10.9.0.50/24"]);
         let ear = Ear::new();
-        announcer.notify(&one);
+        announcer.notify(&one, &Homes::default());
         assert!(ear.hear(support::PATIENCE).is_some());
         let old = mac("eth0");
         ip("link del eth0");
         lan.wire();
         assert_ne!(mac("eth0"), old);
-        announcer.notify(&one);
+        announcer.notify(&one, &Homes::default());
         let (_, frame) = ear.hear(support::PATIENCE).unwrap();
         assert_eq!(frame[6..12], mac("eth0"));
         ip("link set eth0 address 02:00:00:00:00:99");
-        announcer.notify(&one);
+        announcer.notify(&one, &Homes::default());
         eventually("the changed address is used", || {
             ear.hear(support::PATIENCE).unwrap().1[22..28] == [2, 0, 0, 0, 0, 0x99]
         });
@@ -208,7 +208,7 @@ fn a_router_announces_itself_as_one() {
         std::fs::write("/proc/sys/net/ipv6/conf/eth0/forwarding", "1").unwrap();
         let ear = Ear::new();
         let mut announcer = vouched_for();
-        announcer.notify(&group(&["eth0 fd00:9::50/64"]));
+        announcer.notify(&group(&["eth0 fd00:9::50/64"]), &Homes::default());
         eventually("an advertisement with the router flag", || {
             ear.hear(support::PATIENCE).unwrap().1.get(58) == Some(&0xa0)
         });
@@ -220,7 +220,7 @@ fn an_absent_interface_costs_the_others_nothing() {
     in_namespace(|_| {
         let ear = Ear::new();
         let mut announcer = vouched_for();
-        announcer.notify(&group(&["absent0 10.9.0.49/24", "eth0 10.9.0.50/24"]));
+        announcer.notify(&group(&["absent0 10.9.0.49/24", "eth0 10.9.0.50/24"]), &Homes::default());
         assert!(ear.hear(support::PATIENCE).is_some());
         eventually("the failure is counted", || announcer.counts().failures >= 1);
     });
@@ -232,7 +232,7 @@ fn a_group_is_told_about_when_its_frames_have_left() {
         let ear = Ear::new();
         let mut announcer = vouched_for();
         let both = group(&["eth0 10.9.0.50/24", "eth0 fd00:9::50/64"]);
-        announcer.notify(&both);
+        announcer.notify(&both, &Homes::default());
         assert_eq!(told_within(&mut announcer, support::PATIENCE), Some(both.id.clone()));
         assert_eq!(ear.hear_all(Duration::from_millis(100)).len(), 3);
         // The second and the third round are nobody's news.
@@ -252,7 +252,7 @@ fn dead_interfaces_do_not_keep_anybody_waiting() {
         for item in items {
             let one = group(&[item]);
             let ordered = Instant::now();
-            announcer.notify(&one);
+            announcer.notify(&one, &Homes::default());
             assert_eq!(told_within(&mut announcer, support::PATIENCE), Some(one.id.clone()));
             let took = ordered.elapsed();
             println!("{item}: told after {took:?}");
@@ -266,7 +266,7 @@ fn a_group_that_was_silenced_is_not_reported() {
     in_namespace(|_| {
         let mut announcer = vouched_for();
         let one = group(&["eth0 10.9.0.50/24"]);
-        announcer.notify(&one);
+        announcer.notify(&one, &Homes::default());
         // Its frames may well have left before.
         announcer.silence(&one.id);
         assert_eq!(told_within(&mut announcer, Duration::from_millis(100)), None);
@@ -314,7 +314,7 @@ fn a_thousand_addresses_are_announced_in_milliseconds() {
             .map(|n| group(&[&format!("eth0 10.9.{}.{}/16", n / 250, n % 250 + 1)]))
             .collect();
         let ordered = Instant::now();
-        groups.iter().map(Arc::as_ref).for_each(|group| announcer.notify(group));
+        groups.iter().for_each(|group| announcer.notify(group, &Homes::default()));
         let heard = ear.hear_all(Duration::from_millis(300));
         let requests: Vec<_> = heard.iter().filter(|(_, frame)| frame[20..22] == [0, 1]).collect();
         assert_eq!((heard.len(), requests.len()), (2_000, 1_000));

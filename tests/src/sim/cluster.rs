@@ -319,6 +319,6 @@ fn group(index: usize, plan: GroupPlan) -> Group {
         prefer: plan.prefer.and_then(|node| u16::try_from(node).ok()).map(NodeIndex),
         exclusive: plan.exclusive,
         failback: plan.failback,
-        addresses: vec![Address { net, interface: "eth0".to_owned() }],
+        addresses: vec![Address::on("eth0", net)],
     }
 }

@@ -194,7 +194,7 @@ mod tests {
             ("fd00::1:149/64", "FD00:0:0:0:0:0:1:149/64"),
             (
                 "[{ interface: \"eth0\", ip: \"10.8.3.195/24\" }]",
-                "{ exclusive: false, vips: [{ ip: \"10.8.3.195/24\", interface: \"eth0\" }] }",
+                "{ exclusive: false, vips: [{ ip: \"10.8.3.195/24\" }] }",
             ),
             ("239.77.0.1:5007", "[ff02::7]:5008"),
             ("0123456789abcdef", "another secret, longer"),

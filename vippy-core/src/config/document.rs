@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::model::{Address, Config, Digest, Failback, Group, Node, SharedPart};
 use super::policy::{DEFAULT_HOLD_DOWN, default_isolation};
 use super::problem::Problem;
-use super::{SHARED_KEYS, digest};
+use super::{SHARED_KEYS, digest, localize};
 
 /// Largest document that is fetched or kept, in bytes.
 pub const MOST_BYTES: usize = 16 << 20;
@@ -66,6 +66,7 @@ impl Config {
     /// that `self` gives to addresses of both.
     #[must_use]
     pub fn with_shared(&self, shared: SharedPart, document: Arc<str>) -> Config {
+        let shared = localize(shared, &self.shared);
         Config { shared, local: self.local.clone(), document }
     }
 
@@ -152,10 +153,15 @@ fn group(shared: &SharedPart, group: &Group) -> String {
     text
 }
 
+/// An address with the interface that whoever wrote the configuration named.
 fn address(address: &Address) -> String {
+    let net = address.net;
+    let Some(interface) = address.hint.as_ref().or(address.interface.as_ref()) else {
+        return format!("{{\"ip\": \"{net}\"}}");
+    };
     // Names of interfaces have neither spaces nor control characters.
-    let quoted = address.interface.replace('\\', "\\\\").replace('"', "\\\"");
-    format!("{{\"interface\": \"{quoted}\", \"ip\": \"{}\"}}", address.net)
+    let quoted = interface.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("{{\"interface\": \"{quoted}\", \"ip\": \"{net}\"}}")
 }
 
 /// Seconds, to the microsecond, without needless digits.

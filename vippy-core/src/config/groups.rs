@@ -182,17 +182,18 @@ impl Reader {
             return self.wrong_but(node, expected, hint);
         }
         let fields = self.object(node, ADDRESS_FORM, &["interface", "ip"])?;
-        let interface = match fields.get("interface") {
-            Some(interface) => self.interface(interface),
-            None => self.missing(&fields, "interface", "the name of a network interface"),
-        };
+        let interface = fields.get("interface").map(|name| self.interface(name));
         let net = match fields.get("ip") {
             Some(ip) => self.vip(ip, seen),
             None => {
                 self.missing(&fields, "ip", "an address with a prefix, such as \"10.1.2.3/24\"")
             }
         };
-        Some(Address { net: net?, interface: interface? })
+        let address = Address::anywhere(net?);
+        Some(match interface {
+            Some(name) => Address { interface: Some(name?), ..address },
+            None => address,
+        })
     }
 
     fn vip(&mut self, node: &Node<'_>, seen: &mut Groups) -> Option<IpNet> {

@@ -8,7 +8,8 @@
 //! Inside, `text` reads JSON5 into a tree with positions, `reader` and
 //! `values` take typed values out of it, `shared`, `groups`, `policy`, `chat`,
 //! `logging` and `local` know the keys and the rules between them, and `report` collects
-//! and places problems. [`mod@digest`] says what two nodes compare.
+//! and places problems. [`mod@digest`] says what two nodes compare, [`localize()`]
+//! fits another node's configuration to this one's interfaces.
 //!
 //! Nothing here reads files: the text and its file's name are arguments. The
 //! copies of the secret that are made here are wiped; wiping the text is up to
@@ -19,6 +20,7 @@ pub mod digest;
 mod document;
 mod groups;
 mod local;
+mod localize;
 mod logging;
 pub mod model;
 mod policy;
@@ -33,6 +35,7 @@ mod text;
 mod values;
 
 pub use document::{Kept, MOST_BYTES, document, parse_document};
+pub use localize::localize;
 pub use model::{
     Address, ChatInterface, Config, Digest, Failback, Group, Lifetime, LocalPart, Logging,
     LoggingDriver, Node, NotifyTarget, Secret, SharedPart,
@@ -117,7 +120,7 @@ fn read<T>(
 
 /// Reads everything; the configuration, when no problem was noted.
 fn read_config(reader: &mut Reader, root: &TextNode<'_>) -> Option<Config> {
-    let keys = [&SHARED_KEYS[..], &LOCAL_KEYS].concat();
+    let keys = [&LOCAL_KEYS[..], &SHARED_KEYS].concat();
     let top = reader.object(root, "an object: `{ … }`", &keys)?;
     let shared = reader.shared(&top);
     let chat = reader.chat(&top, &shared.nodes, &shared.groups);

@@ -95,16 +95,42 @@ pub struct Group {
     pub addresses: Vec<Address>,
 }
 
-/// One virtual address on one interface of this node.
+impl Group {
+    /// What puts its addresses elsewhere, or others on, when it changes. Hints do
+    /// not: an address that is on stays where it is.
+    pub fn places(&self) -> impl Iterator<Item = (IpNet, Option<&str>)> {
+        self.addresses.iter().map(|address| (address.net, address.interface.as_deref()))
+    }
+}
+
+/// One virtual address.
+///
+/// Names of interfaces are local, and no part of the digest. An address belongs
+/// on the interface that this node's own file names for it; where that names
+/// none, on the interface that carries the address's network; where none does,
+/// on the one that was named with the configuration, if this node has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct Address {
     /// The address and the length of its network's prefix.
     pub net: IpNet,
-    /// The interface's name on this node; not part of the digest.
-    pub interface: String,
+    /// The interface that this node's own file names for it, if it names one.
+    pub interface: Option<String>,
+    /// The interface that another node's file names for it, if the configuration
+    /// came from there ([`localize`](super::localize)).
+    pub hint: Option<String>,
 }
 
 impl Address {
+    /// An address for which this node's own file names the interface.
+    pub fn on(interface: &str, net: IpNet) -> Address {
+        Address { net, interface: Some(interface.to_owned()), hint: None }
+    }
+
+    /// An address for which nobody names an interface.
+    pub fn anywhere(net: IpNet) -> Address {
+        Address { net, interface: None, hint: None }
+    }
+
     /// The address without its prefix.
     pub fn ip(&self) -> IpAddr {
         self.net.addr()

@@ -135,7 +135,7 @@ impl Holdings {
             if slot.phase == Phase::Claiming {
                 slot.phase = Phase::Idle;
             }
-            let readdressed = before.is_some_and(|before| before.addresses != config.addresses);
+            let readdressed = before.is_some_and(|before| !before.places().eq(config.places()));
             if slot.is_on() && (readdressed || retermed) {
                 slot.readdressed |= readdressed;
                 self.plumb(now, config, hands);

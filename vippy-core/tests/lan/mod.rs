@@ -112,7 +112,7 @@ pub(crate) fn group(name: &str, host: u8) -> Group {
         prefer: None,
         exclusive: false,
         failback: vippy_core::config::Failback::Auto,
-        addresses: vec![Address { net, interface: "eth0".into() }],
+        addresses: vec![Address::on("eth0", net)],
     }
 }
 

@@ -106,6 +106,7 @@ fn group(owner: &str, addresses: &[&str]) -> GroupStatus {
         prefer: None,
         exclusive: false,
         addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+        interfaces: vec![Some("eth0".into()); addresses.len()],
         owner: Some(owner.into()),
         holders: names(&[owner]),
         succession: names(&[owner]),

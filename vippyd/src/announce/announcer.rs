@@ -23,6 +23,7 @@ use super::licence::Licence;
 use super::mouth::{Lapsed, Mouth, Places};
 use crate::ethernet::frames::Form;
 use crate::ethernet::port::raw_socket;
+use crate::kernel::Homes;
 
 /// How often everything is said.
 const ROUNDS: u32 = 3;
@@ -134,14 +135,15 @@ impl Announcer {
     }
 
     /// Tells the neighbours about all of a group's addresses, at once and two
-    /// more times. Starts over for a group that is being told about.
-    pub fn notify(&mut self, group: &Group) {
+    /// more times, each on the interface where it belongs. Starts over for a group
+    /// that is being told about.
+    pub fn notify(&mut self, group: &Group, homes: &Homes) {
         self.orders += 1;
         self.quiet_at = Some(Instant::now() + GAP * (ROUNDS - 1) + GAP / 2);
         let order = self.orders;
         self.awaited.insert(group.id.clone(), order);
-        let place = |address: &Address| (address.interface.clone(), address.ip());
-        let places = group.addresses.iter().map(place).collect();
+        let place = |address: &Address| Some((homes.of(address)?.to_owned(), address.ip()));
+        let places = group.addresses.iter().filter_map(place).collect();
         // The thread lives as long as this handle.
         let _ = self.commands.send(Command::Notify { group: group.id.clone(), places, order });
     }

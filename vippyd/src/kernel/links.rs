@@ -74,9 +74,14 @@ impl Links {
         self.by_index.get(self.by_name.get(name)?)
     }
 
+    /// A link by number.
+    pub(super) fn get(&self, index: u32) -> Option<&Link> {
+        self.by_index.get(&index)
+    }
+
     /// The name of a link.
     pub(super) fn name(&self, index: u32) -> Option<&str> {
-        self.by_index.get(&index).map(|link| link.name.as_str())
+        self.get(index).map(|link| link.name.as_str())
     }
 
     /// Why an interface cannot carry addresses now, in words for an operator.

@@ -12,6 +12,7 @@
 
 mod addresses;
 mod budding;
+mod homes;
 mod ledger;
 mod links;
 pub(crate) mod neighbours;
@@ -32,11 +33,12 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use vippy_core::config::Group;
 use vippy_core::identity::GroupId;
 use vippy_core::input::ResourceReport;
 
+pub use homes::Homes;
 pub use ledger::LedgerError;
 pub use netlink::NetlinkError;
 
@@ -65,6 +67,9 @@ pub struct Started {
     pub notices: UnboundedReceiver<String>,
     /// Time for which each renewal kept a processor busy, one an order.
     pub renewals: UnboundedReceiver<Duration>,
+    /// Where addresses belong on this host. What is reported of a group is never
+    /// newer than that.
+    pub homes: watch::Receiver<Homes>,
     /// Groups whose addresses were all on already, ours and unexpired. They
     /// stay on until they are unplumbed or run out.
     pub present: BTreeSet<GroupId>,
@@ -157,6 +162,7 @@ impl Kernel {
         let (report_queue, reports) = unbounded_channel();
         let (notice_queue, notices) = unbounded_channel();
         let (renewal_queue, renewals) = unbounded_channel();
+        let (home_board, homes) = watch::channel(Homes::default());
         let (ready, started) = std::sync::mpsc::sync_channel(1);
         let counters = Arc::new(Counters::default());
         let groups = groups.to_vec();
@@ -165,6 +171,7 @@ impl Kernel {
             reports: report_queue,
             notices: notice_queue,
             renewals: renewal_queue,
+            homes: home_board,
             counters: Arc::clone(&counters),
         };
         let runtime = runtime()?;
@@ -186,7 +193,7 @@ impl Kernel {
         let present = started.recv().map_err(|_| KernelError::Died)??;
         let orders = AtomicU64::new(0);
         let kernel = Kernel { commands: Some(commands), orders, counters, thread: Some(thread) };
-        Ok(Started { kernel, reports, notices, renewals, present })
+        Ok(Started { kernel, reports, notices, renewals, homes, present })
     }
 
     /// Watches these groups from now on and no others; reports the
@@ -246,6 +253,16 @@ impl Kernel {
         // A thread of its own, since the caller may have a runtime already.
         let work = move || runtime.block_on(reconcile::release(settings));
         let thread = named("vippy-release").spawn(work).map_err(KernelError::Thread)?;
+        thread.join().map_err(|_| KernelError::Died)?
+    }
+
+    /// Where the addresses of these groups would belong on this host now, were
+    /// none of them on. Changes nothing and needs no privilege.
+    pub fn survey(groups: &[Arc<Group>]) -> Result<Homes, KernelError> {
+        let groups = groups.to_vec();
+        let runtime = runtime()?;
+        let work = move || runtime.block_on(reconcile::survey(&groups));
+        let thread = named("vippy-survey").spawn(work).map_err(KernelError::Thread)?;
         thread.join().map_err(|_| KernelError::Died)?
     }
 

@@ -12,6 +12,7 @@ use vippy_core::config::{Address, Group};
 use vippy_core::identity::GroupId;
 
 use super::addresses::{Found, Ours, Spot, Table};
+use super::homes::{Homes, homeless};
 use super::links::{Link, Links};
 use super::netlink::Order;
 use super::wanted::Wanted;
@@ -54,11 +55,18 @@ pub(super) struct View<'a> {
     pub(super) table: &'a Table,
     /// Which of them are ours.
     pub(super) ours: Ours<'a>,
+    /// Where addresses belong.
+    pub(super) homes: &'a Homes,
 }
 
-impl View<'_> {
-    fn links(&self) -> &Links {
+impl<'a> View<'a> {
+    fn links(&self) -> &'a Links {
         self.ours.links
+    }
+
+    /// The link on which an address belongs, if it is there.
+    pub(super) fn home(&self, address: &Address) -> Option<&'a Link> {
+        self.links().named(self.homes.of(address)?)
     }
 
     /// Compares what is wanted with what is there.
@@ -69,7 +77,7 @@ impl View<'_> {
         for wanted in wanted {
             let mut run_out = false;
             for address in &wanted.group.addresses {
-                let Some(link) = self.links().named(&address.interface) else { continue };
+                let Some(link) = self.home(address) else { continue };
                 let neighbours = foreign.get(&link.index).map_or(&[][..], Vec::as_slice);
                 let mut order = self.order(address, link, neighbours, wanted.term.ordered());
                 keep.insert(order.spot);
@@ -115,8 +123,7 @@ impl View<'_> {
 
     /// Where an address of a group should be.
     pub(super) fn spot(&self, address: &Address) -> Option<Spot> {
-        let link = self.links().named(&address.interface)?;
-        Some(self.spot_on(address, link))
+        Some(self.spot_on(address, self.home(address)?))
     }
 
     /// Whether all addresses of a group are on, as ours.
@@ -128,9 +135,9 @@ impl View<'_> {
         })
     }
 
-    /// Whether an address is on, anywhere, as ours.
-    pub(super) fn is_on(&self, ip: IpAddr) -> bool {
-        self.table.places(ip).any(|found| self.ours.holds(found))
+    /// Where an address is on, as ours.
+    pub(super) fn place(&self, ip: IpAddr) -> Option<&'a Found> {
+        self.table.places(ip).find(|found| self.ours.holds(found))
     }
 
     /// The least seconds that any address of a group has left.
@@ -142,7 +149,8 @@ impl View<'_> {
     /// Why a group cannot be held here now, in words for an operator.
     pub(super) fn trouble(&self, group: &Group) -> Option<String> {
         group.addresses.iter().find_map(|address| {
-            self.links().trouble(&address.interface).or_else(|| {
+            let Some(home) = self.homes.of(address) else { return Some(homeless(address)) };
+            self.links().trouble(home).or_else(|| {
                 let found = self.foreign_place(address)?;
                 let there = self.links().name(found.spot.index).unwrap_or("another interface");
                 let ip = address.ip();

@@ -16,6 +16,7 @@ struct Machine {
     table: Table,
     links: Links,
     ledger: Ledger,
+    homes: Homes,
     now: Instant,
     _dir: tempfile::TempDir,
 }
@@ -30,7 +31,8 @@ impl Machine {
             links.put(Link { index, name, up: true, running: true, promotes: true });
         }
         let now = Instant::now();
-        Machine { table: Table::default(), links, ledger, now, _dir: dir }
+        let (table, homes) = Default::default();
+        Machine { table, links, ledger, homes, now, _dir: dir }
     }
 
     fn put(&mut self, net: &str, index: u32, flags: u32, tag: Option<u8>) {
@@ -51,13 +53,16 @@ impl Machine {
     }
 
     fn plan(&self, wanted: &[Wanted]) -> Plan {
-        let ours = Ours { ledger: &self.ledger, links: &self.links, tags: true };
-        View { table: &self.table, ours }.plan(wanted.iter(), self.now)
+        self.view().plan(wanted.iter(), self.now)
     }
 
     fn trouble(&self, group: &Group) -> Option<String> {
+        self.view().trouble(group)
+    }
+
+    fn view(&self) -> View<'_> {
         let ours = Ours { ledger: &self.ledger, links: &self.links, tags: true };
-        View { table: &self.table, ours }.trouble(group)
+        View { table: &self.table, ours, homes: &self.homes }
     }
 
     /// A group ordered `ago` with ten seconds to live.
@@ -69,7 +74,7 @@ impl Machine {
 }
 
 fn group(nets: &[&str]) -> Arc<Group> {
-    let address = |net: &&str| Address { net: net.parse().unwrap(), interface: "eth0".into() };
+    let address = |net: &&str| Address::on("eth0", net.parse().unwrap());
     Arc::new(Group {
         id: nets.join(",").as_str().into(),
         name: None,
@@ -185,6 +190,21 @@ fn without_promotion_ipv4_goes_on_without_its_network() {
     let prefixes: Vec<u8> = plan.add.iter().map(|order| order.spot.prefix).collect();
     assert_eq!(prefixes, [32, 64]);
     assert_eq!(plan.add[0].broadcast, None);
+}
+
+#[test]
+fn an_address_goes_where_it_belongs_and_nowhere_without_a_home() {
+    let mut machine = Machine::new();
+    let mut nameless = machine.wanted(&["10.0.0.9/24"], 0);
+    let group = Arc::make_mut(&mut nameless.group);
+    group.addresses[0].interface = None;
+    let address = group.addresses[0].clone();
+    assert!(machine.plan(&[nameless.clone()]).is_empty());
+    let why = "no interface carries 10.0.0.0/24 and the configuration names none";
+    assert_eq!(machine.trouble(&nameless.group).unwrap(), why);
+    machine.homes = Homes::find([&address].into_iter(), |_| Some("eth1"));
+    assert_eq!(machine.plan(&[nameless.clone()]).add[0].spot.index, 3);
+    assert_eq!(machine.trouble(&nameless.group), None);
 }
 
 #[test]

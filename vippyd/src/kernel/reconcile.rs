@@ -1,12 +1,15 @@
 //! Makes the kernel agree with the books: looks, compares, acts, looks again.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Instant;
 
 use nix::errno::Errno;
+use vippy_core::config::{Address, Group};
 use vippy_core::identity::GroupId;
 
 use super::addresses::{Found, Ours, Spot, Table};
+use super::homes::{Carriers, Homes, is_the_hosts};
 use super::ledger::Ledger;
 use super::links::Links;
 use super::netlink::{Change, Netlink, NetlinkError, Order};
@@ -29,6 +32,7 @@ impl Worker {
                 self.start_over(&error);
                 break;
             }
+            self.find_homes();
             self.promote_secondaries().await;
             self.give_up_hopeless();
             let plan = self.view().plan(self.wanted.values(), Instant::now());
@@ -38,6 +42,7 @@ impl Worker {
             }
         }
         self.await_served().await;
+        self.find_homes();
         self.answer();
         self.tell_settled();
         self.tell_availability();
@@ -115,7 +120,7 @@ impl Worker {
     async fn promote_secondaries(&mut self) {
         let mut unset = BTreeSet::new();
         for address in self.wanted.values().flat_map(|wanted| &wanted.group.addresses) {
-            if let Some(link) = self.links.named(&address.interface)
+            if let Some(link) = self.view().home(address)
                 && address.ip().is_ipv4()
                 && !link.promotes
                 && !self.links.is_stubborn(link)
@@ -346,6 +351,19 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// See [`super::Kernel::survey`].
+pub(super) async fn survey(groups: &[Arc<Group>]) -> Result<Homes, KernelError> {
+    let netlink = Netlink::open()?;
+    let mut links = Links::default();
+    links.replace(netlink.links().await?);
+    let found = netlink.addresses().await?;
+    let addresses = || groups.iter().flat_map(|group| &group.addresses);
+    let managed = addresses().map(Address::ip).collect();
+    let own = found.iter().filter(|found| is_the_hosts(found, &managed));
+    let carriers = Carriers::new(own, &links);
+    Ok(Homes::find(addresses(), |address| carriers.home(address)))
 }
 
 /// Removes everything that is ours; see [`super::Kernel::release_all`].

@@ -9,15 +9,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use nix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use tokio::sync::oneshot;
-use vippy_core::config::Group;
+use tokio::sync::{oneshot, watch};
+use vippy_core::config::{Address, Group};
 use vippy_core::identity::GroupId;
 use vippy_core::input::ResourceReport;
 
-use super::addresses::{Ours, Spot, Table};
+use super::addresses::{Found, Ours, Spot, Table};
 use super::budding::Budding;
+use super::homes::{Carriers, Homes, is_the_hosts, must_be_found};
 use super::ledger::Ledger;
 use super::links::Links;
 use super::netlink::{Netlink, News};
@@ -59,6 +61,7 @@ pub(super) struct Lines {
     pub(super) reports: UnboundedSender<Report>,
     pub(super) notices: UnboundedSender<String>,
     pub(super) renewals: UnboundedSender<Duration>,
+    pub(super) homes: watch::Sender<Homes>,
     pub(super) counters: Arc<Counters>,
 }
 
@@ -98,12 +101,16 @@ pub(super) struct Worker {
     pub(super) recheck: bool,
     /// When to try again what failed or had to wait.
     pub(super) retry: Option<Instant>,
+    /// Where addresses belong.
+    homes: Homes,
     watched: BTreeMap<GroupId, Watched>,
     owed: Vec<Owed>,
     /// Who waits for everything ordered to be carried out.
     settling: Vec<oneshot::Sender<()>>,
-    /// Addresses and interfaces of all groups watched or wanted.
+    /// Addresses of all groups watched or wanted, those of them whose interface
+    /// must be found, and the interfaces that are named.
     ips: BTreeSet<IpAddr>,
+    nameless: BTreeSet<IpAddr>,
     interfaces: BTreeSet<String>,
     next_check: Instant,
 }
@@ -135,10 +142,12 @@ impl Worker {
             suspect_links: true,
             recheck: true,
             retry: None,
+            homes: Homes::default(),
             watched: BTreeMap::new(),
             owed: Vec::new(),
             settling: Vec::new(),
             ips: BTreeSet::new(),
+            nameless: BTreeSet::new(),
             interfaces: BTreeSet::new(),
             next_check: Instant::now() + SLOW_CHECK,
         };
@@ -148,6 +157,7 @@ impl Worker {
         worker.look().await?;
         worker.tags = keeps_tags(&worker.table);
         worker.watch(groups.clone());
+        worker.find_homes();
         worker.adopt(groups);
         let present = worker.wanted.keys().cloned().collect();
         worker.settle().await;
@@ -298,6 +308,7 @@ impl Worker {
             .map(|group| (group.id.clone(), Watched { group, told: None }))
             .collect();
         self.ips.clear();
+        self.nameless.clear();
         self.interfaces.clear();
         let watched = self.watched.values().map(|watched| Arc::clone(&watched.group));
         let wanted = self.wanted.values().map(|wanted| Arc::clone(&wanted.group));
@@ -308,9 +319,37 @@ impl Worker {
     fn mind(&mut self, group: &Group) {
         for address in &group.addresses {
             self.ips.insert(address.ip());
-            if !self.interfaces.contains(&address.interface) {
-                self.interfaces.insert(address.interface.clone());
+            match &address.interface {
+                Some(name) if self.interfaces.contains(name) => {}
+                Some(name) => drop(self.interfaces.insert(name.clone())),
+                None => {
+                    self.nameless.insert(address.ip());
+                    self.recheck |= self.homes.of(address).is_none();
+                }
             }
+        }
+    }
+
+    /// Finds where addresses belong, if that may have changed.
+    pub(super) fn find_homes(&mut self) {
+        if !self.recheck || self.nameless.is_empty() && self.homes == Homes::default() {
+            return;
+        }
+        let view = self.view();
+        let own = |found: &&Found| is_the_hosts(found, &self.ips) && !view.ours.holds(found);
+        let carriers = Carriers::new(self.table.iter().filter(own), &self.links);
+        let wanted = self.wanted.values().flat_map(|wanted| &wanted.group.addresses);
+        let ordered: BTreeSet<IpAddr> = wanted.clone().map(Address::ip).collect();
+        let watched = self.watched.values().flat_map(|watched| &watched.group.addresses);
+        let homes = Homes::find(wanted.chain(watched), |address| {
+            let ip = address.ip();
+            let before = || self.homes.found(ip).filter(|_| ordered.contains(&ip));
+            let there = || self.links.name(view.place(ip)?.spot.index);
+            before().or_else(there).or_else(|| carriers.home(address))
+        });
+        if homes != self.homes {
+            self.homes = homes;
+            self.lines.homes.send_replace(self.homes.clone());
         }
     }
 
@@ -329,12 +368,12 @@ impl Worker {
                 self.suspect_links = true;
             }
             News::Link(link) => {
-                let renamed = self.is_used(link.index);
                 let index = link.index;
-                self.recheck |= self.links.put(link) && (renamed || self.is_used(index));
+                let before = self.matters(index);
+                self.recheck |= self.links.put(link) && (before || self.matters(index));
             }
             News::LinkGone(index) => {
-                self.recheck |= self.is_used(index);
+                self.recheck |= self.matters(index);
                 self.table.remove_link(index);
                 self.budding.remove_link(index);
                 self.links.remove(index);
@@ -364,13 +403,21 @@ impl Worker {
     }
 
     /// Whether a change at this place can make a difference to any group: it
-    /// is one of our addresses, or a neighbour of ours.
+    /// is one of our addresses, or a neighbour of ours, or carries a network in
+    /// which one of ours belongs wherever that is.
     fn concerns(&self, spot: &Spot) -> bool {
-        self.ips.contains(&spot.ip) || self.is_used(spot.index)
+        let near =
+            |net: IpNet| self.nameless.range(net.network()..=net.broadcast()).next().is_some();
+        self.ips.contains(&spot.ip) || self.is_named(spot.index) || spot.net().is_some_and(near)
     }
 
-    /// Whether any group has an address on this link.
-    fn is_used(&self, index: u32) -> bool {
+    /// Whether a change of this link can make a difference to any group.
+    fn matters(&self, index: u32) -> bool {
+        !self.nameless.is_empty() || self.is_named(index)
+    }
+
+    /// Whether the file names this link for any address.
+    fn is_named(&self, index: u32) -> bool {
         self.links.name(index).is_some_and(|name| self.interfaces.contains(name))
     }
 
@@ -382,11 +429,13 @@ impl Worker {
     /// What is known of the kernel.
     pub(super) fn view(&self) -> View<'_> {
         let ours = Ours { ledger: &self.ledger, links: &self.links, tags: self.tags };
-        View { table: &self.table, ours }
+        View { table: &self.table, ours, homes: &self.homes }
     }
 
-    /// Owes an answer until the group's addresses are gone.
+    /// Owes an answer until the group's addresses are gone. From then on they
+    /// belong where their network is by then.
     pub(super) fn owe(&mut self, group: Arc<Group>, answer: ResourceReport) {
+        self.recheck |= must_be_found(&group);
         self.owed.push(Owed { group, answer });
     }
 
@@ -422,7 +471,7 @@ impl Worker {
             .collect();
         for owed in std::mem::take(&mut self.owed) {
             let mut ips = owed.group.addresses.iter().map(|address| address.ip());
-            if ips.any(|ip| !kept.contains(&ip) && self.view().is_on(ip)) {
+            if ips.any(|ip| !kept.contains(&ip) && self.view().place(ip).is_some()) {
                 self.owed.push(owed);
                 self.retry_at(Instant::now() + RETRY);
             } else {
@@ -551,11 +600,10 @@ mod tests {
         let (notices, _sentences) = unbounded_channel();
         let counters = Arc::new(Counters::default());
         let (renewals, _costs) = unbounded_channel();
-        let lines = Lines { commands, reports, notices, renewals, counters: Arc::clone(&counters) };
-        let address = vippy_core::config::Address {
-            net: "10.200.0.1/32".parse().unwrap(),
-            interface: "lo".into(),
-        };
+        let (homes, _found) = watch::channel(Homes::default());
+        let counted = Arc::clone(&counters);
+        let lines = Lines { commands, reports, notices, renewals, homes, counters: counted };
+        let address = Address::on("lo", "10.200.0.1/32".parse().unwrap());
         let group = Group {
             id: "one".into(),
             name: None,

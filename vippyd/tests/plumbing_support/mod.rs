@@ -17,9 +17,10 @@ use rtnetlink::{LinkUnspec, LinkVeth};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::watch;
 use vippy_core::config::{Address, Group};
 use vippy_core::input::ResourceReport;
-use vippyd::kernel::{Kernel, Report, Settings, Started};
+use vippyd::kernel::{Homes, Kernel, Report, Settings, Started};
 
 /// Longest wait for something that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
@@ -82,6 +83,7 @@ impl Lan {
 pub(crate) struct Running {
     pub(crate) kernel: Kernel,
     pub(crate) present: Vec<String>,
+    pub(crate) homes: watch::Receiver<Homes>,
     reports: UnboundedReceiver<Report>,
     notices: UnboundedReceiver<String>,
     renewals: UnboundedReceiver<Duration>,
@@ -89,9 +91,9 @@ pub(crate) struct Running {
 
 impl Running {
     fn new(started: Started) -> Running {
-        let Started { kernel, reports, notices, renewals, present } = started;
+        let Started { kernel, reports, notices, renewals, homes, present } = started;
         let present = present.iter().map(ToString::to_string).collect();
-        Running { kernel, present, reports, notices, renewals }
+        Running { kernel, present, homes, reports, notices, renewals }
     }
 
     /// The next report about a group; those about others are dropped.
@@ -174,11 +176,11 @@ impl Running {
     }
 }
 
-/// A group of `interface address/prefix` items.
+/// A group of `interface address/prefix` items, or of mere `address/prefix`.
 pub(crate) fn group(items: &[&str]) -> Arc<Group> {
-    let address = |item: &&str| {
-        let (interface, net) = item.split_once(' ').unwrap();
-        Address { net: net.parse().unwrap(), interface: interface.to_owned() }
+    let address = |item: &&str| match item.split_once(' ') {
+        Some((interface, net)) => Address::on(interface, net.parse().unwrap()),
+        None => Address::anywhere(item.parse().unwrap()),
     };
     Arc::new(Group {
         id: items.join(",").as_str().into(),

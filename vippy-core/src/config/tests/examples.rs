@@ -13,7 +13,8 @@ use crate::identity::{NodeIndex, NodeName};
 const SAMPLE: &str = include_str!("../../../../config/sample.conf");
 
 fn addresses(group: &Group) -> Vec<String> {
-    group.addresses.iter().map(|address| format!("{} {}", address.interface, address.net)).collect()
+    let words = |(net, interface): (_, Option<&str>)| format!("{} {net}", interface.unwrap_or("-"));
+    group.places().map(words).collect()
 }
 
 #[test]
@@ -105,6 +106,19 @@ fn every_local_key_is_read() {
     let NotifyTarget::Network { net, .. } = &local.notify[0] else { panic!() };
     assert_eq!(net.to_string(), "fd00::5/128");
     assert_eq!(plain_with("lifetime: 'off',").config.local.lifetime, Lifetime::Off);
+}
+
+#[test]
+fn an_address_may_leave_its_interface_out() {
+    let text = PLAIN.replace(
+        "ip: \"192.0.2.10/24\" }",
+        "ip: '192.0.2.10/24' }, { ip: '192.0.2.11/24' }, { ip: 'fd00::1' }",
+    );
+    let Parsed { config, warnings } = parse(&text, "f").unwrap();
+    assert_eq!(warnings, []);
+    let expected = ["eth0 192.0.2.10/24", "- 192.0.2.11/24", "- fd00::1/128"];
+    assert_eq!(addresses(&config.shared.groups[0]), expected);
+    assert!(config.shared.groups[0].addresses.iter().all(|address| address.hint.is_none()));
 }
 
 #[test]
