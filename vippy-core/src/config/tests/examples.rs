@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::{PLAIN, plain_with};
 use crate::config::{
-    ChatInterface, Failback, Group, Lifetime, LoggingDriver, NotifyTarget, Parsed, parse,
+    ChatInterface, Failback, Group, Lifetime, LoggingDriver, NotifyTarget, Parsed, Secret,
+    SecretFile, parse,
 };
 use crate::identity::{NodeIndex, NodeName};
 
@@ -105,6 +106,34 @@ fn every_local_key_is_read() {
     let NotifyTarget::Network { net, .. } = &local.notify[0] else { panic!() };
     assert_eq!(net.to_string(), "fd00::5/128");
     assert_eq!(plain_with("lifetime: 'off',").config.local.lifetime, Lifetime::Off);
+}
+
+#[test]
+fn secrets_and_where_they_are_may_be_lists() {
+    let local = |secrets: &str| {
+        let text = PLAIN.replace("secret: \"0123456789abcdef\"", secrets);
+        let Parsed { config, warnings } = parse(&text, "f").unwrap();
+        assert_eq!(warnings, [], "{secrets}");
+        config.local
+    };
+    let here = local("secret: ['0123456789abcdef', \"fedcba9876543210\"]");
+    assert_eq!(here.secrets, ["0123456789abcdef", "fedcba9876543210"].map(Secret::from));
+    assert_eq!(here.secret_files, []);
+    let path = SecretFile::Path("/etc/vippy.secret".into());
+    let file = local("secret_file: '/etc/vippy.secret'");
+    assert_eq!((file.secrets, &file.secret_files[..]), (vec![], &[path.clone()][..]));
+    let credential = SecretFile::Credential("vippy.secret".into());
+    let both = local("secret_file: ['credential:vippy.secret', '/etc/vippy.secret']");
+    assert_eq!(both.secret_files, [credential, path]);
+}
+
+#[test]
+fn nothing_that_is_printed_of_a_configuration_holds_its_secrets() {
+    let text = PLAIN.replace("0123456789abcdef", "hunter2-hunter2-hunter2");
+    let config = parse(&text, "f").unwrap().config;
+    assert!(!format!("{config:?}{config:#?}").contains("hunter2"));
+    let written = serde_json::to_string(&config).unwrap();
+    assert!(!written.contains("hunter2") && written.contains("secret_files"), "{written}");
 }
 
 #[test]
