@@ -4,7 +4,7 @@
 //! `secret_keys`' business; reading the files is the daemon's.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -52,6 +52,15 @@ pub enum SecretFile {
     Credential(String),
 }
 
+impl fmt::Display for SecretFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SecretFile::Path(path) => write!(f, "{}", path.display()),
+            SecretFile::Credential(name) => write!(f, "credential:{name}"),
+        }
+    }
+}
+
 impl SecretFile {
     /// What the configuration says, if it is one.
     pub(super) fn read(text: &str) -> Option<SecretFile> {
@@ -61,15 +70,6 @@ impl SecretFile {
                 let absolute = text.starts_with('/') && !text.contains('\0');
                 absolute.then(|| SecretFile::Path(text.into()))
             }
-        }
-    }
-
-    /// Where it is, if credentials are in this directory. `None` for a
-    /// credential when there is no such directory.
-    pub fn path(&self, credentials: Option<&Path>) -> Option<PathBuf> {
-        match self {
-            SecretFile::Path(path) => Some(path.clone()),
-            SecretFile::Credential(name) => Some(credentials?.join(name)),
         }
     }
 }
@@ -272,11 +272,9 @@ mod tests {
     }
 
     #[test]
-    fn a_credential_is_in_the_directory_of_credentials_and_nowhere_else() {
-        let credential = SecretFile::read("credential:vippy.secret").unwrap();
-        assert_eq!(credential.path(None), None);
-        let path = credential.path(Some(Path::new("/run/credentials/vippyd.service")));
-        assert_eq!(path, Some("/run/credentials/vippyd.service/vippy.secret".into()));
+    fn no_credential_leads_out_of_the_directory_of_credentials() {
+        let credential = SecretFile::read("credential:vippy.secret");
+        assert_eq!(credential, Some(SecretFile::Credential("vippy.secret".into())));
         for outside in ["credential:", "credential:..", "credential:../x", "credential:a/b", "x"] {
             assert_eq!(SecretFile::read(outside), None, "{outside}");
         }
