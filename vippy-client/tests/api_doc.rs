@@ -36,7 +36,7 @@ fn full() -> Value {
         "node": {
             "state": "active", "reason": "none", "detail": "", "drained_ms": 1,
             "held_down_ms": 1, "uptime_ms": 1, "boot": "00",
-            "key": "00", "epoch": 1, "program": "0", "lifetime_s": 1, "interval_ms": 1.0,
+            "key": "00", "keys": ["00"], "epoch": 1, "program": "0", "lifetime_s": 1, "interval_ms": 1.0,
             "stale_ms": 1.0, "warnings": ["x"], "quorum": { "present": 1, "needed": 1 },
             "inquiry": { "asked": 1, "answered": { "10.0.0.1": 1 } },
         },

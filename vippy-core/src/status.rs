@@ -308,6 +308,9 @@ pub struct NodeStatus {
     pub boot: String,
     /// Id of the key it signs with, in hexadecimal.
     pub key: String,
+    /// Ids of all keys it verifies, the one it signs with first.
+    #[serde(default)]
+    pub keys: Vec<String>,
     /// Its epoch (W7).
     pub epoch: Epoch,
     /// The program's version.

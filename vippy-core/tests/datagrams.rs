@@ -11,10 +11,9 @@ use vippy_core::status::{NodeReason, NodeState};
 use vippy_core::wire::announcement::{Announcement, Heard, Paths, Section};
 use vippy_core::wire::auth::Keyring;
 use vippy_core::wire::frame::{self, Body, Header};
-use zeroize::Zeroizing;
 
 fn keys() -> Keyring {
-    Keyring::new(&[Secret(Zeroizing::new(b"secret".to_vec()))], "")
+    Keyring::new(&[Secret::from("secret")], "")
 }
 
 fn heard() -> impl Strategy<Value = Section> {

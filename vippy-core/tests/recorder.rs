@@ -11,9 +11,9 @@ use vippy_core::config::Secret;
 use vippy_core::engine::Engine;
 use vippy_core::input::{Command, Input, ResourceReport};
 use vippy_core::recorder::{Deviation, Line, Recorded, Replay, Replayed};
+use vippy_core::status::RejectReason;
 use vippy_core::wire::auth::Keyring;
 use vippy_core::wire::frame;
-use zeroize::Zeroizing;
 
 /// A node's recording as text.
 fn dump(lan: &Lan, node: usize) -> Vec<String> {
@@ -93,7 +93,7 @@ fn rejected_datagrams_are_rejected_again_for_the_same_reason() {
     lan.run(INTERVAL);
     assert_identical(&lan);
     let before = lan.status(0).node.boot;
-    let keys = Keyring::new(&[Secret(Zeroizing::new(b"a few engines".to_vec()))], "");
+    let keys = Keyring::new(&[Secret::from("a few engines")], "");
     let frame::Frame { mut header, body, .. } = frame::open(&own, &keys).unwrap();
     header.uptime += Duration::from_secs(1);
     lan.inject(0, 1, true, &frame::seal(&header, &body, &keys));
@@ -143,19 +143,33 @@ fn changed_configurations_and_keys_replay_identically() {
     }
     lan.run(MATURE);
     let mut config = (*plan.config()).clone();
-    let new = Secret(Zeroizing::new(b"another secret".to_vec()));
-    config.local.secrets.insert(0, new);
+    config.local.secrets.insert(0, Secret::from("another secret"));
     lan.tell(1, Input::Configured(config.into()));
     lan.run(3 * INTERVAL);
     assert_identical(&lan);
 }
 
 #[test]
+fn what_was_forged_under_a_key_that_is_gone_replays_identically() {
+    let mut lan = busy();
+    for secrets in [vec!["a few engines", "next"], vec!["next"]] {
+        let mut forged = lan.frames.last().unwrap().1.to_vec();
+        *forged.iter_mut().nth_back(1).unwrap() ^= 1;
+        lan.inject(1, 2, true, &forged);
+        lan.run(INTERVAL);
+        lan.configure(1, &Plan { secrets, ..Plan::new(3, 9) });
+    }
+    lan.run(INTERVAL);
+    assert_eq!(lan.status(1).stats.rejects[&RejectReason::Forged], 2);
+    assert_identical(&lan);
+}
+
+#[test]
 fn nothing_that_the_secret_was_used_for_is_in_a_recording() {
     let lan = busy();
-    let keys = Keyring::new(&[Secret(Zeroizing::new(b"a few engines".to_vec()))], "");
+    let keys = Keyring::new(&[Secret::from("a few engines")], "");
     let text = dump(&lan, 0).concat();
-    assert!(!text.contains("a few engines") && !text.contains("secrets"));
+    assert!(!text.contains("a few engines") && !text.contains("\"secrets\""));
     assert!(!text.contains(&keys.signing().to_string()));
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     for (_, bytes) in &lan.frames {
@@ -200,7 +214,7 @@ fn what_recording_costs() {
         })
         .collect();
     let mut config = (*plan.config()).clone();
-    config.local.secrets = vec![Secret(Zeroizing::new(b"vippy replay key 0".to_vec()))];
+    config.local.secrets = vec![Secret::from("vippy replay key 0")];
     starts[0].config = config.into();
     let spent = |recorder: fn(Engine) -> Recorded| {
         let mut spent = Duration::ZERO;

@@ -14,7 +14,6 @@ use vippy_core::wire::auth::Keyring;
 use vippy_core::wire::document::{DocumentChunk, DocumentKind, DocumentName, DocumentRequest};
 use vippy_core::wire::frame::{self, Body, Header};
 use vippy_core::wire::moves::MoveReport;
-use zeroize::Zeroizing;
 
 const DOCUMENT: &str = include_str!("../../docs/PROTOCOL.md");
 
@@ -31,7 +30,7 @@ fn vectors() -> BTreeMap<&'static str, Vec<u8>> {
 }
 
 fn keys(secret: &str, cluster: &str) -> Keyring {
-    Keyring::new(&[Secret(Zeroizing::new(secret.as_bytes().to_vec()))], cluster)
+    Keyring::new(&[Secret::from(secret)], cluster)
 }
 
 fn header(seq: u64) -> Header {

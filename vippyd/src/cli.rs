@@ -60,6 +60,10 @@ pub struct Cli {
     #[arg(long)]
     pub release: bool,
 
+    /// Allow core dumps and debuggers: they show the secrets
+    #[arg(long)]
+    pub core_dumps: bool,
+
     /// The management socket, instead of the configured one
     #[arg(long, value_name = "PATH")]
     pub management: Option<PathBuf>,

@@ -3,15 +3,17 @@
 //! Owns what of a new configuration takes effect in a running daemon
 //! ([`adopt`]). What a configuration means is `vippy_core::config`'s business.
 
+use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
-use vippy_core::config::{self, Config, LocalPart, Problem, Secret};
+use vippy_core::config::{self, Config, LocalPart, Problem, SecretFile};
 use vippy_core::identity::NodeName;
 use zeroize::Zeroizing;
 
 use crate::cli::Cli;
+use crate::secrets::{self, Found, SecretError};
 
 /// Largest configuration that is read, in bytes: room for 10,000 groups, and
 /// for a mistyped path to be told instead of filling the memory.
@@ -36,6 +38,14 @@ pub enum LoadError {
         /// What is wrong.
         problems: Vec<Problem>,
     },
+    /// The files of secrets that it names cannot be used.
+    #[error("{} is refused, problems with `secret_file`: {}", path.display(), problems.len())]
+    NoSecrets {
+        /// The file that names them.
+        path: PathBuf,
+        /// What is wrong.
+        problems: Vec<SecretError>,
+    },
 }
 
 impl LoadError {
@@ -45,6 +55,9 @@ impl LoadError {
             LoadError::Unreadable { .. } => vec![self.to_string()],
             LoadError::Refused { problems, .. } => {
                 problems.iter().map(Problem::to_string).collect()
+            }
+            LoadError::NoSecrets { problems, .. } => {
+                problems.iter().map(|problem| format!("secret_file: {problem}")).collect()
             }
         }
     }
@@ -59,6 +72,8 @@ pub struct Source {
     management: Option<PathBuf>,
     state: Option<PathBuf>,
     plugins: Vec<PathBuf>,
+    /// Where the service manager put this process's credentials.
+    credentials: Option<PathBuf>,
 }
 
 impl From<&Cli> for Source {
@@ -68,6 +83,7 @@ impl From<&Cli> for Source {
             management: cli.management.clone(),
             state: cli.state.clone(),
             plugins: cli.plugins.clone(),
+            credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
         }
     }
 }
@@ -82,12 +98,53 @@ pub struct Loaded {
 }
 
 impl Source {
-    /// Reads and validates. Blocks.
+    /// Reads and validates everything. Blocks.
+    ///
+    /// # Errors
+    /// When the file, or one of secrets that it names, cannot be read or is wrong.
+    pub fn load(&self) -> Result<Loaded, LoadError> {
+        self.with_secrets(self.load_file()?)
+    }
+
+    /// As [`Source::load`], but for a look only: credentials that only the
+    /// daemon's service has are warned of.
+    ///
+    /// # Errors
+    /// As [`Source::load`].
+    pub fn look(&self) -> Result<Loaded, LoadError> {
+        let mut loaded = self.load_file()?;
+        let local = &mut loaded.config.local;
+        let (out_of_reach, files): (Vec<_>, Vec<_>) =
+            local.secret_files.drain(..).partition(|file| match file {
+                SecretFile::Credential(_) => self.credentials.is_none(),
+                SecretFile::Path(_) => false,
+            });
+        local.secret_files = files;
+        loaded.warnings.extend(out_of_reach.iter().map(|file| {
+            format!("secret_file: {file} was not looked at: only the service's processes have it")
+        }));
+        self.with_secrets(loaded)
+    }
+
+    fn with_secrets(&self, mut loaded: Loaded) -> Result<Loaded, LoadError> {
+        let local = &mut loaded.config.local;
+        if local.secret_files.is_empty() {
+            return Ok(loaded);
+        }
+        let Found { secrets, warnings } =
+            secrets::read(&local.secret_files, self.credentials.as_deref())
+                .map_err(|problems| LoadError::NoSecrets { path: self.path.clone(), problems })?;
+        local.secrets = secrets;
+        loaded.warnings.extend(warnings);
+        Ok(loaded)
+    }
+
+    /// The file alone: secrets that it does not hold itself are lacking. Blocks.
     ///
     /// # Errors
     /// When the file cannot be read or is wrong.
-    pub fn load(&self) -> Result<Loaded, LoadError> {
-        let text = read(&self.path)
+    pub fn load_file(&self) -> Result<Loaded, LoadError> {
+        let (metadata, text) = read(&self.path)
             .map_err(|source| LoadError::Unreadable { path: self.path.clone(), source })?;
         let parsed = config::parse(&text, &self.path.display().to_string())
             .map_err(|problems| LoadError::Refused { path: self.path.clone(), problems })?;
@@ -99,22 +156,26 @@ impl Source {
             config.local.state.clone_from(path);
         }
         config.local.plugins.extend(self.plugins.iter().cloned());
-        let warnings = parsed.warnings.iter().map(Problem::to_string).collect();
+        let mut warnings: Vec<String> = parsed.warnings.iter().map(Problem::to_string).collect();
+        if config.local.secret_files.is_empty() {
+            warnings.extend(secrets::exposure(&self.path, &metadata));
+        }
         Ok(Loaded { config, warnings })
     }
 }
 
-/// The text, wiped when dropped: the secret is in it.
-fn read(path: &Path) -> io::Result<Zeroizing<String>> {
+/// The text, wiped when dropped: the secret may be in it.
+fn read(path: &Path) -> io::Result<(Metadata, Zeroizing<String>)> {
     use io::Read;
     let file = std::fs::File::open(path)?;
+    let metadata = file.metadata()?;
     // In one piece, so that growing leaves no copy behind.
-    let room = usize::try_from(file.metadata()?.len().min(LIMIT)).unwrap_or(0) + 1;
+    let room = usize::try_from(metadata.len().min(LIMIT)).unwrap_or(0) + 1;
     let mut text = Zeroizing::new(String::with_capacity(room));
     if file.take(LIMIT + 1).read_to_string(&mut text)? as u64 > LIMIT {
         return Err(io::Error::other(format!("it has more than {LIMIT} bytes")));
     }
-    Ok(text)
+    Ok((metadata, text))
 }
 
 /// What a running daemon takes from a new configuration: everything but the
@@ -131,7 +192,6 @@ pub fn adopt(running: &LocalPart, new: &mut Config, node: &NodeName) -> Vec<&'st
     keep("chat", local.chat == running.chat);
     keep("chat_interface", local.chat_interface == running.chat_interface);
     keep("peers (this node's own address)", local.peers.get(node) == running.peers.get(node));
-    keep("secret", same_secrets(&local.secrets, &running.secrets));
     keep("cluster", local.cluster == running.cluster);
     keep("management", local.management == running.management);
     keep("state", local.state == running.state);
@@ -143,17 +203,12 @@ pub fn adopt(running: &LocalPart, new: &mut Config, node: &NodeName) -> Vec<&'st
         Some(own) => local.peers.insert(node.clone(), *own),
         None => local.peers.remove(node),
     };
-    local.secrets.clone_from(&running.secrets);
     local.cluster.clone_from(&running.cluster);
     local.management.clone_from(&running.management);
     local.state.clone_from(&running.state);
     local.plugins.clone_from(&running.plugins);
     local.realtime = running.realtime;
     ignored
-}
-
-fn same_secrets(a: &[Secret], b: &[Secret]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.0 == b.0)
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use crate::announce::{AnnounceError, Announcer};
 use crate::chat::{Chat, ChatError};
 use crate::cli::{Cli, Exit};
 use crate::clock;
+use crate::core_dumps;
 use crate::daemon::{Daemon, Ending, Parts};
 use crate::kernel::{self, Kernel, KernelError};
 use crate::load::{LoadError, Loaded, Source};
@@ -127,9 +128,7 @@ fn system(doing: &'static str) -> impl Fn(std::io::Error) -> StartError {
 
 /// Does what the command line asks.
 pub fn main(cli: &Cli) -> ExitCode {
-    let source = Source::from(cli);
-    let done = if cli.check { check::check(cli, &source) } else { run(cli, source) };
-    match done {
+    match act(cli) {
         Ok(exit) => exit.into(),
         Err(error) => {
             for line in error.lines() {
@@ -140,16 +139,41 @@ pub fn main(cli: &Cli) -> ExitCode {
     }
 }
 
-fn run(cli: &Cli, source: Source) -> Result<Exit, StartError> {
-    let Loaded { config, warnings } = source.load()?;
-    let node = node_name(cli.node.as_deref(), &config, &source.path)?;
+fn act(cli: &Cli) -> Result<Exit, StartError> {
+    // Before a secret is read.
+    if !cli.core_dumps {
+        core_dumps::forbid().map_err(system("forbid core dumps"))?;
+    }
+    let source = Source::from(cli);
+    if cli.check {
+        check::check(cli, &source)
+    } else if cli.release {
+        release(cli, &source)
+    } else {
+        run(cli, source)
+    }
+}
+
+/// Takes off what an earlier run left; no secret is needed for that.
+fn release(cli: &Cli, source: &Source) -> Result<Exit, StartError> {
+    let Loaded { config, .. } = source.load_file()?;
+    let (node, state) = open(cli, source, &config)?;
+    let removed = Kernel::release_all(&kernel::Settings { ledger: state.ledger() })?;
+    println!("{node}: removed {} that an earlier run left", addresses(removed));
+    Ok(Exit::Fine)
+}
+
+/// This node and its state directory, which no other process has.
+fn open(cli: &Cli, source: &Source, config: &Config) -> Result<(NodeName, StateDir), StartError> {
+    let node = node_name(cli.node.as_deref(), config, &source.path)?;
     let state = StateDir::open(&config.local.state, &config.local.cluster, &node)?;
     need_capabilities()?;
-    if cli.release {
-        let removed = Kernel::release_all(&kernel::Settings { ledger: state.ledger() })?;
-        println!("{node}: removed {} that an earlier run left", addresses(removed));
-        return Ok(Exit::Fine);
-    }
+    Ok((node, state))
+}
+
+fn run(cli: &Cli, source: Source) -> Result<Exit, StartError> {
+    let Loaded { config, warnings } = source.load()?;
+    let (node, state) = open(cli, &source, &config)?;
     let logger = Logger::start(&config.local.logging).map_err(system("start the log"))?;
     die_of_panics(logger.clone());
     for warning in warnings {

@@ -13,7 +13,6 @@ use vippy_core::wire::auth::Keyring;
 use vippy_core::wire::frame::{self, Body, Header};
 use vippy_core::wire::{MAGIC, VERSION};
 use vippy_lab::{LabError, Machine};
-use zeroize::Zeroizing;
 
 /// What a step of the pace lasts.
 const STEP: Duration = Duration::from_millis(1);
@@ -63,7 +62,7 @@ pub fn announcement(frame: &[u8], secret: &str) -> Option<Announcement> {
 }
 
 fn keys(secret: &str) -> Keyring {
-    Keyring::new(&[Secret(Zeroizing::new(secret.as_bytes().to_vec()))], "")
+    Keyring::new(&[Secret::from(secret)], "")
 }
 
 /// A flood under way; ends when dropped.

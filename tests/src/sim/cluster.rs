@@ -274,6 +274,7 @@ impl Setup {
             chat_interface: ChatInterface::All,
             peers: if self.peers || !self.multicast { peers.collect() } else { BTreeMap::new() },
             secrets: vec![Secret(Zeroizing::new(SECRET.to_vec()))],
+            secret_files: Vec::new(),
             cluster: String::new(),
             arp_cache: Duration::from_secs(20),
             notify: Vec::new(),

@@ -1,25 +1,17 @@
 //! The keys that only this node reads, except how it reaches the others:
-//! secret, cluster, neighbour cache, paths, stopping, kernel lifetime, priority.
+//! cluster, neighbour cache, paths, stopping, kernel lifetime, priority.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
 use super::chat::Chat;
 use super::groups::{Groups, host_rule};
-use super::model::{Lifetime, LocalPart, NotifyTarget, Secret};
-use super::reader::{Fields, Reader, in_seconds, kind, quoted, span, whole};
+use super::model::{Lifetime, LocalPart, NotifyTarget};
+use super::reader::{Fields, Reader, in_seconds, quoted, span, whole};
 use super::shared::Timers;
 use super::suggest::nearest;
 use super::text::{Node, Value};
 use super::values::LONGEST_SOCKET_PATH;
-
-/// Shorter secrets can be guessed from one recorded packet.
-const GOOD_SECRET: usize = 16;
-
-/// Printed in the original's documentation, so known to everybody.
-const SAMPLE_SECRET: &str = "knsdfkjnsdfkjnweroib0u3";
 
 const ARP_CACHE: (f64, f64) = (1.0, 86_400.0);
 const LIFETIME: (f64, f64) = (2.0, 86_400.0);
@@ -33,11 +25,13 @@ impl Reader {
             let found = state.display().to_string();
             self.report.error(at, found, "different paths for `state` and `management`");
         }
+        let secrets = self.secrets(top);
         LocalPart {
             chat: chat.chat,
             chat_interface: chat.interface,
             peers: chat.peers,
-            secrets: self.secret(top).into_iter().collect(),
+            secrets: secrets.here,
+            secret_files: secrets.files,
             cluster: self.cluster(top),
             arp_cache: self.arp_cache(top),
             notify: self.notify(top),
@@ -52,41 +46,6 @@ impl Reader {
             lifetime: self.lifetime(top, timers),
             realtime: top.get("realtime").and_then(|node| self.realtime(node)),
         }
-    }
-
-    /// Whatever is wrong with it, its content is not repeated.
-    fn secret(&mut self, top: &Fields<'_>) -> Option<Secret> {
-        let expected = "a text that is the same on all nodes and known to nobody else";
-        let Some(node) = top.get("secret") else {
-            return self.missing(top, "secret", expected);
-        };
-        let text = match &node.value {
-            Value::String(text) if !text.as_str().is_empty() => text.as_str(),
-            Value::Broken => return None,
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Array(_)
-            | Value::Object(_) => {
-                self.report.error(node.start, kind(node), expected);
-                return None;
-            }
-        };
-        if text.len() < GOOD_SECRET {
-            let found = format!("a secret of {} bytes", text.len());
-            let expected = format!("{GOOD_SECRET} or more: shorter ones can be guessed");
-            self.report.warn(node.start, found, expected);
-        }
-        if text.starts_with("REPLACE-ME") || text == SAMPLE_SECRET {
-            let found = "the secret of a published example";
-            self.report.warn(node.start, found, "a secret of your own: openssl rand -base64 24");
-        }
-        if text.trim() != text {
-            let found = "a secret with white space at its start or end";
-            self.report.warn(node.start, found, "none: it counts, and is easily lost in copying");
-        }
-        Some(Secret(Zeroizing::new(text.as_bytes().to_vec())))
     }
 
     fn cluster(&mut self, top: &Fields<'_>) -> String {

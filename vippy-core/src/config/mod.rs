@@ -7,13 +7,15 @@
 //!
 //! Inside, `text` reads JSON5 into a tree with positions, `reader` and
 //! `values` take typed values out of it, `shared`, `groups`, `policy`, `chat`,
-//! `logging` and `local` know the keys and the rules between them, and `report` collects
-//! and places problems. [`mod@digest`] says what two nodes compare, [`localize()`]
-//! fits another node's configuration to this one's interfaces.
+//! `logging`, `secret_keys` and `local` know the keys and the rules between them,
+//! and `report` collects and places problems. [`mod@digest`] says what two nodes
+//! compare, [`document()`] what they give each other, and [`localize()`] fits
+//! another node's configuration to this one's interfaces.
 //!
-//! Nothing here reads files: the text and its file's name are arguments. The
-//! copies of the secret that are made here are wiped; wiping the text is up to
-//! the caller.
+//! Nothing here reads files: texts and their files' names are arguments. A
+//! configuration that says where its secrets are gets them from its caller, who
+//! has [`SecretTexts`] to understand the files. The copies of secrets that are
+//! made here are wiped; wiping the texts is up to the caller.
 
 mod chat;
 pub mod digest;
@@ -27,6 +29,8 @@ mod policy;
 mod problem;
 mod reader;
 mod report;
+mod secret;
+mod secret_keys;
 mod shared;
 mod suggest;
 #[cfg(test)]
@@ -38,9 +42,10 @@ pub use document::{Kept, MOST_BYTES, document, parse_document};
 pub use localize::localize;
 pub use model::{
     Address, ChatInterface, Config, Digest, Failback, Group, Lifetime, LocalPart, Logging,
-    LoggingDriver, Node, NotifyTarget, Secret, SharedPart,
+    LoggingDriver, Node, NotifyTarget, SharedPart,
 };
 pub use problem::Problem;
+pub use secret::{Secret, SecretFile, SecretTexts};
 
 use reader::Reader;
 use report::Report;
@@ -62,11 +67,12 @@ const SHARED_KEYS: [&str; 11] = [
 ];
 
 /// Keys of the part that only this node reads.
-const LOCAL_KEYS: [&str; 14] = [
+const LOCAL_KEYS: [&str; 15] = [
     "chat",
     "chat_interface",
     "peers",
     "secret",
+    "secret_file",
     "cluster",
     "arp-cache",
     "notify",

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
+use super::secret::{Secret, SecretFile};
 use crate::identity::{GroupId, GroupIndex, NodeIndex, NodeName};
 
 /// Everything one file says, validated.
@@ -162,9 +162,12 @@ pub struct LocalPart {
     pub chat_interface: ChatInterface,
     /// Unicast addresses of nodes, this one's own included (it is bound to).
     pub peers: BTreeMap<NodeName, SocketAddr>,
-    /// Keys: the first signs, all verify; at least one. Never written anywhere.
+    /// Keys: the first signs, all verify; at least one, as soon as the files
+    /// that hold them are read. Never written anywhere.
     #[serde(skip)]
     pub secrets: Vec<Secret>,
+    /// The files that hold the secrets, if the configuration does not.
+    pub secret_files: Vec<SecretFile>,
     /// Tells clusters with the same secret apart; empty by default.
     pub cluster: String,
     /// How often the neighbour table is read.
@@ -196,16 +199,6 @@ impl LocalPart {
             ChatInterface::All | ChatInterface::Name(_) => None,
         };
         own.into_iter().chain(self.peers.values().map(SocketAddr::ip))
-    }
-}
-
-/// A shared secret; wiped from memory when dropped, never printed.
-#[derive(Clone)]
-pub struct Secret(pub Zeroizing<Vec<u8>>);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
     }
 }
 

@@ -387,9 +387,9 @@ impl Engine {
         self.chronicle.timeline(now, &self.name, self.members.timers().stale)
     }
 
-    /// Id of the key this node signs with.
-    pub(crate) fn signing_key(&self) -> String {
-        self.keys.signing().to_string()
+    /// The keys in force.
+    pub(crate) fn keys(&self) -> &Keyring {
+        &self.keys
     }
 
     fn holdings_and_hands(&mut self) -> (&mut Holdings, Hands<'_>) {

@@ -11,7 +11,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
 use super::{Segment, Step, What};
 use crate::config::{Config, Secret};
@@ -106,8 +105,8 @@ fn is_nothing(hash: &u64) -> bool {
 
 /// Secrets that everybody knows, one for each number.
 pub(super) fn public_secrets(numbers: &[usize]) -> Vec<Secret> {
-    let secret = |number: &usize| format!("vippy replay key {number}").into_bytes();
-    numbers.iter().map(|number| Secret(Zeroizing::new(secret(number)))).collect()
+    let secret = |number: &usize| Secret::from(format!("vippy replay key {number}").as_str());
+    numbers.iter().map(secret).collect()
 }
 
 impl fmt::Debug for Recording {
@@ -189,7 +188,8 @@ impl Mask {
     fn steps(&mut self, segment: Segment) -> (Engine, Vec<usize>, Vec<Line>) {
         let Segment { state, keys, steps, frames, .. } = segment;
         let mut lines = Vec::with_capacity(steps.len());
-        let keys = self.meet(&state.config, &keys);
+        let first_keys = self.meet(&state.config, &keys);
+        let mut in_force = first_keys.clone();
         let mut start = 0;
         for Step { at, what, outputs: (outputs, hash) } in steps {
             let (mut times, mut keys) = (1, Vec::new());
@@ -208,10 +208,11 @@ impl Mask {
                 }
                 What::Refused { reason, source, multicast, times: often } => {
                     times = often;
-                    Input::Datagram(self.refused(reason, source, multicast))
+                    Input::Datagram(self.refused(reason, source, multicast, &in_force))
                 }
                 What::Configured { config, keys: ids } => {
                     keys = self.meet(&config, &ids);
+                    in_force.clone_from(&keys);
                     Input::Configured(config)
                 }
                 What::Other(input) => *input,
@@ -219,7 +220,7 @@ impl Mask {
             let hash = if outputs == 0 { 0 } else { hash };
             lines.push(Line::Step { at, input, times, keys, outputs, hash });
         }
-        (*state, keys, lines)
+        (*state, first_keys, lines)
     }
 
     fn engine(&self, mut engine: Engine) -> Engine {
@@ -230,8 +231,14 @@ impl Mask {
         engine
     }
 
-    /// A datagram that is refused for this reason.
-    fn refused(&self, reason: RejectReason, source: SocketAddr, multicast: bool) -> Datagram {
+    /// A datagram that is refused for this reason while these keys are in force.
+    fn refused(
+        &self,
+        reason: RejectReason,
+        source: SocketAddr,
+        multicast: bool,
+        in_force: &[usize],
+    ) -> Datagram {
         let framed = |version: u8, key: KeyId| {
             let mut bytes = vec![0; MIN_FRAME];
             bytes[..MAGIC.len()].copy_from_slice(&MAGIC);
@@ -239,7 +246,8 @@ impl Mask {
             frame::set_key(&mut bytes, key);
             bytes
         };
-        let known = self.keys.last().map_or(KeyId::default(), |(_, public)| public.signing());
+        let known = in_force.first().and_then(|number| self.keys.get(*number));
+        let known = known.map_or(KeyId::default(), |(_, public)| public.signing());
         let bytes = match reason {
             RejectReason::Foreign => Vec::new(),
             RejectReason::Version => framed(!VERSION, KeyId::default()),

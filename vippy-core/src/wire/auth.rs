@@ -65,7 +65,7 @@ impl Keyring {
     }
 
     /// Ids of all keys, in their order.
-    pub(crate) fn ids(&self) -> Vec<KeyId> {
+    pub fn ids(&self) -> Vec<KeyId> {
         self.keys.iter().map(|key| key.id).collect()
     }
 
@@ -116,8 +116,7 @@ mod tests {
     use super::*;
 
     fn ring(secrets: &[&str], cluster: &str) -> Keyring {
-        let secrets: Vec<Secret> =
-            secrets.iter().map(|s| Secret(Zeroizing::new(s.as_bytes().to_vec()))).collect();
+        let secrets: Vec<Secret> = secrets.iter().map(|secret| Secret::from(*secret)).collect();
         Keyring::new(&secrets, cluster)
     }
 

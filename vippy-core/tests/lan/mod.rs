@@ -22,7 +22,6 @@ use vippy_core::output::{Adoption, Destination, Output};
 use vippy_core::recorder::Recorded;
 use vippy_core::status::Status;
 use vippy_core::time::Instant;
-use zeroize::Zeroizing;
 
 pub(crate) const INTERVAL: Duration = Duration::from_millis(100);
 pub(crate) const STALE: Duration = Duration::from_millis(500);
@@ -42,6 +41,8 @@ pub(crate) struct Plan {
     /// Which of the nodes stand by.
     pub(crate) standby: Vec<usize>,
     pub(crate) hold_down: Option<Duration>,
+    /// The first signs, all verify.
+    pub(crate) secrets: Vec<&'static str>,
     /// No multicast: every node sends to the addresses of all others.
     pub(crate) unicast: bool,
     /// Whether nodes have the configuration as a document for others.
@@ -59,6 +60,7 @@ impl Plan {
             lifetime: Lifetime::Auto,
             standby: Vec::new(),
             hold_down: None,
+            secrets: vec!["a few engines"],
             unicast: false,
             travels: false,
         }
@@ -82,6 +84,7 @@ impl Plan {
             hold_down: self.hold_down,
         };
         let mut local = local(self.lifetime);
+        local.secrets = self.secrets.iter().map(|secret| Secret::from(*secret)).collect();
         if self.unicast {
             local.chat = None;
             local.peers = self.nodes.iter().map(|node| (name(*node), address(*node))).collect();
@@ -121,7 +124,8 @@ fn local(lifetime: Lifetime) -> LocalPart {
         chat: Some(([239, 77, 0, 1], 4077).into()),
         chat_interface: ChatInterface::All,
         peers: BTreeMap::new(),
-        secrets: vec![Secret(Zeroizing::new(b"a few engines".to_vec()))],
+        secrets: Vec::new(),
+        secret_files: Vec::new(),
         cluster: String::new(),
         arp_cache: Duration::from_secs(20),
         notify: Vec::new(),

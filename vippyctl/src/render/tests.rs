@@ -56,6 +56,7 @@ fn status(nodes: &[&str]) -> Status {
             uptime_ms: 273_600_000,
             boot: "0123456789abcdef".into(),
             key: "01".into(),
+            keys: vec!["01".into()],
             epoch: Epoch(7),
             program: "0.1.0".into(),
             lifetime_s: 10,

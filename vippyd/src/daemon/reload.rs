@@ -8,12 +8,15 @@ use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use vippy_client::{ApiError, Reloaded};
-use vippy_core::config::SharedPart;
+use vippy_core::config::{Config, SharedPart};
 use vippy_core::input::Input;
+use vippy_core::wire::auth::Keyring;
 
 use super::{Daemon, groups_by_id};
+use crate::clock;
 use crate::load::{LoadError, Loaded, Source, adopt};
 use crate::realtime;
+use crate::secrets;
 
 /// What reading the file came to.
 type Outcome = Result<Loaded, LoadError>;
@@ -213,6 +216,9 @@ impl Daemon {
             warnings.push(format!("{} is not among the nodes any more", self.parts.node));
         }
         warnings.extend(same_version(&self.parts.config.shared, &config.shared));
+        if config.local.secrets != self.parts.config.local.secrets {
+            warnings.extend(self.change_keys(&config));
+        }
         self.parts.logger.reconfigure(&config.local.logging);
         for warning in &warnings {
             self.parts.logger.warning(warning);
@@ -229,6 +235,19 @@ impl Daemon {
         self.parts.config = Arc::new(config);
         self.tell(Input::Configured(Arc::clone(&self.parts.config)));
         Reloaded { version, digest, warnings }
+    }
+
+    /// Tells of new keys; who is not heard any more because of them.
+    fn change_keys(&self, config: &Config) -> Vec<String> {
+        let keys = Keyring::new(&config.local.secrets, &config.local.cluster);
+        let status = self.engine.status(clock::now());
+        let same = status.node.key == keys.signing().to_string();
+        self.parts.logger.notice(format_args!(
+            "secrets changed: signs with {}, verifies {}",
+            if same { "the same one as before" } else { "another one" },
+            keys.ids().len()
+        ));
+        secrets::unheard(&status.peers, &keys.ids())
     }
 }
 

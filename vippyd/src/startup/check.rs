@@ -20,7 +20,7 @@ const MOST_NAMED: usize = 8;
 /// # Errors
 /// When a start would refuse the file, or the node that the command line names.
 pub(super) fn check(cli: &Cli, source: &Source) -> Result<Exit, StartError> {
-    let Loaded { config, mut warnings } = source.load()?;
+    let Loaded { config, mut warnings } = source.look()?;
     let node = node_name(cli.node.as_deref(), &config, &source.path);
     let stranger = match node {
         // Nobody said that the file is for this host.

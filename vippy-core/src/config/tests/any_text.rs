@@ -112,6 +112,31 @@ proptest! {
     }
 }
 
+/// A word with a colon is a key like any other, on a line of its own even there.
+#[test]
+fn no_damage_to_a_list_of_secrets_makes_a_message_repeat_one() {
+    let lists = [
+        "secret: [\"hunter2-a\" \"hunter2-b\"]",
+        "secret: [\"hunter2-a\", hunter2-b]",
+        "secret: [\"hunter2-a\", \"hunter2-b\"",
+        "secret: [hunter2-a\n hunter2-b]",
+        "secret: { \"hunter2-a\", \"hunter2-b\" }",
+        "secret: [{ hunter2: \"hunter2-b\", hunter2: hunter2 }]",
+        "secret: (\"hunter2-a\", \"hunter2-b\")",
+        "secret_file: [\"hunter2-a\", hunter2]",
+        "secret: [\"hunter2-a, \"hunter2-b\"]",
+        "secret: [\"hunter2-a\"], [\"hunter2-b\"]",
+        "secret: \"hunter2-a\", \"hunter2-b\"",
+        "secret: \"hunter2-a\",\n \"hunter2-b\"]",
+    ];
+    for list in lists {
+        let text = PLAIN.replace("secret: \"0123456789abcdef\"", list);
+        for problem in parse(&text, "f").unwrap_err() {
+            assert!(!problem.to_string().contains("hunter2"), "{problem} in {list:?}");
+        }
+    }
+}
+
 #[test]
 fn every_prefix_of_the_sample_is_refused_in_good_order() {
     for (end, _) in SAMPLE.trim_end().char_indices() {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::{PLAIN, plain_with};
 use crate::config::{
-    ChatInterface, Failback, Group, Lifetime, LoggingDriver, NotifyTarget, Parsed, parse,
+    ChatInterface, Failback, Group, Lifetime, LoggingDriver, NotifyTarget, Parsed, Secret,
+    SecretFile, parse,
 };
 use crate::identity::{NodeIndex, NodeName};
 
@@ -119,6 +120,34 @@ fn an_address_may_leave_its_interface_out() {
     let expected = ["eth0 192.0.2.10/24", "- 192.0.2.11/24", "- fd00::1/128"];
     assert_eq!(addresses(&config.shared.groups[0]), expected);
     assert!(config.shared.groups[0].addresses.iter().all(|address| address.hint.is_none()));
+}
+
+#[test]
+fn secrets_and_where_they_are_may_be_lists() {
+    let local = |secrets: &str| {
+        let text = PLAIN.replace("secret: \"0123456789abcdef\"", secrets);
+        let Parsed { config, warnings } = parse(&text, "f").unwrap();
+        assert_eq!(warnings, [], "{secrets}");
+        config.local
+    };
+    let here = local("secret: ['0123456789abcdef', \"fedcba9876543210\"]");
+    assert_eq!(here.secrets, ["0123456789abcdef", "fedcba9876543210"].map(Secret::from));
+    assert_eq!(here.secret_files, []);
+    let path = SecretFile::Path("/etc/vippy.secret".into());
+    let file = local("secret_file: '/etc/vippy.secret'");
+    assert_eq!((file.secrets, &file.secret_files[..]), (vec![], &[path.clone()][..]));
+    let credential = SecretFile::Credential("vippy.secret".into());
+    let both = local("secret_file: ['credential:vippy.secret', '/etc/vippy.secret']");
+    assert_eq!(both.secret_files, [credential, path]);
+}
+
+#[test]
+fn nothing_that_is_printed_of_a_configuration_holds_its_secrets() {
+    let text = PLAIN.replace("0123456789abcdef", "hunter2-hunter2-hunter2");
+    let config = parse(&text, "f").unwrap().config;
+    assert!(!format!("{config:?}{config:#?}").contains("hunter2"));
+    let written = serde_json::to_string(&config).unwrap();
+    assert!(!written.contains("hunter2") && written.contains("secret_files"), "{written}");
 }
 
 #[test]

@@ -52,6 +52,11 @@ fn risky_values_of_required_keys_are_warned_of() {
         ("239.77.0.1:5007", "239.77.0.1:694", "chat: found port 694"),
         ("0123456789abcdef", "0123456789abcde", "secret: found a secret of 15 bytes"),
         ("0123456789abcdef", " 0123456789abcdef", "secret: found a secret with white space"),
+        (
+            "\"0123456789abcdef\"",
+            "[\"0123456789abcdef\", \"short\"]",
+            "secret[1]: found a secret of 5 bytes",
+        ),
         ("[[{ interface: \"eth0\", ip: \"192.0.2.10/24\" }]]", "[]", "vips: found an empty list"),
         (
             "[{ interface: \"eth0\", ip: \"192.0.2.10/24\" }]]",

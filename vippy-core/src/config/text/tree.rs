@@ -73,6 +73,7 @@ impl Tree<'_> {
     pub(in crate::config) fn path_at(&self, offset: usize) -> String {
         let mut path = String::new();
         let mut node = &self.root;
+        let mut hushed = false;
         loop {
             node = match &node.value {
                 Value::Array(items) => {
@@ -85,14 +86,17 @@ impl Tree<'_> {
                         None => return path,
                     }
                 }
+                // Where a secret belongs, even keys are not repeated.
+                Value::Object(_) if hushed => return path,
                 Value::Object(members) => {
                     let index = members.partition_point(|member| member.value.is_before(offset));
                     match members.get(index).filter(|member| member.at <= offset) {
                         Some(member) => {
                             push_key(&mut path, member.key.as_str());
-                            if offset < member.value.start || may_be_secret(member.key.as_str()) {
+                            if offset < member.value.start {
                                 return path;
                             }
+                            hushed = may_be_secret(member.key.as_str());
                             &member.value
                         }
                         None => return path,

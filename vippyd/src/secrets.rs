@@ -1,0 +1,143 @@
+//! Secrets that are not in the configuration itself: files, and credentials of
+//! the service manager.
+//!
+//! Blocks. Which files it takes is said by the configuration, and what their
+//! lines mean by `vippy_core::config`; here they are found, read and wiped.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+use thiserror::Error;
+use vippy_core::config::{Problem, Secret, SecretFile, SecretTexts};
+use vippy_core::status::PeerStatus;
+use vippy_core::wire::auth::KeyId;
+use zeroize::Zeroizing;
+
+/// No file of secrets has more bytes.
+const LIMIT: usize = 16 << 10;
+
+/// Who may not even look at a file with a secret.
+const OTHERS: u32 = 0o007;
+
+/// Why a file of secrets cannot be read.
+#[derive(Debug, Error)]
+pub enum SecretError {
+    /// This process has no credentials.
+    #[error(
+        "no credential {0}: $CREDENTIALS_DIRECTORY is not set; expected LoadCredential= or \
+         SetCredentialEncrypted= in the unit that starts vippyd"
+    )]
+    NoCredentials(String),
+    /// The file cannot be opened or read.
+    #[error("cannot read {}: {source}; expected a file of secrets, one a line", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is wrong; the problem tells the line.
+    #[error("{0}")]
+    Wrong(Problem),
+}
+
+/// Secrets in their order, and what is risky about them.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The secrets.
+    pub secrets: Vec<Secret>,
+    /// One line each.
+    pub warnings: Vec<String>,
+}
+
+/// Reads all of the files; credentials are in the directory given, if any.
+///
+/// # Errors
+/// Everything that is wrong with any of them.
+pub fn read(files: &[SecretFile], credentials: Option<&Path>) -> Result<Found, Vec<SecretError>> {
+    let mut texts = SecretTexts::default();
+    let (mut errors, mut warnings) = (Vec::new(), Vec::new());
+    for file in files {
+        match read_one(file, credentials) {
+            Ok((path, metadata, bytes)) => {
+                warnings.extend(exposure(&path, &metadata));
+                texts.add(&path.display().to_string(), &bytes);
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    match texts.finish() {
+        Ok((secrets, risks)) if errors.is_empty() => {
+            warnings.extend(risks.iter().map(Problem::to_string));
+            Ok(Found { secrets, warnings })
+        }
+        Ok(_) => Err(errors),
+        Err(problems) => {
+            errors.extend(problems.into_iter().map(SecretError::Wrong));
+            Err(errors)
+        }
+    }
+}
+
+type Contents = (PathBuf, Metadata, Zeroizing<Vec<u8>>);
+
+fn read_one(file: &SecretFile, credentials: Option<&Path>) -> Result<Contents, SecretError> {
+    let path = match (file, credentials) {
+        (SecretFile::Path(path), _) => path.clone(),
+        (SecretFile::Credential(name), Some(directory)) => directory.join(name),
+        (SecretFile::Credential(name), None) => {
+            return Err(SecretError::NoCredentials(name.clone()));
+        }
+    };
+    match contents(&path) {
+        Ok((metadata, bytes)) => Ok((path, metadata, bytes)),
+        Err(source) => Err(SecretError::Unreadable { path, source }),
+    }
+}
+
+/// Never waits for whoever writes into a pipe.
+fn contents(path: &Path) -> io::Result<(Metadata, Zeroizing<Vec<u8>>)> {
+    let file: File =
+        OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    // In one piece, so that growing leaves no copy behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(LIMIT + 1));
+    if file.take(LIMIT as u64 + 1).read_to_end(&mut bytes)? > LIMIT {
+        return Err(io::Error::other(format!("it has more than {LIMIT} bytes")));
+    }
+    Ok((metadata, bytes))
+}
+
+/// What to say of a file with a secret that others than its owner and group may
+/// read or write.
+pub fn exposure(path: &Path, metadata: &Metadata) -> Option<String> {
+    let mode = metadata.mode() & 0o7777;
+    (mode & OTHERS != 0).then(|| {
+        format!(
+            "{}: found mode {mode:04o}, expected 0640 or less: it holds a secret, and every user \
+             of this host may use it",
+            path.display()
+        )
+    })
+}
+
+/// Warnings about peers that sign with a key that is not among these: from now
+/// on they are not heard.
+pub fn unheard(peers: &[PeerStatus], keys: &[KeyId]) -> Vec<String> {
+    let known: Vec<String> = keys.iter().map(ToString::to_string).collect();
+    let unheard = peers.iter().filter(|peer| peer.alive).filter_map(|peer| {
+        let key = peer.key.as_ref().filter(|key| !known.contains(key))?;
+        Some(format!(
+            "{} signs with key {key}, which this node does not know any more: it is not heard; \
+             expected every node on the new key before the old one goes",
+            peer.name
+        ))
+    });
+    unheard.collect()
+}
