@@ -89,7 +89,7 @@ impl Referee {
     }
 
     /// O5: who knows of an active node with a higher configuration takes nothing
-    /// by its own.
+    /// by its own. While frames are lost it may have missed all of them for `stale`.
     pub(super) fn judge_outranked(
         &self,
         world: &World,
@@ -99,16 +99,15 @@ impl Referee {
         let up = world.awake();
         let version = |s: usize| world.stations[s].config.shared.version;
         let long_ago = |at: Micros| at + self.settling(world) < world.now();
-        let judge =
-            up.iter().filter(|_| long_ago(self.cut) && long_ago(self.configured)).find(|high| {
-                version(*high) > version(station)
-                    && can_talk(world, station, *high, up)
-                    && process(world, *high).is_some_and(|p| {
-                        p.state == NodeState::Active
-                            && long_ago(p.started + world.timing().mature())
-                    })
-                    && process(world, station).is_some_and(|p| long_ago(p.started))
-            });
+        let heard = world.fabric.lossless() && long_ago(self.cut);
+        let judge = up.iter().filter(|_| heard && long_ago(self.configured)).find(|high| {
+            version(*high) > version(station)
+                && can_talk(world, station, *high, up)
+                && process(world, *high).is_some_and(|p| {
+                    p.state == NodeState::Active && long_ago(p.started + world.timing().mature())
+                })
+                && process(world, station).is_some_and(|p| long_ago(p.started))
+        });
         match judge {
             Some(judge) => {
                 let (low, high) = (version(station), version(judge));
