@@ -88,7 +88,7 @@ impl Referee {
             let under_way = own.is_some_and(|own| world.now() <= own + setup.delay.1);
             // Twice a merged announcement, and the word itself.
             let merged = world.timing().interval() / 10 + 2 * setup.lateness.1 + restarted;
-            let anew = setup.telling.1 + 4 * setup.delay.1 + merged;
+            let anew = setup.telling.1 + 4 * world.fabric.slowest() + merged;
             let telling = if crossed || under_way { anew } else { 0 };
             if world.now() > since + setup.delay.1 + telling + 1 {
                 let text = format!(
