@@ -797,17 +797,29 @@ fn is_exclusive(world: &World, group: usize) -> bool {
     world.setup.groups.get(group).is_some_and(|plan| plan.exclusive)
 }
 
-/// Nobody forwards who cannot send, or who bears the name of one of the two: to
-/// that one it is no peer (W6).
+/// Two machines certainly have a two-way path (W2).
 fn can_talk(world: &World, one: usize, other: usize, up: Stations) -> bool {
+    let relays = relays(world, one, other, up);
+    relays.is_some_and(|relays| world.fabric.two_way(one, other, relays))
+}
+
+/// Two machines may have a two-way path, by whatever relays.
+fn may_talk(world: &World, one: usize, other: usize, up: Stations) -> bool {
+    let (fabric, relays) = (&world.fabric, relays(world, one, other, up));
+    relays.is_some_and(|relays| {
+        fabric.may_reach(one, other, relays) && fabric.may_reach(other, one, relays)
+    })
+}
+
+/// Who might forward between two machines, if these can be peers at all. Nobody
+/// forwards who cannot send, or who bears the name of one of the two: to that one
+/// it is no peer (W6).
+fn relays(world: &World, one: usize, other: usize, up: Stations) -> Option<Stations> {
     let name = |station: usize| world.setup.node_of(station);
     let speaks = |station: &usize| world.stations[*station].uplink;
-    let of_pair = |station: usize| name(station) == name(one) || name(station) == name(other);
-    let relays: Stations = up.iter().filter(speaks).filter(|s| !of_pair(*s)).collect();
-    name(one) != name(other)
-        && speaks(&one)
-        && speaks(&other)
-        && world.fabric.two_way(one, other, relays)
+    let of_pair = |station: &usize| name(*station) == name(one) || name(*station) == name(other);
+    let relays = || up.iter().filter(speaks).filter(|station| !of_pair(station)).collect();
+    (name(one) != name(other) && speaks(&one) && speaks(&other)).then(relays)
 }
 
 /// The clone of a process is told by an echo of that one's boot, which others send
