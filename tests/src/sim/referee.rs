@@ -822,17 +822,21 @@ fn relays(world: &World, one: usize, other: usize, up: Stations) -> Option<Stati
     (name(one) != name(other) && speaks(&one) && speaks(&other)).then(relays)
 }
 
-/// The clone of a process is told by an echo of that one's boot, which others send
-/// to that one's address: without multicast it hears of nothing.
+/// Without multicast others answer a process that they have not met at the address
+/// of its name. The second machine of a name is not there, and hears of nothing;
+/// nor does the first one while it has a clone, of which an echo of their boot
+/// would tell it.
 fn can_learn(world: &World, one: usize, other: usize) -> bool {
     let boot = |station: usize| process(world, station).map(|process| process.boot);
+    let second = |station: usize| station >= world.setup.nodes;
     let cloned = |station: usize| {
         (0..world.stations.len()).any(|s| s != station && boot(s) == boot(station))
     };
+    let unanswered = |station: usize| second(station) || cloned(station);
     let multicast = world.setup.multicast
         && world.fabric.hears_multicast(one, other)
         && world.fabric.hears_multicast(other, one);
-    multicast || !(cloned(one) || cloned(other))
+    multicast || !(unanswered(one) || unanswered(other))
 }
 
 fn judge_agreement(
