@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Referee, Violation, broken, may_talk};
+use super::truth::may_talk;
+use super::{Referee, Violation, broken};
 use crate::sim::Micros;
 use crate::sim::world::World;
 

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Referee, Violation, broken, is_exclusive, one_version, process};
+use super::truth::{is_exclusive, one_version, process};
+use super::{Referee, Violation, broken};
 use crate::sim::Micros;
 use crate::sim::fabric::Stations;
 use crate::sim::world::World;

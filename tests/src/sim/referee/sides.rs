@@ -2,7 +2,8 @@
 //! hears itself serves its clients; who is heard by nobody, or is outranked,
 //! holds nothing (invariants 1 and 3, O5, O6).
 
-use super::{Referee, Violation, broken, can_detour, can_hold, can_talk, is_exclusive, process};
+use super::truth::{can_detour, can_hold, can_talk, is_exclusive, process};
+use super::{Referee, Violation, broken};
 use crate::sim::Micros;
 use crate::sim::fabric::Stations;
 use crate::sim::world::World;
