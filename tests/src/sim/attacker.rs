@@ -56,10 +56,11 @@ impl Attacker {
         let multicast = self.dice.chance(500);
         let lone = self.dice.index(count);
         let source = address(self.dice.index(count + 1));
-        let at = world.now() + self.dice.between(0, 2_000);
-        let shared = match self.replays {
-            Replays::Any => self.forge(world, None),
-            Replays::Known => None,
+        let later = self.dice.between(0, 2_000);
+        let (at, shared) = match self.replays {
+            Replays::Any => (world.now() + later, self.forge(world, None)),
+            // In a moment the victim may be another process, which received nothing yet.
+            Replays::Known => (world.now(), None),
         };
         (0..count)
             .filter(|victim| multicast || *victim == lone)

@@ -312,6 +312,24 @@ impl Fabric {
         self.reaches(one, other, up) && self.reaches(other, one, up)
     }
 
+    /// Whether frames of `from` may come to `to` at all, directly or from one relay
+    /// to the next: whom the others hear nothing of, though it hears both, leaves
+    /// the forwarding to those after it.
+    pub fn may_reach(&self, from: usize, to: usize, up: Stations) -> bool {
+        let mut has = Stations::one(from);
+        loop {
+            if has.iter().any(|relay| self.hears(to, relay)) {
+                return true;
+            }
+            let gets = |c: &usize| has.iter().any(|relay| self.hears(*c, relay));
+            let more: Stations = up.without(to).and(has.others()).iter().filter(gets).collect();
+            if more.is_empty() {
+                return false;
+            }
+            has = more.iter().fold(has, Stations::with);
+        }
+    }
+
     /// Whether every two of `up` have a two-way path, direct or relayed.
     pub fn whole(&self, up: Stations) -> bool {
         up.iter().all(|one| up.iter().all(|other| one >= other || self.two_way(one, other, up)))
@@ -425,5 +443,17 @@ mod tests {
             four.add(Rule::between(one, other, Effect::Cut));
         }
         assert!(!four.whole(up(4)));
+        assert!(four.may_reach(0, 3, up(4)) && !four.may_reach(0, 3, up(4).without(2)));
+    }
+
+    #[test]
+    fn a_mute_station_is_no_relay_and_leaves_it_to_the_next() {
+        let mut fabric = Fabric::new(1, HUNDRED);
+        let up: Stations = (0..5).collect();
+        fabric.add(Rule::between(0, 4, Effect::Cut));
+        fabric.add(Rule::mute(1));
+        fabric.add(Rule::mute(2));
+        assert!(!fabric.reaches(0, 4, up) && fabric.may_reach(0, 4, up));
+        assert!(!fabric.may_reach(0, 4, up.without(3)) && !fabric.may_reach(1, 4, up));
     }
 }

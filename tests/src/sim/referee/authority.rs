@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Referee, Violation, broken, can_talk};
+use super::truth::may_talk;
+use super::{Referee, Violation, broken};
 use crate::sim::Micros;
 use crate::sim::world::World;
 
@@ -34,7 +35,7 @@ impl Reach {
         }
         let up = world.awake();
         for station in up.iter() {
-            let nodes = up.iter().filter(|other| can_talk(world, station, *other, up));
+            let nodes = up.iter().filter(|other| may_talk(world, station, *other, up));
             let hosts = world.setup.outsiders().filter(|host| world.answers(*host, station));
             self.now.extend(nodes.chain(hosts).map(|other| (station, other)));
         }

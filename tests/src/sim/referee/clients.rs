@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Referee, Violation, broken, is_exclusive, one_version, process};
+use super::truth::{is_exclusive, one_version, process};
+use super::{Referee, Violation, broken};
 use crate::sim::Micros;
 use crate::sim::fabric::Stations;
 use crate::sim::world::World;
@@ -82,14 +83,21 @@ impl Referee {
             // Their words crossed, or a move was taken back half-way: the one who has
             // it tells the neighbours anew as the other lets go (O9).
             let theirs = world.clients.said(station, *group).unwrap_or(0);
-            let words = self.held[*group].iter();
-            let own = words.filter_map(|holder| world.clients.said(holder, *group)).max();
-            let crossed = own.is_some_and(|own| theirs + setup.delay.1 >= own);
-            let under_way = own.is_some_and(|own| world.now() <= own + setup.delay.1);
+            let word = |holder| Some((world.clients.said(holder, *group)?, holder));
+            let last = self.held[*group].iter().filter_map(word).max();
+            let crossed = last.is_some_and(|(own, _)| theirs + setup.delay.1 >= own);
+            let under_way = last.is_some_and(|(own, _)| world.now() <= own + setup.delay.1);
+            // The wire brought its word, which was the last one, before theirs.
+            let overtaken = last.is_some_and(|(own, holder)| {
+                own >= theirs && repeats_itself(world, *group, (holder, station))
+            });
+            if overtaken || under_way {
+                continue;
+            }
             // Twice a merged announcement, and the word itself.
             let merged = world.timing().interval() / 10 + 2 * setup.lateness.1 + restarted;
-            let anew = setup.telling.1 + 4 * setup.delay.1 + merged;
-            let telling = if crossed || under_way { anew } else { 0 };
+            let anew = setup.telling.1 + 4 * world.fabric.slowest() + merged;
+            let telling = if crossed { anew } else { 0 };
             if world.now() > since + setup.delay.1 + telling + 1 {
                 let text = format!(
                     "g{group} is on {:?}, but the client beside s{client} sends its packets to \

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vippy_core::status::Holding;
 
-use super::{Referee, Violation, broken, process};
+use super::truth::process;
+use super::{Referee, Violation, broken};
 use crate::sim::Micros;
 use crate::sim::change::Action;
 use crate::sim::world::World;

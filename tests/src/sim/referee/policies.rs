@@ -4,7 +4,8 @@
 use vippy_core::config::Failback;
 use vippy_core::status::{GroupStatus, Holding, NodeState};
 
-use super::{Referee, Violation, broken, process};
+use super::truth::process;
+use super::{Referee, Violation, broken};
 use crate::sim::cluster::GroupPlan;
 use crate::sim::fabric::Stations;
 use crate::sim::world::World;

@@ -2,7 +2,8 @@
 //! hears itself serves its clients; who is heard by nobody, or is outranked,
 //! holds nothing (invariants 1 and 3, O5, O6).
 
-use super::{Referee, Violation, broken, can_detour, can_hold, can_talk, is_exclusive, process};
+use super::truth::{can_detour, can_hold, can_talk, is_exclusive, process};
+use super::{Referee, Violation, broken};
 use crate::sim::Micros;
 use crate::sim::fabric::Stations;
 use crate::sim::world::World;
@@ -89,7 +90,7 @@ impl Referee {
     }
 
     /// O5: who knows of an active node with a higher configuration takes nothing
-    /// by its own.
+    /// by its own. While frames are lost it may have missed all of them for `stale`.
     pub(super) fn judge_outranked(
         &self,
         world: &World,
@@ -99,16 +100,15 @@ impl Referee {
         let up = world.awake();
         let version = |s: usize| world.stations[s].config.shared.version;
         let long_ago = |at: Micros| at + self.settling(world) < world.now();
-        let judge =
-            up.iter().filter(|_| long_ago(self.cut) && long_ago(self.configured)).find(|high| {
-                version(*high) > version(station)
-                    && can_talk(world, station, *high, up)
-                    && process(world, *high).is_some_and(|p| {
-                        p.state == NodeState::Active
-                            && long_ago(p.started + world.timing().mature())
-                    })
-                    && process(world, station).is_some_and(|p| long_ago(p.started))
-            });
+        let heard = world.fabric.lossless() && long_ago(self.cut);
+        let judge = up.iter().filter(|_| heard && long_ago(self.configured)).find(|high| {
+            version(*high) > version(station)
+                && can_talk(world, station, *high, up)
+                && process(world, *high).is_some_and(|p| {
+                    p.state == NodeState::Active && long_ago(p.started + world.timing().mature())
+                })
+                && process(world, station).is_some_and(|p| long_ago(p.started))
+        });
         match judge {
             Some(judge) => {
                 let (low, high) = (version(station), version(judge));
