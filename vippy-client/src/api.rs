@@ -1,6 +1,7 @@
 //! What is said on the management socket beside the status.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use vippy_core::status::{NodeReason, NodeState};
@@ -28,6 +29,38 @@ pub struct Reloaded {
     pub digest: String,
     /// What is allowed but deserves a look, each in one sentence.
     pub warnings: Vec<String>,
+}
+
+/// A configuration is proposed to all live nodes; what they say is in the
+/// status, `config.rollout.proposal`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applying {
+    /// The version under which it is proposed: above all others.
+    pub version: u64,
+    /// Its digest, in hexadecimal.
+    pub digest: String,
+}
+
+/// What runs, and what this node's file says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configurations {
+    /// The running configuration.
+    pub running: SharedText,
+    /// This node's file, as it was last read.
+    pub file: SharedText,
+    /// The file's path.
+    pub path: PathBuf,
+}
+
+/// The part of a configuration that all nodes share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedText {
+    /// Its version.
+    pub version: u64,
+    /// Its digest, in hexadecimal.
+    pub digest: String,
+    /// All of it: a configuration file with the shared keys alone.
+    pub text: String,
 }
 
 /// Another process is about to take this one's place. Addresses and the process

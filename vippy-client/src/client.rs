@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Method, Request, Response, StatusCode, header};
@@ -15,7 +15,7 @@ use tokio::net::UnixStream;
 use vippy_core::status::Status;
 use vippy_core::timeline::Timeline;
 
-use crate::api::{Answer, ApiError, Reloaded, Restarting};
+use crate::api::{Answer, ApiError, Applying, Configurations, Reloaded, Restarting};
 
 /// Time a request may take, from connecting to the last byte of the answer.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -151,6 +151,37 @@ impl Client {
         self.ask(Method::POST, "/reload").await
     }
 
+    /// What runs, and what this node's file says.
+    pub async fn configurations(&self) -> Result<Configurations, ClientError> {
+        self.ask(Method::GET, "/config").await
+    }
+
+    /// Proposes a configuration to all live nodes: `text` is a configuration file,
+    /// whose shared part alone counts. If all of them can take it, all do, under a
+    /// version above all others; it goes again unless it is confirmed within
+    /// `confirm_within` (whole seconds), if that is given. The status tells how
+    /// far it is.
+    pub async fn apply(
+        &self,
+        text: String,
+        confirm_within: Option<Duration>,
+    ) -> Result<Applying, ClientError> {
+        let query = confirm_within.map(|within| format!("?confirm-within={}", within.as_secs()));
+        let to = format!("/apply{}", query.unwrap_or_default());
+        let body = self.exchange_body(Method::POST, &to, text.into()).await?;
+        serde_json::from_slice(&body).map_err(|error| self.unreadable(error))
+    }
+
+    /// Keeps the configuration that is on trial.
+    pub async fn confirm(&self) -> Result<Answer, ClientError> {
+        self.ask(Method::POST, "/confirm").await
+    }
+
+    /// Runs what the file says, and never again, until a restart, what runs now.
+    pub async fn forget(&self) -> Result<Reloaded, ClientError> {
+        self.ask(Method::POST, "/config/forget").await
+    }
+
     /// Lets the daemon's program, as it is on disk now, take the running
     /// process's place without letting go of anything. The answer comes before
     /// that happens: wait for another `boot` in the status. A program that does
@@ -166,12 +197,26 @@ impl Client {
     }
 
     async fn exchange(&self, method: Method, to: &str) -> Result<Bytes, ClientError> {
-        tokio::time::timeout(self.timeout, self.exchange_unhurried(method, to))
+        self.exchange_body(method, to, Bytes::new()).await
+    }
+
+    async fn exchange_body(
+        &self,
+        method: Method,
+        to: &str,
+        body: Bytes,
+    ) -> Result<Bytes, ClientError> {
+        tokio::time::timeout(self.timeout, self.exchange_unhurried(method, to, body))
             .await
             .map_err(|_| ClientError::TimedOut { path: self.path.clone(), after: self.timeout })?
     }
 
-    async fn exchange_unhurried(&self, method: Method, to: &str) -> Result<Bytes, ClientError> {
+    async fn exchange_unhurried(
+        &self,
+        method: Method,
+        to: &str,
+        body: Bytes,
+    ) -> Result<Bytes, ClientError> {
         let stream =
             UnixStream::connect(&self.path).await.map_err(|error| self.connect_error(error))?;
         let (mut sender, connection) =
@@ -181,7 +226,7 @@ impl Client {
             .uri(to)
             .header(header::HOST, "localhost")
             .header(header::CONNECTION, "close")
-            .body(Empty::<Bytes>::new())
+            .body(Full::new(body))
             .map_err(|error| self.unreadable(error))?;
         let mut answer = pin!(async {
             let response =

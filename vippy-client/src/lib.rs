@@ -9,7 +9,9 @@
 pub mod api;
 mod client;
 
-pub use api::{Answer, ApiError, DEFAULT_SOCKET, Reloaded, Restarting};
+pub use api::{
+    Answer, ApiError, Applying, Configurations, DEFAULT_SOCKET, Reloaded, Restarting, SharedText,
+};
 pub use client::{ANSWER_LIMIT, Client, ClientError, DEFAULT_TIMEOUT};
 pub use vippy_core::identity;
 pub use vippy_core::status;

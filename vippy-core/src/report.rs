@@ -180,6 +180,13 @@ fn node(engine: &Engine, now: Instant) -> NodeStatus {
     }
 }
 
+/// A configuration that goes by itself must not be forgotten.
+fn trial_warning(engine: &Engine, now: Instant) -> Option<String> {
+    let trial = engine.trial.as_ref().filter(|trial| !trial.confirmed)?;
+    let (version, left) = (engine.config.shared.version, trial.until.since(now).as_secs());
+    Some(format!("configuration {version} is on trial: it goes in {left} s unless confirmed"))
+}
+
 fn warnings(engine: &Engine, now: Instant) -> Vec<String> {
     let own = (engine.timing.announced().interval, engine.timing.announced().stale);
     let mut warnings: Vec<String> = engine
@@ -194,6 +201,7 @@ fn warnings(engine: &Engine, now: Instant) -> Vec<String> {
             format!("{source} {what}")
         })
         .chain(engine.fence.complaint())
+        .chain(trial_warning(engine, now))
         .collect();
     for peer in engine.members.live_processes() {
         if (peer.header.interval, peer.header.stale) != own {

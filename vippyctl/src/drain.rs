@@ -17,22 +17,12 @@ const NAMED: usize = 3;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// End the drain after this time, such as 90s, 30m or "1h 30m".
-    #[arg(long = "for", value_name = "TIME", value_parser = time)]
+    #[arg(long = "for", value_name = "TIME", value_parser = words::time)]
     lasting: Option<Duration>,
     /// Return when the node holds nothing; fail when it still does after TIME.
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true,
-        default_missing_value = "1m", value_parser = time)]
+        default_missing_value = "1m", value_parser = words::time)]
     wait: Option<Duration>,
-}
-
-/// A time as people write it; a bare number lacks its unit.
-fn time(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; expected such as 90s, 30m or \"1h 30m\""))?;
-    if time < Duration::from_secs(1) {
-        return Err("expected a second or more".into());
-    }
-    Ok(time)
 }
 
 pub(crate) async fn run(options: &Options, client: &Client) -> Result<(), Failure> {

@@ -4,6 +4,9 @@
 //! 0 the answer is good, 1 it is not (one line on standard error says why),
 //! 2 the command line makes no sense.
 
+mod apply;
+mod config;
+mod confirm;
 mod drain;
 mod lab;
 mod print;
@@ -12,6 +15,7 @@ mod reload;
 mod render;
 mod restart;
 mod resume;
+mod rollout;
 mod status;
 mod timeline;
 mod words;
@@ -40,6 +44,9 @@ enum Command {
     Recording(recording::Options),
     Drain(drain::Options),
     Resume(resume::Options),
+    Config(config::Options),
+    Apply(apply::Options),
+    Confirm(confirm::Options),
     Reload(reload::Options),
     Restart(restart::Options),
     Lab(lab::Options),
@@ -75,6 +82,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Timeline(options) => wait(timeline::run(&options, &client)),
         Command::Drain(options) => wait(drain::run(&options, &client)),
         Command::Resume(options) => wait(resume::run(&options, &client)),
+        Command::Config(options) => wait(config::run(&options, &client)),
+        Command::Apply(options) => wait(apply::run(&options, &client)),
+        Command::Confirm(options) => wait(confirm::run(&options, &client)),
         Command::Reload(options) => wait(reload::run(&options, &client)),
         Command::Restart(options) => wait(restart::run(&options, &client)),
         // No runtime, no thread: see there.

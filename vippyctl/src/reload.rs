@@ -2,9 +2,11 @@
 
 use vippy_client::Client;
 
-use crate::{Failure, print, words};
+use crate::{Failure, print, rollout, words};
 
 /// Read the configuration file again, as SIGHUP does; a bad one changes nothing.
+///
+/// Then wait until all live nodes follow.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {}
 
@@ -14,5 +16,6 @@ pub(crate) async fn run(_options: &Options, client: &Client) -> Result<(), Failu
         eprintln!("warning: {}", words::printable(warning));
     }
     let configuration = words::configuration(reloaded.version, &reloaded.digest);
-    print::out(&format!("configuration {configuration} is in force\n"))
+    print::out(&format!("configuration {configuration} is in force\n"))?;
+    rollout::follow(client, reloaded.version, &reloaded.digest).await
 }

@@ -1,4 +1,6 @@
-//! The protocol's terms as an operator reads them.
+//! The protocol's terms as an operator reads them, and times as one writes them.
+
+use std::time::Duration;
 
 use vippy_client::Answer;
 use vippy_client::status::{HeardBy, NodeReason, NodeState};
@@ -77,6 +79,16 @@ pub(crate) fn span(millis: u64) -> String {
     } else {
         format!("{days} d {} h", hours % 24)
     }
+}
+
+/// A time as people write it; a bare number lacks its unit.
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; expected such as 90s, 30m or \"1h 30m\""))?;
+    if time < Duration::from_secs(1) {
+        return Err("expected a second or more".into());
+    }
+    Ok(time)
 }
 
 /// A setting in milliseconds, without digits that say nothing.

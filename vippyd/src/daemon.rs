@@ -8,6 +8,7 @@
 
 mod reload;
 mod restart;
+mod rollout;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -26,7 +27,9 @@ use vippy_core::time::{Instant, earliest};
 use vippy_core::timeline::Timeline;
 
 use self::reload::Reloader;
+pub(crate) use self::reload::older_than_running;
 use self::restart::Restarter;
+use self::rollout::Examiner;
 use crate::announce::Announcer;
 use crate::chat::Chat;
 use crate::clock::{self, Alarm};
@@ -60,6 +63,8 @@ const LAST_WRITES: Duration = Duration::from_millis(500);
 pub struct Parts {
     /// The configuration in force.
     pub config: Arc<Config>,
+    /// What this node's own file says; the same, unless others have a higher one.
+    pub file: Arc<Config>,
     /// Where it came from.
     pub source: Source,
     /// This node.
@@ -120,6 +125,7 @@ pub struct Daemon {
     /// Answers to orders, which the engine gets once it has no more orders.
     answers: VecDeque<Input>,
     reloader: Reloader,
+    examiner: Examiner,
     restarter: Restarter,
     summary: Summary,
     lateness: Lateness,
@@ -140,6 +146,7 @@ enum Woken {
     Signal(Signal),
     Request(Request),
     Reload(reload::Step),
+    Rollout(rollout::Step),
     Restart(restart::Step),
     Lost(&'static str),
 }
@@ -153,6 +160,7 @@ impl Daemon {
         Ok(Daemon {
             groups: groups_by_id(&parts.config),
             reloader: Reloader::new(parts.source.clone()),
+            examiner: Examiner::new(),
             restarter: Restarter::new(parts.successor.clone()),
             parts,
             engine: Recorded::new(engine),
@@ -215,6 +223,7 @@ impl Daemon {
             Some(took) = renewals.recv() => Woken::Renewed(took),
             stored = stored.recv() => stored.map_or(Woken::Lost("state"), Woken::Stored),
             step = self.reloader.next() => Woken::Reload(step),
+            step = self.examiner.next() => Woken::Rollout(step),
             step = self.restarter.next() => Woken::Restart(step),
             request = requests.recv() => request.map_or(Woken::Lost("management"), Woken::Request),
             () = chat.readable() => Woken::Datagrams,
@@ -251,6 +260,7 @@ impl Daemon {
             Woken::Signal(Signal::Stop(name)) => self.stop(name).await,
             Woken::Request(request) => self.take_request(request),
             Woken::Reload(step) => self.take_reload_step(step),
+            Woken::Rollout(step) => self.take_rollout_step(step),
             Woken::Restart(step) => self.take_step(step).await,
             Woken::Lost(worker) => {
                 let text = format!("the {worker} worker ended without being asked to");
@@ -316,6 +326,9 @@ impl Daemon {
                 None => self.answers.push_back(Input::Told { group }),
             },
             Output::Silence { group } => self.parts.announcer.silence(&group),
+            Output::Examine { document, digest, strict } => self.examine(document, digest, strict),
+            Output::Adopt(adoption) => self.adopt(adoption),
+            Output::Keep(kept) => self.parts.writer.keep(kept),
             Output::StoreEpoch(epoch) => self.parts.writer.store_epoch(epoch),
             Output::WantBoot => match clock::fresh_boot() {
                 Ok(boot) => self.answers.push_back(Input::Boot(boot)),
@@ -380,6 +393,7 @@ impl Daemon {
                 let mut status = self.engine.status(clock::now());
                 let homes = self.parts.homes.borrow();
                 status.place(|ip| homes.found(ip));
+                status.config.rollout.file = Some(self.file_status());
                 let _ = reply.send(status);
             }
             Request::Recording(reply) => {
@@ -396,6 +410,16 @@ impl Daemon {
                 let node = self.engine.status(clock::now()).node;
                 let answer = Answer { state: node.state, reason: node.reason, detail: node.detail };
                 let _ = reply.send(Ok(answer));
+            }
+            Request::Configurations(reply) => {
+                let _ = reply.send(self.configurations());
+            }
+            Request::Apply { text, confirm_within, reply } => {
+                self.begin_apply(text, confirm_within, reply);
+            }
+            Request::Forget(reply) => {
+                self.parts.logger.notice("operator: forget the running configuration");
+                let _ = reply.send(self.forget());
             }
             Request::Reload(reply) => self.begin_reload(Some(reply)),
             Request::Restart(reply) => self.begin_restart(reply),

@@ -13,6 +13,7 @@ pub mod clock;
 pub mod core_dumps;
 pub mod daemon;
 mod ethernet;
+mod examine;
 pub mod kernel;
 pub mod lateness;
 pub mod load;

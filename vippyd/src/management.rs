@@ -30,9 +30,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
-use vippy_client::{Answer, ApiError, Reloaded, Restarting, Status, Timeline};
+use vippy_client::{
+    Answer, ApiError, Applying, Configurations, Reloaded, Restarting, Status, Timeline,
+};
 use vippy_core::input::Command;
 use vippy_core::recorder::Recording;
+use zeroize::Zeroizing;
 
 pub use listener::{Listener, ManagementError, bind};
 
@@ -64,6 +67,20 @@ pub enum Request {
     Command(Command, oneshot::Sender<Result<Answer, ApiError>>),
     /// Read the configuration file again, as SIGHUP does.
     Reload(oneshot::Sender<Result<Reloaded, ApiError>>),
+    /// What runs, and what this node's file says.
+    Configurations(oneshot::Sender<Configurations>),
+    /// Propose a configuration to all live nodes; the answer comes when that has
+    /// begun, or was refused.
+    Apply {
+        /// A configuration file.
+        text: Zeroizing<String>,
+        /// It goes again unless it is confirmed within this time.
+        confirm_within: Option<Duration>,
+        /// The answer.
+        reply: oneshot::Sender<Result<Applying, ApiError>>,
+    },
+    /// Run what the file says instead of what runs.
+    Forget(oneshot::Sender<Reloaded>),
     /// Let the program as it is on disk take this process's place; the answer
     /// comes when that is about to happen.
     Restart(oneshot::Sender<Result<Restarting, ApiError>>),

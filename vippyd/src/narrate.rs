@@ -17,6 +17,8 @@ pub fn order(command: Command) -> &'static str {
         Command::Drain { .. } => "drain",
         Command::Resume => "resume",
         Command::Stop => "stop",
+        Command::Confirm => "confirm",
+        Command::Forget => "forget",
         Command::Restart => "restart",
     }
 }
@@ -95,6 +97,33 @@ pub fn line(event: &Event) -> (Level, String) {
         Event::IsolationOver { heard } => {
             let why = if *heard { "somebody is heard again" } else { "it lasted for long enough" };
             (Level::Notice, Line::new("no longer isolated").field("reason", why).done())
+        }
+        Event::ConfigAdopted { configuration, from } => {
+            let line = Line::new("configuration adopted").field("configuration", configuration);
+            (Level::Notice, line.maybe("from", from.as_ref()).done())
+        }
+        Event::ConfigRefused { configuration, why } => {
+            let line = Line::new("configuration of others cannot be taken here");
+            (Level::Err, line.field("configuration", configuration).field("reason", why).done())
+        }
+        Event::ProposalJudged { objection } => {
+            let line = Line::new("configuration proposed");
+            let line =
+                line.field("answer", if objection.is_some() { "refused" } else { "accepted" });
+            (Level::Notice, line.maybe("reason", objection.as_ref()).done())
+        }
+        Event::ProposalEnded { configuration, refused } => {
+            let line = Line::new("proposal ended").field("configuration", configuration);
+            let line = line.field("outcome", if refused.is_some() { "refused" } else { "adopted" });
+            (Level::Notice, line.maybe("reason", refused.as_ref()).done())
+        }
+        Event::TrialConfirmed { configuration } => {
+            let line = Line::new("configuration confirmed").field("configuration", configuration);
+            (Level::Notice, line.done())
+        }
+        Event::RolledBack { configuration, why } => {
+            let line = Line::new("configuration taken back").field("configuration", configuration);
+            (Level::Warning, line.field("reason", why).done())
         }
         Event::Warning { text } => (Level::Warning, text.clone()),
     }

@@ -4,6 +4,7 @@
 //! before the loop begins; each refusal says what was found and what would do.
 
 mod check;
+mod recall;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,8 +16,8 @@ use tokio::runtime::Runtime;
 use vippy_core::config::Config;
 use vippy_core::engine::{Engine, Start};
 use vippy_core::identity::{Epoch, GroupId, NodeName};
-use vippy_core::memory::Memory;
 
+use self::recall::Recalled;
 use crate::announce::{AnnounceError, Announcer};
 use crate::chat::{Chat, ChatError};
 use crate::cli::{Cli, Exit};
@@ -201,22 +202,21 @@ fn addresses(number: usize) -> String {
 /// Opens everything, runs the loop, and says how it ended.
 fn operate(
     source: Source,
-    config: Config,
+    file: Config,
     node: NodeName,
     successor: Successor,
     state: &StateDir,
     logger: &Logger,
 ) -> Result<Exit, StartError> {
-    let config = Arc::new(config);
     let runtime = runtime().map_err(system("start the loop"))?;
     let _inside = runtime.enter();
     // First: from here on nobody can end this process without its letting go.
     let signals = Signals::catch().map_err(system("catch signals"))?;
-    let (stored_epoch, damaged_epoch) = state.load_epoch()?;
-    let (memory, damaged_memory) = state.load_memory()?;
-    for warning in damaged_epoch.into_iter().chain(damaged_memory) {
+    let Recalled { config, trial, epoch, memory, warnings } = recall::recall(state, &file)?;
+    for warning in warnings {
         logger.warning(warning);
     }
+    let config = Arc::new(config);
     let (writer, stored) = Writer::start(state).map_err(system("start a thread"))?;
     let (operators, requests) = Operators::open(&config.local.management)?;
     // Threads inherit this: what follows is on time, what came before waits.
@@ -228,7 +228,16 @@ fn operate(
     let kernel = Kernel::start(settings, &config.shared.groups)?;
     let announcer = Announcer::start()?;
     let prober = Prober::start(&config, &node).map_err(system("start a thread"))?;
-    let engine = engine(&config, &node, stored_epoch, memory, kernel.present)?;
+    let start = Start {
+        config: Arc::clone(&config),
+        node: node.clone(),
+        boot: clock::fresh_boot().map_err(system("draw random bits"))?,
+        epoch_floor: epoch.max(Epoch::from_wall_clock(clock::wall_millis())),
+        present: kernel.present,
+        memory,
+        trial,
+    };
+    let engine = Engine::new(clock::now(), start);
     let parts = Parts {
         source,
         node: node.clone(),
@@ -249,6 +258,7 @@ fn operate(
         supervision: Supervision::from_environment()
             .map_err(system("reach the service manager"))?,
         config,
+        file: Arc::new(file),
     };
     let daemon = Daemon::new(parts, engine).map_err(system("make a timer"))?;
     logger.notice(format_args!("vippyd {} runs as node={node}", env!("CARGO_PKG_VERSION")));
@@ -287,24 +297,6 @@ fn farewell(ending: &Ending, logger: &Logger) -> Exit {
 
 fn runtime() -> std::io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
-}
-
-fn engine(
-    config: &Arc<Config>,
-    node: &NodeName,
-    stored: Epoch,
-    memory: Memory,
-    present: std::collections::BTreeSet<GroupId>,
-) -> Result<Engine, StartError> {
-    let start = Start {
-        config: Arc::clone(config),
-        node: node.clone(),
-        boot: clock::fresh_boot().map_err(system("draw random bits"))?,
-        epoch_floor: stored.max(Epoch::from_wall_clock(clock::wall_millis())),
-        present,
-        memory,
-    };
-    Ok(Engine::new(clock::now(), start))
 }
 
 /// The name given, else the host's: in full, else up to its first dot.

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use vippy_core::identity::{Epoch, NodeName};
 use vippy_core::memory::Memory;
+use vippy_core::output::Kept;
 
 use crate::clock;
 
@@ -26,6 +27,7 @@ pub use writer::{Stored, Writer};
 /// Names of files, after the node's.
 const EPOCH: &str = "epoch";
 const MEMORY: &str = "memory";
+const CONFIGURATION: &str = "configuration";
 
 /// Why the state directory cannot be used. Nothing was changed in it.
 #[derive(Debug, Error)]
@@ -103,11 +105,34 @@ impl StateDir {
     /// When the file is there and cannot be read.
     pub fn load_memory(&self) -> Result<(Memory, Option<String>), StateError> {
         let Some(text) = self.read(MEMORY)? else { return Ok((Memory::default(), None)) };
-        match serde_json::from_str::<Remembered>(&text) {
-            Ok(remembered) => Ok((remembered.at(clock::wall_millis()), None)),
+        match serde_json::from_str::<Dated<Memory>>(&text) {
+            Ok(memory) => Ok((memory.content.aged(memory.age(clock::wall_millis())), None)),
             Err(_) => {
                 let told = self.set_aside(MEMORY, "no memory", "this node remembers nothing")?;
                 Ok((Memory::default(), Some(told)))
+            }
+        }
+    }
+
+    /// The configuration that the last process ran, its trial shorter by what the
+    /// wall clock says has passed since. A file that holds none is set aside as
+    /// `….configuration.bad` and told as the second value.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    pub fn load_kept(&self) -> Result<(Option<Kept>, Option<String>), StateError> {
+        let Some(text) = self.read(CONFIGURATION)? else { return Ok((None, None)) };
+        match serde_json::from_str::<Dated<Kept>>(&text) {
+            Ok(mut kept) => {
+                let age = kept.age(clock::wall_millis());
+                if let Some((_, left)) = &mut kept.content.trial {
+                    *left = left.saturating_sub(age);
+                }
+                Ok((Some(kept.content), None))
+            }
+            Err(_) => {
+                let told = self.set_aside(CONFIGURATION, "no configuration", "the file counts")?;
+                Ok((None, Some(told)))
             }
         }
     }
@@ -136,22 +161,25 @@ impl StateDir {
     }
 }
 
-/// A memory and when it was what it says: its times are ages and remainders.
+/// Something and when it was what it says: its times are ages and remainders.
 #[derive(Debug, Serialize, Deserialize)]
-struct Remembered {
+struct Dated<T> {
     /// Milliseconds since 1970.
     written_ms: u64,
-    memory: Memory,
+    // The name in files of the first releases.
+    #[serde(alias = "memory")]
+    content: T,
 }
 
-impl Remembered {
-    fn now(memory: Memory) -> Remembered {
-        Remembered { written_ms: clock::wall_millis(), memory }
+impl<T> Dated<T> {
+    fn now(content: T) -> Dated<T> {
+        Dated { written_ms: clock::wall_millis(), content }
     }
 
-    /// A clock that was set back makes nothing younger than it was.
-    fn at(&self, wall_millis: u64) -> Memory {
-        self.memory.aged(Duration::from_millis(wall_millis.saturating_sub(self.written_ms)))
+    /// What has passed since. A clock that was set back makes nothing younger
+    /// than it was.
+    fn age(&self, wall_millis: u64) -> Duration {
+        Duration::from_millis(wall_millis.saturating_sub(self.written_ms))
     }
 }
 
@@ -271,13 +299,37 @@ mod tests {
         let hour = Duration::from_secs(3_600);
         let memory = Memory { drained: Some(Drained::For(hour)), ..Memory::default() };
         let written_ms = 1_000_000_000;
-        let remembered = Remembered { written_ms, memory: memory.clone() };
+        let remembered = Dated { written_ms, content: memory.clone() };
         let text = serde_json::to_string(&remembered).unwrap();
-        let back: Remembered = serde_json::from_str(&text).unwrap();
+        let back: Dated<Memory> = serde_json::from_str(&text).unwrap();
+        let at = |wall_millis| back.content.aged(back.age(wall_millis));
         let left = Duration::from_secs(3_599);
-        assert_eq!(back.at(written_ms + 1_000).drained, Some(Drained::For(left)));
-        assert_eq!(back.at(written_ms + 3_600_000).drained, None);
-        assert_eq!(back.at(0), memory, "a clock set back makes nothing younger");
+        assert_eq!(at(written_ms + 1_000).drained, Some(Drained::For(left)));
+        assert_eq!(at(written_ms + 3_600_000).drained, None);
+        assert_eq!(at(0), memory, "a clock set back makes nothing younger");
+        let first = text.replace("content", "memory");
+        assert!(serde_json::from_str::<Dated<Memory>>(&first).is_ok(), "{first}");
+    }
+
+    #[test]
+    fn a_kept_configuration_is_found_again_and_its_trial_is_shorter() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = open(dir.path()).unwrap();
+        assert_eq!(state.load_kept().unwrap(), (None, None));
+        let (writer, _stored) = Writer::start(&state).unwrap();
+        let trial = Some(("former".into(), Duration::from_secs(60)));
+        writer.keep(Kept { document: "{}".into(), trial });
+        writer.flush().blocking_recv().unwrap();
+        let (kept, warning) = state.load_kept().unwrap();
+        let kept = kept.unwrap();
+        assert_eq!((&*kept.document, warning), ("{}", None));
+        let (former, left) = kept.trial.unwrap();
+        assert_eq!(&*former, "former");
+        assert!(left <= Duration::from_secs(60) && left > Duration::from_secs(30), "{left:?}");
+        fs::write(dir.path().join("node1.configuration"), "{").unwrap();
+        let (kept, warning) = state.load_kept().unwrap();
+        assert_eq!(kept, None);
+        assert!(warning.unwrap().contains("node1.configuration.bad"));
     }
 
     #[test]

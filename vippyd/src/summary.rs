@@ -52,6 +52,12 @@ impl Summary {
             | Event::Unavailable { .. }
             | Event::Available { .. }
             | Event::ConfigDiffers { .. }
+            | Event::ConfigAdopted { .. }
+            | Event::ConfigRefused { .. }
+            | Event::ProposalJudged { .. }
+            | Event::ProposalEnded { .. }
+            | Event::TrialConfirmed { .. }
+            | Event::RolledBack { .. }
             | Event::Rejected { .. }
             | Event::QuorumLost { .. }
             | Event::QuorumBack { .. }

@@ -12,7 +12,10 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use vippy_client::status::{NodeReason, NodeState};
-use vippy_client::{Answer, ApiError, Client, ClientError, Reloaded, Restarting, Status, Timeline};
+use vippy_client::{
+    Answer, ApiError, Applying, Client, ClientError, Configurations, Reloaded, Restarting,
+    SharedText, Status, Timeline,
+};
 use vippy_core::input::Command;
 use vippyd::management::{MAX_CONNECTIONS, ManagementError, Request, bind, serve};
 
@@ -74,18 +77,32 @@ fn answer(request: Request, status: &Status) {
             reason: NodeReason::Operator,
             detail: lasting.map(|lasting| format!("for {lasting:?}")).unwrap_or_default(),
         }))),
-        Request::Command(Command::Resume | Command::Stop | Command::Restart, to) => {
+        Request::Command(
+            Command::Resume | Command::Stop | Command::Confirm | Command::Forget | Command::Restart,
+            to,
+        ) => {
             drop(to.send(Err(ApiError::new("not draining"))));
         }
-        Request::Reload(to) => drop(to.send(Ok(Reloaded {
-            version: 6,
-            digest: "ab".into(),
-            warnings: vec!["careful".into()],
-        }))),
+        Request::Configurations(to) => {
+            let text = |version| SharedText { version, digest: "ab".into(), text: "{}".into() };
+            let (running, file) = (text(6), text(5));
+            drop(to.send(Configurations { running, file, path: "/v.conf".into() }));
+        }
+        // What came back tells what was understood.
+        Request::Apply { text, confirm_within, reply } => {
+            let version = confirm_within.map_or(0, |within| within.as_secs());
+            drop(reply.send(Ok(Applying { version, digest: text.len().to_string() })));
+        }
+        Request::Forget(to) => drop(to.send(reloaded())),
+        Request::Reload(to) => drop(to.send(Ok(reloaded()))),
         Request::Restart(to) => {
             drop(to.send(Ok(Restarting { program: "0.1.0".into(), successor: "0.2.0".into() })))
         }
     }
+}
+
+fn reloaded() -> Reloaded {
+    Reloaded { version: 6, digest: "ab".into(), warnings: vec!["careful".into()] }
 }
 
 /// Everything that comes back for these bytes until the server closes.
@@ -99,6 +116,26 @@ async fn raw(path: &Path, sent: &str) -> String {
 
 fn body(answer: &str) -> &str {
     answer.split_once("\r\n\r\n").unwrap().1
+}
+
+#[tokio::test]
+async fn a_configuration_of_megabytes_is_taken_and_one_that_is_no_text_is_not() {
+    let server = start(Duration::ZERO);
+    let client = Client::new(&server.path);
+    let text = "x".repeat(3 << 20);
+    let applying = client.apply(text.clone(), Some(Duration::from_secs(60))).await.unwrap();
+    assert_eq!((applying.version, applying.digest), (60, text.len().to_string()));
+    assert_eq!(client.apply(String::new(), None).await.unwrap().version, 0);
+    let head = "POST /apply HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length:";
+    let answer = raw(&server.path, &format!("{head} {}\r\n\r\n", 17 << 20)).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    assert!(body(&answer).contains("expected a configuration file"), "{answer}");
+    let mut stream = UnixStream::connect(&server.path).await.unwrap();
+    let request = [format!("{head} 3\r\n\r\n").as_bytes(), b"ab\xff"].concat();
+    stream.write_all(&request).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(body(&answer).contains("not UTF-8 at 2"), "{answer}");
 }
 
 #[tokio::test]

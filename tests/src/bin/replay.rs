@@ -57,6 +57,9 @@ fn told(output: &Output) -> String {
         Output::Send(frame) => format!("send {} bytes to {:?}", frame.frame.len(), frame.to),
         Output::Plumb { group, lifetime } => format!("plumb {} for {lifetime:?}", group.id),
         Output::Event(event) => format!("      {event:?}"),
+        Output::Examine { strict, .. } => format!("examine, strict {strict}"),
+        Output::Adopt(adoption) => format!("adopt {}", adoption.shared.version),
+        Output::Keep(_) => "keep".to_owned(),
         Output::Unplumb { .. }
         | Output::Renew { .. }
         | Output::Notify { .. }

@@ -144,6 +144,7 @@ fn frames_under_another_key(setup: &Setup) -> Vec<Arc<[u8]>> {
         epoch_floor: Epoch::from_wall_clock(1),
         present: std::collections::BTreeSet::new(),
         memory: vippy_core::memory::Memory::default(),
+        trial: None,
     };
     let mut now = Instant::from_micros(1_000_000);
     let mut engine = Engine::new(now, start);

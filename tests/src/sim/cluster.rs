@@ -10,7 +10,7 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net};
 use vippy_core::config::{
     Address, ChatInterface, Config, Digest, Failback, Group, Lifetime, LocalPart, Logging,
-    LoggingDriver, Node, Secret, SharedPart,
+    LoggingDriver, Node, Secret, SharedPart, document,
 };
 use vippy_core::identity::{GroupId, NodeIndex, NodeName};
 use zeroize::Zeroizing;
@@ -121,6 +121,9 @@ pub struct Setup {
     pub quorum: Option<u16>,
     /// How long an isolated node without witnesses takes nothing.
     pub isolation: Duration,
+    /// Whether nodes give each other their configuration; otherwise each gets it
+    /// from its own file alone.
+    pub travels: bool,
 }
 
 impl Setup {
@@ -151,6 +154,7 @@ impl Setup {
             witnesses: 0,
             quorum: None,
             isolation: Duration::from_secs(10),
+            travels: false,
         }
     }
 
@@ -233,7 +237,13 @@ impl Setup {
     /// The configuration of this version: version 1 has all groups, each higher
     /// version one group more.
     pub fn config(&self, version: u64) -> Arc<Config> {
-        Arc::new(Config { shared: self.shared(version), local: self.local(), document: "".into() })
+        let (shared, local) = (self.shared(version), self.local());
+        if !self.travels {
+            return Arc::new(Config { shared, local, document: "".into() });
+        }
+        let shared = shared.with_version(version);
+        let document = document(&shared);
+        Arc::new(Config { shared, local, document })
     }
 
     fn shared(&self, version: u64) -> SharedPart {

@@ -53,6 +53,8 @@ fn section(section: &Section) -> String {
             refusing("cannot", cannot) + &refusing("rather-not", rather_not)
         }
         Section::Documents(documents) => format!("{} documents", documents.len()),
+        Section::Verdicts(verdicts) => format!("{} verdicts", verdicts.len()),
+        Section::Trial(_) => "on trial".to_owned(),
         Section::Moves(moves) => format!("{} moves", moves.len()),
     }
 }

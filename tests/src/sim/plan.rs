@@ -146,6 +146,7 @@ fn draw_later(seed: u64, setup: &mut Setup) {
         let timing = if dice.chance(500) { setup.timing } else { draw_timing(&mut dice) };
         setup.later = Some((groups, timing));
     }
+    setup.travels = Random::labelled(seed, &[0x7a4e]).chance(500);
     // Nobody sends to an address that is its own.
     setup.twins = usize::from(dice.chance(200) && setup.multicast);
     setup.delay.1 = setup.delay.1.min(setup.fastest_interval() / 10).max(setup.delay.0);

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use vippy_core::config::Config;
+use vippy_core::config::{Config, Digest};
 use vippy_core::identity::{BootId, Epoch};
 use vippy_core::input::Input;
 use vippy_core::memory::Memory;
@@ -141,6 +141,13 @@ pub enum Work {
     },
     /// Write an epoch to disk.
     Store(Epoch),
+    /// Look whether a document is a configuration.
+    Examine {
+        /// The document.
+        document: Arc<str>,
+        /// Its digest.
+        digest: Digest,
+    },
     /// Tell the neighbours of a group.
     Tell {
         /// The group.

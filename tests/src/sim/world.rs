@@ -325,6 +325,7 @@ impl World {
             epoch_floor: machine.disk.max(wall),
             present: machine.kernel.groups().map(group_id).collect(),
             memory: machine.remembered(now),
+            trial: None,
         };
         let engine = Engine::new(machine.instant(now), start);
         let engine = match self.recorders {
@@ -412,7 +413,7 @@ impl World {
             Command::Stop => process.stopping = true,
             Command::Drain { .. } => process.drained = true,
             Command::Resume => process.drained = false,
-            Command::Restart => {}
+            Command::Restart | Command::Confirm | Command::Forget => {}
         }
         self.tell(station, Input::Operator(command));
     }

@@ -4,14 +4,16 @@
 //! It is a configuration file with the shared keys alone, written in one way:
 //! the same reader checks it, every byte of it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::model::{Address, Config, Digest, Failback, Group, Node, SharedPart};
 use super::policy::{DEFAULT_HOLD_DOWN, default_isolation};
 use super::problem::Problem;
-use super::{SHARED_KEYS, digest, localize};
+use super::{LOCAL_KEYS, SHARED_KEYS, digest, localize};
 
 /// Largest document that is fetched or kept, in bytes.
 pub const MOST_BYTES: usize = 16 << 20;
@@ -32,13 +34,26 @@ pub fn document(shared: &SharedPart) -> Arc<str> {
     text.into()
 }
 
+/// Reads the shared part of a configuration file; what is local in it is not
+/// looked at.
+///
+/// # Errors
+/// Every problem of the shared part, as [`parse`](super::parse) tells them.
+pub fn parse_shared(text: &str, name: &str) -> Result<SharedPart, Vec<Problem>> {
+    read_shared(text, name, &[&LOCAL_KEYS[..], &SHARED_KEYS].concat())
+}
+
 /// Reads a document. `name` is what problems call it.
 ///
 /// # Errors
 /// Every problem of the text, as [`parse`](super::parse) tells them.
 pub fn parse_document(text: &str, name: &str) -> Result<SharedPart, Vec<Problem>> {
+    read_shared(text, name, &SHARED_KEYS)
+}
+
+fn read_shared(text: &str, name: &str, keys: &[&'static str]) -> Result<SharedPart, Vec<Problem>> {
     super::read(text, name, |reader, root| {
-        let top = reader.object(root, "an object: `{ … }`", &SHARED_KEYS)?;
+        let top = reader.object(root, "an object: `{ … }`", keys)?;
         let shared = reader.shared(&top);
         (!reader.report.has_errors()).then(|| shared.into_model())
     })
@@ -70,16 +85,40 @@ impl Config {
         Config { shared, local: self.local.clone(), document }
     }
 
-    /// The higher one of this configuration, as a file says it, and the document
-    /// that this node kept when it last ran (O5), and what came of the latter.
-    pub fn or_kept(self, kept: &Arc<str>) -> (Config, Kept) {
-        match parse_document(kept, "the configuration kept") {
-            Ok(shared) if shared.rank() > self.shared.rank() => {
-                (self.with_shared(shared, Arc::clone(kept)), Kept::Taken)
-            }
-            Ok(_) => (self, Kept::Lower),
+    /// The higher one of this configuration, as a file says it, and another shared
+    /// part (O5). The second value tells whether it is the other one.
+    #[must_use]
+    pub fn or_higher(self, other: SharedPart, document: &Arc<str>) -> (Config, bool) {
+        if other.rank() > self.shared.rank() {
+            (self.with_shared(other, Arc::clone(document)), true)
+        } else {
+            (self, false)
+        }
+    }
+
+    /// As [`Config::or_higher`], with the document that this node kept when it
+    /// last ran.
+    pub fn or_kept(self, document: &Arc<str>) -> (Config, Kept) {
+        match parse_document(document, "the configuration kept") {
+            Ok(kept) => match self.or_higher(kept, document) {
+                (config, true) => (config, Kept::Taken),
+                (config, false) => (config, Kept::Lower),
+            },
             Err(problems) => (self, Kept::Unreadable(problems)),
         }
+    }
+
+    /// Why this shared part does not go with this local part, if so: an address
+    /// of a node cannot move, and cannot be a witness.
+    pub fn conflict(&self) -> Option<String> {
+        let fixed: BTreeSet<IpAddr> = self.local.fixed_addresses().collect();
+        let moving = self.shared.groups.iter().flat_map(|group| &group.addresses);
+        let moving = moving.map(Address::ip).find(|ip| fixed.contains(ip));
+        let asked = self.shared.witness.iter().find(|ip| fixed.contains(ip));
+        let told = |ip: IpAddr, what| {
+            format!("{what}: found {ip}, expected an address that no node has for itself")
+        };
+        moving.map(|ip| told(ip, "vips")).or(asked.map(|ip| told(*ip, "witness")))
     }
 }
 

@@ -19,7 +19,7 @@ pub fn localize(mut shared: SharedPart, own: &SharedPart) -> SharedPart {
         for address in &mut Arc::make_mut(group).addresses {
             let own = named.get(&address.ip()).copied().cloned();
             let theirs = std::mem::replace(&mut address.interface, own);
-            address.hint = theirs.or(address.hint.take());
+            address.hint = address.hint.take().or(theirs);
         }
     }
     shared

@@ -38,7 +38,7 @@ mod tests;
 mod text;
 mod values;
 
-pub use document::{Kept, MOST_BYTES, document, parse_document};
+pub use document::{Kept, MOST_BYTES, document, parse_document, parse_shared};
 pub use localize::localize;
 pub use model::{
     Address, ChatInterface, Config, Digest, Failback, Group, Lifetime, LocalPart, Logging,

@@ -8,7 +8,7 @@ use vippy_client::Timeline;
 use vippy_client::identity::{Epoch, GroupId, NodeName};
 use vippy_client::status::{
     Breach, ConfigStatus, GroupStatus, HeardBy, Holding, InquiryStatus, Invariants, NodeReason,
-    NodeState, NodeStatus, PeerStatus, QuorumStatus, StateStatus, Stats,
+    NodeState, NodeStatus, PeerStatus, QuorumStatus, RolloutStatus, StateStatus, Stats,
 };
 use vippy_client::timeline::{Failover, MoveCause, NodeMove};
 
@@ -40,6 +40,7 @@ fn status(nodes: &[&str]) -> Status {
             vips: Vec::new(),
             nodes: names(nodes),
             digest: DIGEST.into(),
+            rollout: RolloutStatus::default(),
         },
         state: StateStatus {
             mature: true,

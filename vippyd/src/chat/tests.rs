@@ -47,6 +47,7 @@ fn config(
             lifetime: Lifetime::Auto,
             realtime: None,
         },
+        document: "".into(),
     }
 }
 

@@ -220,6 +220,12 @@ impl Daemon {
             warnings.extend(self.change_keys(&config));
         }
         self.parts.logger.reconfigure(&config.local.logging);
+        self.parts.file = Arc::new(config.clone());
+        let running = &self.parts.config;
+        let (config, kept) = config.or_higher(running.shared.clone(), &running.document);
+        if kept {
+            warnings.push(older_than_running(&self.parts.file.shared, &config.shared));
+        }
         for warning in &warnings {
             self.parts.logger.warning(warning);
         }
@@ -228,13 +234,18 @@ impl Daemon {
         self.parts
             .logger
             .notice(format_args!("configuration read version={version} digest={digest}"));
+        self.use_configuration(config);
+        self.tell(Input::Configured(Arc::clone(&self.parts.config)));
+        Reloaded { version, digest, warnings }
+    }
+
+    /// Everything beside the engine goes on with another configuration.
+    pub(super) fn use_configuration(&mut self, config: Config) {
         self.groups = groups_by_id(&config);
         self.parts.chat.reconfigure(&config);
         self.parts.prober.reconfigure(&config, &self.parts.node);
         self.parts.kernel.watch(config.shared.groups.clone());
         self.parts.config = Arc::new(config);
-        self.tell(Input::Configured(Arc::clone(&self.parts.config)));
-        Reloaded { version, digest, warnings }
     }
 
     /// Tells of new keys; who is not heard any more because of them.
@@ -249,6 +260,15 @@ impl Daemon {
         ));
         secrets::unheard(&status.peers, &keys.ids())
     }
+}
+
+/// What to say when the cluster has a higher configuration than the file.
+pub(crate) fn older_than_running(file: &SharedPart, running: &SharedPart) -> String {
+    format!(
+        "the file has version {} ({}), the cluster runs version {} ({}), which stays: raise the \
+         file's version, or see `vippyctl config diff`",
+        file.version, file.digest, running.version, running.digest
+    )
 }
 
 /// What to say when the operator changed what all nodes share and forgot to

@@ -8,13 +8,18 @@ use hyper::{Method, Response, StatusCode, header};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use vippy_client::ApiError;
+use vippy_core::config::MOST_BYTES;
 use vippy_core::input::Command;
 use vippy_core::recorder::Recording;
+use zeroize::Zeroizing;
 
 use super::{Peer, REQUEST_TIME, Request};
 
-/// Longest body of a request, in bytes; no route reads one.
+/// Longest body of a request that needs none, in bytes.
 const BODY_LIMIT: usize = 4096;
+
+/// Longest time for which a configuration may be on trial, in seconds: a day.
+const LONGEST_TRIAL: u64 = 86_400;
 
 /// A year, in seconds: who drains a node for longer resumes it by hand.
 const LONGEST_DRAIN: u64 = 31_536_000;
@@ -40,6 +45,10 @@ enum Route {
     Recording,
     Drain,
     Resume,
+    Config,
+    Apply,
+    Confirm,
+    Forget,
     Reload,
     Restart,
 }
@@ -52,6 +61,10 @@ impl Route {
             "/recording" => Some(Route::Recording),
             "/drain" => Some(Route::Drain),
             "/resume" => Some(Route::Resume),
+            "/config" => Some(Route::Config),
+            "/apply" => Some(Route::Apply),
+            "/confirm" => Some(Route::Confirm),
+            "/config/forget" => Some(Route::Forget),
             "/reload" => Some(Route::Reload),
             "/restart" => Some(Route::Restart),
             _ => None,
@@ -60,9 +73,20 @@ impl Route {
 
     fn method(self) -> Method {
         match self {
-            Route::Status | Route::Timeline | Route::Recording => Method::GET,
-            Route::Drain | Route::Resume | Route::Reload | Route::Restart => Method::POST,
+            Route::Status | Route::Timeline | Route::Recording | Route::Config => Method::GET,
+            Route::Drain
+            | Route::Resume
+            | Route::Apply
+            | Route::Confirm
+            | Route::Forget
+            | Route::Reload
+            | Route::Restart => Method::POST,
         }
+    }
+
+    /// Whether its body is a configuration file.
+    fn takes_a_file(self) -> bool {
+        matches!(self, Route::Apply)
     }
 }
 
@@ -81,8 +105,8 @@ pub(super) async fn answer(
     let query = request.uri().query().map(str::to_owned);
     let work = async {
         allow(peer, route)?;
-        read_away(request.into_body()).await?;
-        carry_out(route, query.as_deref(), &requests).await
+        let body = read(request.into_body(), route).await?;
+        carry_out(route, query.as_deref(), body, &requests).await
     };
     match tokio::time::timeout(REQUEST_TIME, work).await {
         Ok(Ok(body)) => respond(StatusCode::OK, body),
@@ -108,8 +132,15 @@ fn wrong_method(request: &hyper::Request<Incoming>, route: Route) -> Answer {
 /// which holds the whole configuration.
 fn allow(peer: Peer, route: Route) -> Result<(), Refusal> {
     let looks = match route {
-        Route::Status | Route::Timeline => true,
-        Route::Recording | Route::Drain | Route::Resume | Route::Reload | Route::Restart => false,
+        Route::Status | Route::Timeline | Route::Config => true,
+        Route::Recording
+        | Route::Drain
+        | Route::Resume
+        | Route::Apply
+        | Route::Confirm
+        | Route::Forget
+        | Route::Reload
+        | Route::Restart => false,
     };
     if looks || peer.may_act() {
         return Ok(());
@@ -122,20 +153,37 @@ fn allow(peer: Peer, route: Route) -> Result<(), Refusal> {
     Err(Refusal::new(StatusCode::FORBIDDEN, text))
 }
 
-async fn read_away(body: Incoming) -> Result<(), Refusal> {
-    match Limited::new(body, BODY_LIMIT).collect().await {
-        Ok(_) => Ok(()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-            let text = format!("a body of more than {BODY_LIMIT} bytes, expected none");
-            Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, text))
+/// The body as text. A configuration may have its secret in it: it is wiped.
+async fn read(body: Incoming, route: Route) -> Result<Zeroizing<String>, Refusal> {
+    let file = route.takes_a_file();
+    let limit = if file { MOST_BYTES } else { BODY_LIMIT };
+    let mut body = Limited::new(body, limit);
+    let mut bytes = Zeroizing::new(Vec::new());
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+                let expected = if file { "a configuration file" } else { "none" };
+                let text = format!("a body of more than {limit} bytes, expected {expected}");
+                return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, text));
+            }
+            Err(error) => return Err(Refusal::new(StatusCode::BAD_REQUEST, error.to_string())),
         }
-        Err(error) => Err(Refusal::new(StatusCode::BAD_REQUEST, error.to_string())),
+    }
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(_) if !file => Ok(Zeroizing::default()),
+        Err(error) => Err(Refusal::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            format!("found a byte that is not UTF-8 at {}, expected text", error.valid_up_to()),
+        )),
     }
 }
 
 async fn carry_out(
     route: Route,
     query: Option<&str>,
+    body: Zeroizing<String>,
     requests: &mpsc::Sender<Request>,
 ) -> Result<Vec<u8>, Refusal> {
     match route {
@@ -151,10 +199,23 @@ async fn carry_out(
         },
         Route::Timeline => json(&ask(requests, Request::Timeline).await?),
         Route::Drain => {
-            let lasting = drain_time(query)?;
+            let lasting = seconds(query, "/drain", "for", LONGEST_DRAIN)?;
             command(requests, Command::Drain { lasting }).await
         }
         Route::Resume => command(requests, Command::Resume).await,
+        Route::Config => {
+            let configurations = ask(requests, Request::Configurations).await?;
+            aside(move || json(&configurations)).await
+        }
+        Route::Apply => {
+            let confirm_within = seconds(query, "/apply", "confirm-within", LONGEST_TRIAL)?;
+            ask(requests, |reply| Request::Apply { text: body, confirm_within, reply })
+                .await?
+                .map_err(|error| Refusal(StatusCode::UNPROCESSABLE_ENTITY, error))
+                .and_then(|applying| json(&applying))
+        }
+        Route::Confirm => command(requests, Command::Confirm).await,
+        Route::Forget => json(&ask(requests, Request::Forget).await?),
         Route::Reload => ask(requests, Request::Reload)
             .await?
             .map_err(|error| Refusal(StatusCode::UNPROCESSABLE_ENTITY, error))
@@ -175,20 +236,25 @@ async fn aside(
     })
 }
 
-/// How long a drain is to last: `for=SECONDS`, or nothing.
-fn drain_time(query: Option<&str>) -> Result<Option<Duration>, Refusal> {
+/// A time in the query, `key=SECONDS`, or nothing.
+fn seconds(
+    query: Option<&str>,
+    path: &str,
+    key: &str,
+    longest: u64,
+) -> Result<Option<Duration>, Refusal> {
     let refuse = |text: String| Refusal::new(StatusCode::BAD_REQUEST, text);
     let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(None) };
-    let Some(seconds) = query.strip_prefix("for=") else {
-        return Err(refuse(format!("/drain: found the parameter {query:?}, expected for=SECONDS")));
+    let value = query.strip_prefix(key).and_then(|rest| rest.strip_prefix('='));
+    let Some(seconds) = value else {
+        let text = format!("{path}: found the parameter {query:?}, expected {key}=SECONDS");
+        return Err(refuse(text));
     };
     match seconds.parse::<u64>() {
-        Ok(seconds) if (1..=LONGEST_DRAIN).contains(&seconds) => {
-            Ok(Some(Duration::from_secs(seconds)))
-        }
+        Ok(seconds) if (1..=longest).contains(&seconds) => Ok(Some(Duration::from_secs(seconds))),
         Ok(_) | Err(_) => {
-            let expected = format!("whole seconds from 1 to {LONGEST_DRAIN}");
-            Err(refuse(format!("/drain: for: found {seconds:?}, expected {expected}")))
+            let expected = format!("whole seconds from 1 to {longest}");
+            Err(refuse(format!("{path}: {key}: found {seconds:?}, expected {expected}")))
         }
     }
 }

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use vippy_core::identity::Epoch;
 use vippy_core::memory::Memory;
+use vippy_core::output::Kept;
 
-use super::{EPOCH, MEMORY, Remembered, StateDir, replace};
+use super::{CONFIGURATION, Dated, EPOCH, MEMORY, StateDir, replace};
 
 /// Time between two attempts to write what could not be written.
 const RETRY: Duration = Duration::from_secs(1);
@@ -27,7 +29,8 @@ pub enum Stored {
 #[derive(Debug)]
 enum Order {
     Epoch(Epoch),
-    Memory(Remembered),
+    Memory(Dated<Memory>),
+    Configuration(Dated<Kept>),
     Flush(oneshot::Sender<()>),
 }
 
@@ -43,7 +46,7 @@ impl Writer {
     /// # Errors
     /// When no thread can be started.
     pub fn start(state: &StateDir) -> io::Result<(Writer, UnboundedReceiver<Stored>)> {
-        let mut desk = Desk::new(state.file(EPOCH), state.file(MEMORY));
+        let mut desk = Desk::new(state);
         let (orders, queue) = channel();
         let (results, receiver) = unbounded_channel();
         std::thread::Builder::new()
@@ -59,7 +62,12 @@ impl Writer {
 
     /// Orders what is to be remembered to be written. Never blocks.
     pub fn remember(&self, memory: Memory) {
-        self.order(Order::Memory(Remembered::now(memory)));
+        self.order(Order::Memory(Dated::now(memory)));
+    }
+
+    /// Orders what is running to be written. Never blocks.
+    pub fn keep(&self, kept: Kept) {
+        self.order(Order::Configuration(Dated::now(kept)));
     }
 
     /// Answers once everything ordered until now was written, or was tried.
@@ -79,7 +87,8 @@ impl Writer {
 #[derive(Debug)]
 struct Desk {
     epoch: Sheet<Epoch>,
-    memory: Sheet<Remembered>,
+    memory: Sheet<Dated<Memory>>,
+    configuration: Sheet<Dated<Kept>>,
     flushes: Vec<oneshot::Sender<()>>,
 }
 
@@ -93,8 +102,13 @@ struct Sheet<T> {
 }
 
 impl Desk {
-    fn new(epoch: PathBuf, memory: PathBuf) -> Desk {
-        Desk { epoch: Sheet::new(epoch), memory: Sheet::new(memory), flushes: Vec::new() }
+    fn new(state: &StateDir) -> Desk {
+        Desk {
+            epoch: Sheet::new(state.file(EPOCH)),
+            memory: Sheet::new(state.file(MEMORY)),
+            configuration: Sheet::new(state.file(CONFIGURATION)),
+            flushes: Vec::new(),
+        }
     }
 
     fn work(&mut self, orders: &Receiver<Order>, results: &UnboundedSender<Stored>) {
@@ -117,7 +131,8 @@ impl Desk {
     }
 
     fn is_empty(&self) -> bool {
-        self.epoch.next.is_none() && self.memory.next.is_none()
+        let written = self.epoch.next.is_none() && self.memory.next.is_none();
+        written && self.configuration.next.is_none()
     }
 
     fn take(&mut self, order: Order) {
@@ -126,6 +141,7 @@ impl Desk {
                 self.epoch.next = Some(self.epoch.next.map_or(epoch, |other| other.max(epoch)));
             }
             Order::Memory(memory) => self.memory.next = Some(memory),
+            Order::Configuration(kept) => self.configuration.next = Some(kept),
             Order::Flush(done) => self.flushes.push(done),
         }
     }
@@ -137,8 +153,9 @@ impl Desk {
             Ok(None) | Err(None) => {}
             Err(Some(text)) => report(Stored::Failed(text)),
         }
-        let memory = |memory: &Remembered| Ok(serde_json::to_string(memory)? + "\n");
-        if let Err(Some(text)) = self.memory.write(memory) {
+        let memory = self.memory.write(json).err();
+        let configuration = self.configuration.write(json).err();
+        for text in [memory, configuration].into_iter().flatten().flatten() {
             report(Stored::Failed(text));
         }
         // Who asked may have given up waiting.
@@ -172,6 +189,10 @@ impl<T> Sheet<T> {
             }
         }
     }
+}
+
+fn json(content: &impl Serialize) -> io::Result<String> {
+    Ok(serde_json::to_string(content)? + "\n")
 }
 
 fn complaint(path: &Path, error: &io::Error) -> String {

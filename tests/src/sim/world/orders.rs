@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use vippy_core::config::parse_document;
 use vippy_core::event::Event;
 use vippy_core::identity::{BootId, GroupId};
 use vippy_core::input::{Input, ResourceReport};
@@ -13,7 +14,7 @@ use vippy_core::time::micros;
 
 use super::{End, Happening, KERNEL_LATE, World};
 use crate::sim::Micros;
-use crate::sim::change::{Change, Left};
+use crate::sim::change::{Action, Change, Left};
 use crate::sim::cluster::{group_id, group_position};
 use crate::sim::fabric::{Packet, Stations, address, station_at};
 use crate::sim::frames;
@@ -88,6 +89,20 @@ impl World {
                 let queue = (usize::MAX, self.setup.storing);
                 self.begin(station, process, queue, Work::Store(epoch));
             }
+            Output::Examine { document, digest, .. } => {
+                let queue = (usize::MAX - 1, self.setup.storing);
+                self.begin(station, process, queue, Work::Examine { document, digest });
+            }
+            Output::Adopt(adoption) => {
+                let config = &mut self.stations[station].config;
+                let shared = Arc::unwrap_or_clone(adoption.shared);
+                *config = Arc::new(config.with_shared(shared, adoption.document));
+                inputs.push_back(Input::Configured(Arc::clone(config)));
+                let version = config.shared.version;
+                self.changes.push(Change::Acted(Action::Configure(station, version)));
+            }
+            // What is adopted is on disk at once.
+            Output::Keep(_) => {}
             Output::WantBoot => {
                 let boot = BootId(self.stations[station].dice.bits());
                 process.boot = boot;
@@ -177,6 +192,11 @@ impl World {
                     self.feed(station, Input::Told { group: group_id(group) });
                 }
                 return;
+            }
+            Work::Examine { document, digest } => {
+                let shared = parse_document(&document, "document").map(Arc::new);
+                let outcome = shared.map_err(|problems| format!("{problems:?}"));
+                Input::Examined { document: digest, outcome }
             }
             Work::Store(epoch) => {
                 let disk = &mut self.stations[station].disk;
