@@ -67,6 +67,7 @@ fn status(name: &str, config: &Value) -> Status {
             prefer: None,
             exclusive: false,
             addresses: addresses.map(|address| address.parse().unwrap()).collect(),
+            interfaces: Vec::new(),
             owner: Some("node1".into()),
             holders: vec!["node1".into()],
             succession: vec!["node1".into()],
@@ -85,6 +86,7 @@ fn status(name: &str, config: &Value) -> Status {
             vips: Vec::new(),
             nodes: Vec::new(),
             digest: String::new(),
+            rollout: Default::default(),
         },
         state: StateStatus {
             mature: true,
@@ -106,6 +108,7 @@ fn status(name: &str, config: &Value) -> Status {
             interval_ms: 100.0,
             stale_ms: 300.0,
             key: String::new(),
+            keys: Vec::new(),
             warnings: Vec::new(),
             quorum: QuorumStatus::default(),
             inquiry: InquiryStatus::default(),
