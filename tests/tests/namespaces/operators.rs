@@ -1,16 +1,14 @@
-//! What operators do: drain and resume, reload a file, bring a new version.
+//! What operators do: drain and resume, reload a broken file.
 
-use std::collections::BTreeMap;
 use std::process::Command;
 
-use serde_json::{Value, json};
 use vippy_client::status::{NodeReason, NodeState};
-use vippy_lab::options::{vip, vip4};
-use vippy_lab::{Cluster, Options, Port};
+use vippy_lab::options::vip4;
+use vippy_lab::{Cluster, Port};
 
 use crate::support::{
-    PATIENCE, addresses, ask, assert_unnoticed, await_status, calm, calm_cluster, eventually,
-    holder, owners, program, virtual_addresses,
+    PATIENCE, addresses, ask, assert_unnoticed, await_status, calm_cluster, eventually, holder,
+    owners, program, virtual_addresses,
 };
 
 /// Runs `vippyctl` on a node; it must succeed. What it said.
@@ -98,65 +96,4 @@ fn a_bad_file_at_hup_changes_nothing_and_every_problem_is_logged() {
     assert_eq!(after.stats.state_changes, before.stats.state_changes);
     assert_eq!(after.node.state, NodeState::Active);
     cluster.settled().unwrap();
-}
-
-/// The demonstration's groups without the fourth, with a new one.
-fn next_version() -> Value {
-    let groups = calm().groups;
-    let mut groups = groups.as_array().unwrap().clone();
-    groups.remove(3);
-    groups.push(json!([vip(vip4(50))]));
-    groups.into()
-}
-
-fn with_version(options: &Options, version: u64, groups: Value) -> String {
-    let mut options = Options { groups, ..options.clone() };
-    options.more.insert("version".into(), json!(version));
-    options.config_text()
-}
-
-#[test]
-fn a_rollout_of_a_higher_version_moves_nothing_until_every_node_has_it() {
-    let cluster = calm_cluster();
-    let both: Vec<_> = addresses().into_iter().filter(|ip| *ip != vip4(4)).collect();
-    let held: BTreeMap<_, _> = both.iter().map(|ip| (*ip, holder(&cluster, *ip))).collect();
-    let probe = ask(&cluster, &both);
-    let new = with_version(cluster.options(), 2, next_version());
-    cluster.rewrite_node_config(1, &new).unwrap();
-    cluster.hup(1).unwrap();
-    for node in [2, 3] {
-        let knows = |status: &vippy_client::Status| !status.node.warnings.is_empty();
-        let status = await_status(&cluster, node, "it warns", knows);
-        assert_eq!(status.node.state, NodeState::Active);
-        assert!(status.node.warnings.iter().any(|text| text.contains("node1")), "{status:?}");
-        let log = cluster.log(node).unwrap();
-        assert!(log.contains("another configuration"), "{log}");
-    }
-    eventually("node1 has what is new", || match crate::support::holders(&cluster, vip4(50)) {
-        nodes if nodes == [1] => Ok(()),
-        nodes => Err(format!("on {nodes:?}")),
-    });
-    for ip in &both {
-        assert_eq!(holder(&cluster, *ip), held[ip], "{ip} stays where it is");
-    }
-    for node in [2, 3] {
-        cluster.rewrite_node_config(node, &new).unwrap();
-        cluster.hup(node).unwrap();
-    }
-    eventually("everybody has version 2", || {
-        let versions: Vec<u64> =
-            (1..=3).map(|node| cluster.status(node).unwrap().config.version).collect();
-        if versions == [2, 2, 2] { cluster.settled() } else { Err(format!("{versions:?}")) }
-    });
-    std::thread::sleep(std::time::Duration::from_millis(300));
-    let report = probe.finish();
-    for (ip, series) in &report.series {
-        assert_unnoticed(ip, series);
-    }
-    eventually("the removed group's address is nowhere", || {
-        match crate::support::holders(&cluster, vip4(4)) {
-            nodes if nodes.is_empty() => Ok(()),
-            nodes => Err(format!("on {nodes:?}")),
-        }
-    });
 }

@@ -89,6 +89,7 @@ impl Referee {
         let views: BTreeMap<usize, Status> =
             up.iter().filter_map(|s| world.status(s).map(|view| (s, view))).collect();
         let version = up.iter().map(|s| world.stations[s].config.shared.version).max();
+        judge_configurations(world, up)?;
         for group in 0..world.setup.group_count(version.unwrap_or(1)) {
             let may: Stations = up
                 .iter()
@@ -248,4 +249,20 @@ fn opinions(views: &BTreeMap<usize, Status>, group: usize) -> String {
         format!("s{station}: owner {owner}, holders {holders:?}, here {:?}", g.here)
     };
     views.iter().map(opinion).collect::<Vec<_>>().join("; ")
+}
+
+/// Invariant 6: where configurations travel, all nodes run the highest one.
+fn judge_configurations(world: &World, up: Stations) -> Result<(), Violation> {
+    let version = |station: usize| world.stations[station].config.shared.version;
+    let nodes = up.iter().filter(|station| *station < world.setup.nodes);
+    let versions: Vec<(usize, u64)> = nodes.map(|station| (station, version(station))).collect();
+    let highest = versions.iter().map(|(_, version)| *version).max();
+    let behind = versions.iter().find(|(_, version)| Some(*version) != highest);
+    match behind.filter(|_| world.setup.travels) {
+        Some((station, _)) => {
+            let text = format!("s{station} is behind: {versions:?}");
+            broken(world, "invariant 6: more than one configuration", text)
+        }
+        None => Ok(()),
+    }
 }
