@@ -67,6 +67,7 @@ fn status(name: &str, config: &Value) -> Status {
             prefer: None,
             exclusive: false,
             addresses: addresses.map(|address| address.parse().unwrap()).collect(),
+            interfaces: Vec::new(),
             owner: Some("node1".into()),
             holders: vec!["node1".into()],
             succession: vec!["node1".into()],
