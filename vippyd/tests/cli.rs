@@ -48,6 +48,32 @@ fn check_tells_what_does_not_suit_this_host_and_refuses_nothing() {
 }
 
 #[test]
+fn check_tells_where_addresses_without_an_interface_would_go() {
+    in_namespace(|| {
+        let add = ["address", "add", "10.99.0.9/24", "dev", "lo"];
+        assert!(Command::new("ip").args(add).status().unwrap().success());
+        let vips: Vec<_> = (1..=10).map(|n| format!("{{ip: '10.99.0.{n}0/24'}}")).collect();
+        let text = config("").replace(
+            "[{interface: 'lo', ip: '10.99.0.2/32'}]",
+            &format!("[{}], [{{ip: '10.98.0.1/16'}}, {{ip: 'fd00::1'}}]", vips.join(", ")),
+        );
+        let output = Bench::new(&text).check();
+        let stdout = self::text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{}", self::text(&output.stderr));
+        let note = "note: lo carries 10.99.0.0/24 and would get 10.99.0.10, 10.99.0.20, \
+                    10.99.0.30, 10.99.0.40, 10.99.0.50, 10.99.0.60, 10.99.0.70, 10.99.0.80 and \
+                    2 more\n";
+        assert!(stdout.contains(note), "{stdout}");
+        for (net, ip) in [("10.98.0.0/16", "10.98.0.1"), ("fd00::1/128", "fd00::1")] {
+            let warning = format!(
+                "warning: no interface of this host carries {net} now, and none is named for {ip}\n"
+            );
+            assert!(stdout.contains(&warning), "{stdout}");
+        }
+    });
+}
+
+#[test]
 fn check_of_a_bad_file_tells_every_problem_on_a_line_of_its_own() {
     let bench = Bench::new("{\n  chat: 7,\n  nodez: []\n}");
     let output = bench.check();

@@ -21,6 +21,8 @@ use super::netlink::TAG;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Homes {
     found: BTreeMap<IpAddr, String>,
+    /// Those that stay where they are and would belong elsewhere by now.
+    overstaying: BTreeSet<IpAddr>,
 }
 
 impl Homes {
@@ -36,20 +38,30 @@ impl Homes {
         self.found.get(&ip).map(String::as_str)
     }
 
-    /// Finds one for each address for which no interface is named.
+    /// Finds one for each address for which no interface is named: where it
+    /// stays, else where it belongs.
     pub(super) fn find<'a>(
         addresses: impl Iterator<Item = &'a Address>,
-        home: impl Fn(&'a Address) -> Option<&'a str>,
+        stays: impl Fn(IpAddr) -> Option<&'a str>,
+        belongs: impl Fn(&'a Address) -> Option<&'a str>,
     ) -> Homes {
         let mut homes = Homes::default();
         for address in addresses.filter(|address| address.interface.is_none()) {
-            if homes.found(address.ip()).is_none()
-                && let Some(name) = home(address)
-            {
-                homes.found.insert(address.ip(), name.to_owned());
+            let ip = address.ip();
+            let (stays, belongs) = (stays(ip), belongs(address));
+            if let Some(name) = stays.or(belongs) {
+                homes.found.entry(ip).or_insert_with(|| name.to_owned());
+            }
+            if stays.is_some() && stays != belongs {
+                homes.overstaying.insert(ip);
             }
         }
         homes
+    }
+
+    /// Whether any address of a group would be elsewhere if it were not on.
+    pub(super) fn overstays(&self, group: &Group) -> bool {
+        group.addresses.iter().any(|address| self.overstaying.contains(&address.ip()))
     }
 }
 
@@ -60,11 +72,6 @@ pub(super) fn homeless(address: &Address) -> String {
         None => format!("{nobody} and the configuration names none"),
         Some(name) => format!("{nobody}, and {name}, which the configuration names, is not here"),
     }
-}
-
-/// Whether an interface must be found for any address of a group.
-pub(super) fn must_be_found(group: &Group) -> bool {
-    group.addresses.iter().any(|address| address.interface.is_none())
 }
 
 /// Whether an address is the host's own and no daemon's.
@@ -199,8 +206,27 @@ mod tests {
         let carriers = Carriers::new(own.iter(), &links);
         let named = Address::on("eth5", "10.1.2.3/24".parse().unwrap());
         let nameless = address("10.1.2.4/24", None);
-        let homes = Homes::find([&named, &nameless].into_iter(), |it| carriers.home(it));
+        let homes = Homes::find([&named, &nameless].into_iter(), |_| None, |it| carriers.home(it));
         assert_eq!((homes.of(&named), homes.found(named.ip())), (Some("eth5"), None));
         assert_eq!(homes.of(&nameless), Some("eth3"));
+    }
+
+    #[test]
+    fn what_is_on_stays_and_is_known_to_be_elsewhere_than_it_would() {
+        let one = address("10.1.2.4/24", None);
+        let group = |address: &Address| Group {
+            id: "one".into(),
+            name: None,
+            prefer: None,
+            exclusive: false,
+            failback: vippy_core::config::Failback::Auto,
+            addresses: vec![address.clone()],
+        };
+        let find = |stays, belongs| Homes::find([&one].into_iter(), |_| stays, |_| belongs);
+        let moved = find(Some("eth3"), Some("eth5"));
+        assert_eq!((moved.of(&one), moved.overstays(&group(&one))), (Some("eth3"), true));
+        assert!(find(Some("eth3"), None).overstays(&group(&one)));
+        assert!(!find(Some("eth3"), Some("eth3")).overstays(&group(&one)));
+        assert!(!find(None, Some("eth3")).overstays(&group(&one)));
     }
 }

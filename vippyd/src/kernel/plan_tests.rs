@@ -202,7 +202,7 @@ fn an_address_goes_where_it_belongs_and_nowhere_without_a_home() {
     assert!(machine.plan(&[nameless.clone()]).is_empty());
     let why = "no interface carries 10.0.0.0/24 and the configuration names none";
     assert_eq!(machine.trouble(&nameless.group).unwrap(), why);
-    machine.homes = Homes::find([&address].into_iter(), |_| Some("eth1"));
+    machine.homes = Homes::find([&address].into_iter(), |_| None, |_| Some("eth1"));
     assert_eq!(machine.plan(&[nameless.clone()]).add[0].spot.index, 3);
     assert_eq!(machine.trouble(&nameless.group), None);
 }

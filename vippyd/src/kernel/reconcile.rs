@@ -363,7 +363,7 @@ pub(super) async fn survey(groups: &[Arc<Group>]) -> Result<Homes, KernelError> 
     let managed = addresses().map(Address::ip).collect();
     let own = found.iter().filter(|found| is_the_hosts(found, &managed));
     let carriers = Carriers::new(own, &links);
-    Ok(Homes::find(addresses(), |address| carriers.home(address)))
+    Ok(Homes::find(addresses(), |_| None, |address| carriers.home(address)))
 }
 
 /// Removes everything that is ours; see [`super::Kernel::release_all`].

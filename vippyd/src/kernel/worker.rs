@@ -19,7 +19,7 @@ use vippy_core::input::ResourceReport;
 
 use super::addresses::{Found, Ours, Spot, Table};
 use super::budding::Budding;
-use super::homes::{Carriers, Homes, is_the_hosts, must_be_found};
+use super::homes::{Carriers, Homes, is_the_hosts};
 use super::ledger::Ledger;
 use super::links::Links;
 use super::netlink::{Netlink, News};
@@ -341,12 +341,11 @@ impl Worker {
         let wanted = self.wanted.values().flat_map(|wanted| &wanted.group.addresses);
         let ordered: BTreeSet<IpAddr> = wanted.clone().map(Address::ip).collect();
         let watched = self.watched.values().flat_map(|watched| &watched.group.addresses);
-        let homes = Homes::find(wanted.chain(watched), |address| {
-            let ip = address.ip();
-            let before = || self.homes.found(ip).filter(|_| ordered.contains(&ip));
-            let there = || self.links.name(view.place(ip)?.spot.index);
-            before().or_else(there).or_else(|| carriers.home(address))
-        });
+        let stays = |ip: IpAddr| {
+            let before = self.homes.found(ip).filter(|_| ordered.contains(&ip));
+            before.or_else(|| self.links.name(view.place(ip)?.spot.index))
+        };
+        let homes = Homes::find(wanted.chain(watched), stays, |address| carriers.home(address));
         if homes != self.homes {
             self.homes = homes;
             self.lines.homes.send_replace(self.homes.clone());
@@ -435,7 +434,7 @@ impl Worker {
     /// Owes an answer until the group's addresses are gone. From then on they
     /// belong where their network is by then.
     pub(super) fn owe(&mut self, group: Arc<Group>, answer: ResourceReport) {
-        self.recheck |= must_be_found(&group);
+        self.recheck |= self.homes.overstays(&group);
         self.owed.push(Owed { group, answer });
     }
 

@@ -74,7 +74,10 @@ fn homes(config: &Config) -> (Vec<String>, Vec<String>) {
     let mut by_net: BTreeMap<_, Vec<String>> = BTreeMap::new();
     let homes = match Kernel::survey(&config.shared.groups) {
         Ok(homes) => homes,
-        Err(error) => return (Vec::new(), vec![format!("this host's interfaces: {error}")]),
+        Err(error) => {
+            let warning = format!("this host's interfaces cannot be looked at: {error}");
+            return (Vec::new(), vec![warning]);
+        }
     };
     for address in nameless {
         let home = homes.of(address);
