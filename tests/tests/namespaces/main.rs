@@ -17,6 +17,7 @@ mod operators;
 mod partitions;
 mod policies;
 mod restarts;
+mod rotation;
 mod sample;
 mod size;
 mod stories;

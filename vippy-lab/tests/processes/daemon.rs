@@ -106,6 +106,7 @@ fn status(name: &str, config: &Value) -> Status {
             interval_ms: 100.0,
             stale_ms: 300.0,
             key: String::new(),
+            keys: Vec::new(),
             warnings: Vec::new(),
             quorum: QuorumStatus::default(),
             inquiry: InquiryStatus::default(),
