@@ -1,7 +1,6 @@
 //! Secrets change on running nodes, and nobody notices but who lacks the new one.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde_json::json;
 use vippy_client::Status;
@@ -12,7 +11,7 @@ use vippy_lab::{Cluster, Options};
 use crate::operators::vippyctl;
 use crate::support::{
     addresses, ask, assert_unnoticed, await_status, calm, eventually, holder, holders, settled,
-    virtual_addresses,
+    watch,
 };
 
 const OLD: &str = "hunter2-the-secret-of-yesterday";
@@ -88,44 +87,33 @@ fn keys_change_in_three_steps_without_a_lost_packet_and_a_revoked_node_is_out() 
 
 /// A node goes back to the old key, which the others no longer know.
 fn revoked_node_is_out(cluster: &Cluster, node: usize) {
-    let others: Vec<usize> = (1..=3).filter(|other| *other != node).collect();
-    let kept =
-        addresses().into_iter().filter(|ip| holder(cluster, *ip) != node).collect::<Vec<_>>();
-    let probe = ask(cluster, &kept);
-    cluster.rewrite_node_config(node, &with(&[OLD])).unwrap();
-    vippyctl(cluster, node, "reload");
+    let held = addresses().into_iter().map(|ip| (ip, holder(cluster, ip)));
+    let kept: Vec<_> = held.filter(|(_, holder)| *holder != node).collect();
+    let ((), record) = watch(cluster, || {
+        cluster.rewrite_node_config(node, &with(&[OLD])).unwrap();
+        vippyctl(cluster, node, "reload");
+        eventually("it let go, and the others have everything", || {
+            let elsewhere = |ip| matches!(holders(cluster, ip)[..], [holder] if holder != node);
+            match addresses().into_iter().find(|ip| !elsewhere(*ip)) {
+                None => Ok(()),
+                Some(ip) => Err(format!("{ip} is on {:?}", holders(cluster, ip))),
+            }
+        });
+    });
+    for (ip, holder) in kept {
+        assert_eq!(record.spans[&(ip, holder)].len(), 1, "{ip} was gone for a moment");
+    }
     let log = cluster.log(node).unwrap();
     assert!(log.contains("which this node does not know any more: it is not heard"), "{log}");
-    eventually("it let go of everything", || match virtual_addresses(cluster, node) {
-        left if left.is_empty() => Ok(()),
-        left => Err(format!("{left:?}")),
-    });
     let out = await_status(cluster, node, "it sees nobody", |status| {
         status.peers.iter().all(|peer| !peer.alive) && status.node.state != NodeState::Active
     });
     assert!(out.stats.rejects[&RejectReason::UnknownKey] > 0, "{:?}", out.stats);
-    eventually("the others have everything", || {
-        let missing = |ip: &std::net::IpAddr| {
-            let holders = holders(cluster, *ip);
-            holders.len() != 1 || holders[0] == node
-        };
-        match addresses().iter().find(|ip| missing(ip)) {
-            None => Ok(()),
-            Some(ip) => Err(format!("{ip} is on {:?}", holders(cluster, *ip))),
-        }
-    });
-    std::thread::sleep(Duration::from_millis(300));
-    let report = probe.finish();
-    for (ip, series) in &report.series {
-        assert_unnoticed(ip, series);
-    }
-    for other in others {
-        let what = "it counts what the revoked node says";
-        let status = await_status(cluster, other, what, |status| {
-            status.stats.rejects.get(&RejectReason::UnknownKey).is_some_and(|count| *count > 0)
-        });
+    for other in (1..=3).filter(|other| *other != node) {
+        let status = cluster.status(other).unwrap();
         assert_eq!(status.node.state, NodeState::Active);
         assert_eq!(status.peers.iter().filter(|peer| peer.alive).count(), 1);
+        assert!(status.stats.rejects[&RejectReason::UnknownKey] > 0, "{:?}", status.stats);
         let told = |text: &String| text.contains("signs with another secret or cluster name");
         assert!(status.node.warnings.iter().any(told), "{:?}", status.node.warnings);
     }
