@@ -105,6 +105,8 @@ ExecStart=/bin/sh /boot-test.sh --steps
 StandardOutput=append:/result
 StandardError=inherit
 UNIT
+    # systemd mounts credentials where the service is to see them.
+    mount --make-rshared "$root"
     exec chroot "$root" env container=vippy /usr/lib/systemd/systemd \
         --system --unit=boot-test.service --log-target=console --log-level=warning
 }
