@@ -13,7 +13,7 @@ use vippy_core::identity::NodeName;
 use zeroize::Zeroizing;
 
 use crate::cli::Cli;
-use crate::secrets::{self, Found, SecretError};
+use crate::secrets::{self, Found};
 
 /// Largest configuration that is read, in bytes: room for 10,000 groups, and
 /// for a mistyped path to be told instead of filling the memory.
@@ -44,7 +44,7 @@ pub enum LoadError {
         /// The file that names them.
         path: PathBuf,
         /// What is wrong.
-        problems: Vec<SecretError>,
+        problems: Vec<String>,
     },
 }
 

@@ -24,24 +24,14 @@ const OTHERS: u32 = 0o007;
 
 /// Why a file of secrets cannot be read.
 #[derive(Debug, Error)]
-pub enum SecretError {
-    /// This process has no credentials.
+enum SecretError {
     #[error(
         "no credential {0}: $CREDENTIALS_DIRECTORY is not set; expected LoadCredential= or \
          SetCredentialEncrypted= in the unit that starts vippyd"
     )]
     NoCredentials(String),
-    /// The file cannot be opened or read.
     #[error("cannot read {}: {source}; expected a file of secrets, one a line", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// It is wrong; the problem tells the line.
-    #[error("{0}")]
-    Wrong(Problem),
+    Unreadable { path: PathBuf, source: io::Error },
 }
 
 /// Secrets in their order, and what is risky about them.
@@ -56,8 +46,8 @@ pub struct Found {
 /// Reads all of the files; credentials are in the directory given, if any.
 ///
 /// # Errors
-/// Everything that is wrong with any of them.
-pub fn read(files: &[SecretFile], credentials: Option<&Path>) -> Result<Found, Vec<SecretError>> {
+/// Everything that is wrong with any of them, one line each.
+pub fn read(files: &[SecretFile], credentials: Option<&Path>) -> Result<Found, Vec<String>> {
     let mut texts = SecretTexts::default();
     let (mut errors, mut warnings) = (Vec::new(), Vec::new());
     for file in files {
@@ -66,7 +56,7 @@ pub fn read(files: &[SecretFile], credentials: Option<&Path>) -> Result<Found, V
                 warnings.extend(exposure(&path, &metadata));
                 texts.add(&path.display().to_string(), &bytes);
             }
-            Err(error) => errors.push(error),
+            Err(error) => errors.push(error.to_string()),
         }
     }
     match texts.finish() {
@@ -76,7 +66,7 @@ pub fn read(files: &[SecretFile], credentials: Option<&Path>) -> Result<Found, V
         }
         Ok(_) => Err(errors),
         Err(problems) => {
-            errors.extend(problems.into_iter().map(SecretError::Wrong));
+            errors.extend(problems.iter().map(Problem::to_string));
             Err(errors)
         }
     }
@@ -161,7 +151,7 @@ mod tests {
     fn problems(dir: &Path, files: &[SecretFile]) -> Vec<String> {
         let prefix = format!("{}/", dir.display());
         let told = read(files, None).unwrap_err();
-        let told: Vec<_> = told.iter().map(|e| e.to_string().replace(&prefix, "")).collect();
+        let told: Vec<_> = told.iter().map(|problem| problem.replace(&prefix, "")).collect();
         assert!(told.iter().all(|problem| !problem.contains("hunter2")), "{told:?}");
         told
     }
