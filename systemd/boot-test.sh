@@ -75,13 +75,15 @@ inside() {
     cat >"$root/etc/vippy.conf" <<'CONFIG'
 {
   "chat": "224.1.1.1:5007", "chat_interface": "vip0",
-  "secret": "only this namespace knows it", "version": 1,
+  "secret_file": "credential:vippy.secret", "version": 1,
   "vips": [[{ "interface": "vip0", "ip": "10.88.0.101/24" }]],
   "nodes": ["node1"], "interval": 0.5, "mature": 1, "stale": 5,
   "realtime": 10,
   "management": "/var/run/vippy.socket", "logging": { "driver": "console" }
 }
 CONFIG
+    echo "only this namespace knows it" >"$root/etc/vippy.credential"
+    chmod 600 "$root/etc/vippy.credential"
     # Only what is under test is booted: no other service of this machine.
     install -d "$root/etc/systemd/system/vippyd.service.d"
     cat >"$root/etc/systemd/system/vippyd.service.d/test.conf" <<'UNIT'
@@ -90,6 +92,7 @@ DefaultDependencies=no
 [Service]
 ExecStart=
 ExecStart=/usr/sbin/vippyd -c /etc/vippy.conf -n node1
+LoadCredential=vippy.secret:/etc/vippy.credential
 UNIT
     cat >"$root/etc/systemd/system/boot-test.service" <<'UNIT'
 [Unit]
@@ -102,6 +105,8 @@ ExecStart=/bin/sh /boot-test.sh --steps
 StandardOutput=append:/result
 StandardError=inherit
 UNIT
+    # systemd mounts credentials where the service is to see them.
+    mount --make-rshared "$root"
     exec chroot "$root" env container=vippy /usr/lib/systemd/systemd \
         --system --unit=boot-test.service --log-target=console --log-level=warning
 }
@@ -130,6 +135,8 @@ holds() { vippyctl status | grep -qF '1 held here'; }
 main_pid() { systemctl show vippyd -p MainPID --value; }
 restarted() { [ "$(systemctl show vippyd -p NRestarts --value)" = 1 ] && holds; }
 status_field() { grep -qE "^$1:[[:space:]]*$2" "/proc/$(main_pid)/status"; }
+# The kernel gives such files of a process that must not be dumped to root.
+keeps_its_memory() { [ "$(stat -c %u "/proc/$(main_pid)/environ")" = 0 ]; }
 # Real-time priority and policy, in proc(5).
 has_class() { [ "$(cut -d' ' -f40,41 "/proc/$(main_pid)/stat")" = "$1" ]; }
 may() { has_class "10 2" && status_field VmLck "[1-9]"; }
@@ -146,6 +153,7 @@ steps() {
     see "the address is there" has_address
     see "it is not root" status_field Uid "$(id -u vippy)"
     see "it has two capabilities and no more" status_field CapBnd 0000000000003000
+    see "it leaves no core dump" keeps_its_memory
     see "the usual path leads to the socket" test -S /var/run/vippy.socket
     see "a member of the group may look" as_member vippyctl status
     see "a member of the group may not drain" not as_member vippyctl drain

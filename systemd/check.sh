@@ -36,6 +36,15 @@ for target in sysinit basic shutdown network multi-user; do
         >"$root/usr/lib/systemd/system/$target.target"
 done
 
+# The lines about credentials as an administrator would use them.
+mkdir -p "$root/usr/lib/systemd/system/vippyd.service.d"
+{
+    echo '[Service]'
+    sed -n 's/^#\(LoadCredential.*\)/\1/p' "$here/vippyd.service"
+} >"$root/usr/lib/systemd/system/vippyd.service.d/credential.conf"
+[ "$(wc -l <"$root/usr/lib/systemd/system/vippyd.service.d/credential.conf")" -eq 3 ] ||
+    fail "the unit's examples of credentials are not found"
+
 said=$(systemd-analyze verify --root="$root" --man=no vippyd.service 2>&1) || fail "verify: $said"
 [ -z "$said" ] || fail "verify: $said"
 
@@ -50,6 +59,7 @@ if [ "$(id -u)" -ne 0 ]; then
     fail "the checks of users and directories need root"
 fi
 printf 'secret\n' >"$root/etc/vippy.conf"
+printf 'secret\n' >"$root/etc/vippy.secret"
 systemd-sysusers --root="$root" vippy.conf >/dev/null
 grep -q '^vippy:.*:/var/lib/vippy:/usr/sbin/nologin$' "$root/etc/passwd" || fail "no user vippy"
 systemd-tmpfiles --root="$root" --create vippy.conf
@@ -57,8 +67,10 @@ user=$(awk -F: '$1 == "vippy" { print $3 }' "$root/etc/passwd")
 group=$(awk -F: '$1 == "vippy" { print $3 }' "$root/etc/group")
 found=$(stat -c '%a %u %g' "$root/run/vippy")
 [ "$found" = "755 $user $group" ] || fail "/run/vippy: found $found, expected 755 $user $group"
-found=$(stat -c '%a %u %g' "$root/etc/vippy.conf")
-[ "$found" = "640 0 $group" ] || fail "/etc/vippy.conf: found $found, expected 640 0 $group"
+for file in /etc/vippy.conf /etc/vippy.secret; do
+    found=$(stat -c '%a %u %g' "$root$file")
+    [ "$found" = "640 0 $group" ] || fail "$file: found $found, expected 640 0 $group"
+done
 found=$(readlink "$root/run/vippy.socket")
 [ "$found" = vippy/vippy.socket ] || fail "/run/vippy.socket: found a link to $found"
 echo "systemd: unit, user and directories are fine"

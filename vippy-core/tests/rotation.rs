@@ -44,6 +44,8 @@ fn peer(lan: &Lan, node: usize, of: usize) -> PeerStatus {
 fn three_steps_node_by_node_lose_nobody_and_move_nothing() {
     let mut lan = Lan::settled(&plan(&[OLD]));
     let old = key_of(&lan, 0);
+    let changes = |lan: &Lan| [0, 1, 2].map(|node| lan.status(node).stats.state_changes);
+    let before = changes(&lan);
     lan.machines.values_mut().for_each(|machine| machine.orders.clear());
     for step in [&[OLD, NEW][..], &[NEW, OLD], &[NEW]] {
         for node in 0..3 {
@@ -59,6 +61,7 @@ fn three_steps_node_by_node_lose_nobody_and_move_nothing() {
         }
     }
     assert_ne!(key_of(&lan, 0), old);
+    assert_eq!(changes(&lan), before);
     let unrest = unrest(&lan);
     assert!(unrest.is_empty(), "{unrest:?}");
 }

@@ -6,6 +6,8 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -173,7 +175,14 @@ impl Cluster {
     pub fn rewrite_node_config(&self, node: usize, text: &str) -> Result<(), LabError> {
         let path = self.config_path(node);
         let new = path.with_extension("new");
-        let replace = || fs::write(&new, text).and_then(|()| fs::rename(&new, &path));
+        let write = || {
+            // The secret is in it.
+            let mut options = OpenOptions::new();
+            let mut file =
+                options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            file.write_all(text.as_bytes())
+        };
+        let replace = || write().and_then(|()| fs::rename(&new, &path));
         replace().context(|| format!("write {}", path.display()))
     }
 

@@ -105,7 +105,7 @@ fn header(status: &Status, style: Style, width: usize) -> String {
         0 => "no address lifetime".to_owned(),
         seconds => format!("address lifetime {seconds} s"),
     };
-    let facts = [
+    let mut facts = vec![
         format!("up {}", words::span(node.uptime_ms)),
         format!(
             "configuration {}",
@@ -114,8 +114,9 @@ fn header(status: &Status, style: Style, width: usize) -> String {
         format!("interval {}", words::setting(node.interval_ms)),
         format!("stale {}", words::setting(node.stale_ms)),
         lifetime,
-        format!("vippy {}", words::printable(&node.program)),
     ];
+    facts.extend(keys(&node.keys));
+    facts.push(format!("vippy {}", words::printable(&node.program)));
     let name = words::printable(status.identity.as_str());
     let room = width.saturating_sub(name.width() + " is ".len());
     let tone = state_tone(node.state);
@@ -123,12 +124,18 @@ fn header(status: &Status, style: Style, width: usize) -> String {
         table::wrap(&title, room).iter().map(|line| style.paint(tone, line)).collect();
     let mut text = format!("{} is {}\n", style.paint(Tone::Heading, &name), title.join("\n  "));
     // Facts are kept whole: their inner spaces are no place to break a line.
-    let glued = facts.map(|fact| fact.replace(' ', "\u{a0}")).join(", ");
-    for line in table::wrap(&glued, width) {
+    let glued: Vec<String> = facts.iter().map(|fact| fact.replace(' ', "\u{a0}")).collect();
+    for line in table::wrap(&glued.join(", "), width) {
         text += &line.replace('\u{a0}', " ");
         text += "\n";
     }
     text
+}
+
+/// Which keys there are, while there is more than one: a rotation is to be ended.
+fn keys(ids: &[String]) -> Option<String> {
+    let (signs, others) = ids.split_first().filter(|(_, others)| !others.is_empty())?;
+    Some(format!("signs with key {signs}, accepts {}", list(others)))
 }
 
 fn state_tone(state: NodeState) -> Tone {

@@ -13,7 +13,7 @@ use vippy_core::identity::NodeName;
 use zeroize::Zeroizing;
 
 use crate::cli::Cli;
-use crate::secrets::{self, Found, SecretError};
+use crate::secrets::{self, Found};
 
 /// Largest configuration that is read, in bytes: room for 10,000 groups, and
 /// for a mistyped path to be told instead of filling the memory.
@@ -44,7 +44,7 @@ pub enum LoadError {
         /// The file that names them.
         path: PathBuf,
         /// What is wrong.
-        problems: Vec<SecretError>,
+        problems: Vec<String>,
     },
 }
 
@@ -213,6 +213,8 @@ pub fn adopt(running: &LocalPart, new: &mut Config, node: &NodeName) -> Vec<&'st
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn config(extra: &str) -> Config {
@@ -236,6 +238,73 @@ mod tests {
         assert_eq!(new.local.cluster, "");
         assert_eq!(new.local.management, running.local.management);
         assert_eq!(new.local.stop_timeout.as_secs(), 9);
+    }
+
+    #[test]
+    fn new_secrets_are_taken_over() {
+        let running = config("");
+        let mut new = config("");
+        new.local.secrets = vec!["the new secret".into(), "a secret of some length".into()];
+        assert_eq!(adopt(&running.local, &mut new, &node1()), Vec::<&str>::new());
+        assert_eq!(new.local.secrets[0], "the new secret".into());
+    }
+
+    /// Where a configuration with this key for its secrets comes from.
+    fn source(dir: &Path, secrets: &str, credentials: Option<&Path>) -> Source {
+        let path = dir.join("v.conf");
+        let text = format!(
+            "{{chat: '224.1.1.1:5007', {secrets}, version: 1, nodes: ['node1'],
+               vips: [[{{interface: 'lo', ip: '10.0.0.1/24'}}]]}}"
+        );
+        std::fs::write(&path, text).unwrap();
+        let credentials = credentials.map(Path::to_owned);
+        Source { path, management: None, state: None, plugins: Vec::new(), credentials }
+    }
+
+    #[test]
+    fn secrets_come_from_the_files_that_the_configuration_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let lines = "the new secret, of some length\na secret of some length\n";
+        std::fs::write(dir.path().join("vippy.secret"), lines).unwrap();
+        let key = "secret_file: 'credential:vippy.secret'";
+        let loaded = source(dir.path(), key, Some(dir.path())).load().unwrap();
+        let wanted = lines.lines().map(Into::into).collect::<Vec<config::Secret>>();
+        assert_eq!(loaded.config.local.secrets, wanted);
+        let exposed = format!("{}: found mode 0644", dir.path().join("vippy.secret").display());
+        assert!(loaded.warnings.len() == 1 && loaded.warnings[0].starts_with(&exposed));
+    }
+
+    #[test]
+    fn what_is_wrong_with_files_of_secrets_is_told_line_by_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = "secret_file: ['/no/such/file', 'credential:none']";
+        let error = source(dir.path(), key, None).load().unwrap_err();
+        assert!(error.to_string().ends_with("is refused, problems with `secret_file`: 2"));
+        let lines = error.lines();
+        assert!(lines[0].starts_with("secret_file: cannot read /no/such/file: No such file"));
+        assert!(lines[1].starts_with("secret_file: no credential none: $CREDENTIALS_DIRECTORY"));
+    }
+
+    #[test]
+    fn a_mere_look_misses_the_credentials_of_a_service_but_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let look = |key| source(dir.path(), key, None).look();
+        let loaded = look("secret_file: 'credential:vippy.secret'").unwrap();
+        let told = "secret_file: credential:vippy.secret was not looked at";
+        assert!(loaded.warnings.iter().any(|warning| warning.starts_with(told)));
+        assert!(look("secret_file: ['credential:vippy.secret', '/no/such/file']").is_err());
+        let there = source(dir.path(), "secret_file: 'credential:none'", Some(dir.path())).look();
+        assert!(there.unwrap_err().lines()[0].contains("none: No such file"));
+    }
+
+    #[test]
+    fn a_configuration_with_a_secret_that_others_may_read_is_warned_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = source(dir.path(), "secret: 'a secret of some length'", None);
+        let warned = || !source.load().unwrap().warnings.is_empty();
+        assert!(warned());
+        std::fs::set_permissions(&source.path, PermissionsExt::from_mode(0o640)).unwrap();
+        assert!(!warned());
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod partitions;
 mod policies;
 mod restarts;
 mod rollouts;
+mod rotation;
 mod sample;
 mod size;
 mod stories;

@@ -123,8 +123,9 @@ impl Holdings {
             groups.iter().filter_map(|g| Some(&old.groups.get(g as usize)?.id)).collect()
         };
         let (seen, retelling) = (ids(&self.seen), ids(&self.retelling));
+        let held = ids(&self.holding);
         let met = ids(&self.contacts.iter().map(|group| group.0).collect());
-        let mut next = Holdings { changes: self.changes, ..Holdings::new(new) };
+        let mut next = Holdings::new(new);
         next.reluctance = self.reluctance.carried((old, new), &next.positions);
         for (group, config) in new.group_indexes().zip(&new.groups) {
             let (before, mut slot) = match former.remove(&config.id) {
@@ -148,6 +149,11 @@ impl Holdings {
             next.slots[group.get()] = slot;
             next.publish(group, config.exclusive);
         }
+        let holds = |(group, _): &(GroupIndex, &Arc<Group>)| next.holding.contains(group.0);
+        let holds =
+            new.group_indexes().zip(&new.groups).filter(holds).map(|(_, config)| &config.id);
+        let changed = held.symmetric_difference(&holds.collect()).count();
+        next.changes = self.changes + changed as u64;
         *self = next;
         for (id, (_, slot)) in former {
             if slot.is_on() {

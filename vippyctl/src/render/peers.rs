@@ -100,9 +100,17 @@ fn notes(status: &Status, peer: &PeerStatus) -> Vec<Cell> {
         if !said.is_empty() {
             notes.push(Cell::new(Tone::Careful, printable(said)));
         }
+        notes.extend(key(status, peer));
         notes.extend(configuration(status, peer));
     }
     notes
+}
+
+/// Its key, if it is another one.
+fn key(status: &Status, peer: &PeerStatus) -> Option<Cell> {
+    let (theirs, ours) = (peer.key.as_deref()?, status.node.key.as_str());
+    let text = format!("signs with key {}, this node with {ours}", printable(theirs));
+    (theirs != ours).then(|| Cell::new(Tone::Careful, text))
 }
 
 /// Its configuration, if it is another one and not told already.

@@ -262,6 +262,14 @@ fn twenty_groups_on_five_nodes_fit_one_screen() {
 }
 
 #[test]
+fn keys_are_told_while_there_are_several() {
+    let mut status = healthy();
+    status.node.keys = vec!["01".into(), "02".into()];
+    status.peers[1].key = Some("02".into());
+    golden("rotation.txt", &render(&status, Style::Plain, 80));
+}
+
+#[test]
 fn an_unconfigured_stranger() {
     let mut status = healthy();
     let mut stranger = peer("evil\u{1b}[2J", &THREE);
