@@ -194,7 +194,7 @@ fn every_value_is_documented_and_every_documented_value_is_sent() {
     let states = all!(NodeState: Booting, Active, Standby, Draining, Leaving);
     assert_eq!(values("State of a node"), states);
     let reasons = all!(NodeReason: None, Operator, Isolated, Mute, Twin, Idle, Outranked,
-        Suspended, Goodbye, NoQuorum, HeldDown);
+        Suspended, Goodbye, NoQuorum, HeldDown, Retired);
     assert_eq!(values("Reason of a state"), reasons);
     let holdings = all!(Holding: No, Taking, Held, LettingGo);
     assert_eq!(values("What a node does with a group"), holdings);

@@ -119,7 +119,7 @@ fn read_config(reader: &mut Reader, tree: &Tree<'_>) -> Option<Config> {
     let mut shared = SharedPart {
         version,
         digest: Digest::default(),
-        nodes: nodes.to_model(),
+        nodes: nodes.into_model(),
         groups: groups.groups,
         interval: timers.interval,
         mature: timers.mature,

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use crate::authority::Authority;
 use crate::chronicle::{Chronicle, View};
 use crate::conduct::Conduct;
-use crate::config::{Config, Secret};
-use crate::dialect::Dialect;
+use crate::config::{Config, Node, Secret};
+use crate::dialect::{Dialect, Readings};
 use crate::epoch::Epochs;
 use crate::event::Event;
 use crate::fence::Fence;
@@ -186,6 +186,7 @@ impl Engine {
     }
 
     fn adopt(&mut self, now: Instant, present: &BTreeSet<GroupId>) {
+        self.standing.set_retired(own.is_some_and(Node::is_retired));
         let config = self.config.clone();
         if let Some(me) = self.me {
             let (holdings, mut hands) = self.holdings_and_hands();

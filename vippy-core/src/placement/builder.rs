@@ -1,15 +1,16 @@
 //! How the two first places of every succession come about: nodes are inserted
-//! one by one.
+//! one by one, then those of more weight take more.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
-use super::{NOBODY, Order, count, weigh};
-use crate::identity::NodeIndex;
+use super::level::{Share, level};
+use super::{NOBODY, Order, count, draw};
 
 pub(super) struct Builder {
     order: Order,
     preferred: Vec<u16>,
+    /// Per node, as far as it has come.
+    weights: Vec<u8>,
+    /// How many nodes are in the lists.
+    inserted: u16,
     /// Groups led, per node, in order of position.
     led: Vec<Vec<usize>>,
     /// How many those are.
@@ -19,33 +20,46 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    pub(super) fn new(
-        members: Vec<NodeIndex>,
-        nodes: Vec<u64>,
-        groups: Vec<u64>,
-        preferred: Vec<u16>,
-    ) -> Builder {
-        let led = vec![Vec::new(); nodes.len()];
-        let leads = vec![0; nodes.len()];
-        let follows = vec![vec![0; nodes.len()]; nodes.len()];
-        let leaders = vec![NOBODY; groups.len()];
-        let seconds = vec![NOBODY; groups.len()];
-        let order = Order { members, leaders, seconds, nodes, groups };
-        Builder { order, preferred, led, leads, follows }
+    /// From an order without places.
+    pub(super) fn new(order: Order, preferred: Vec<u16>) -> Builder {
+        let nodes = order.members.len();
+        Builder {
+            order,
+            preferred,
+            weights: Vec::new(),
+            inserted: 0,
+            led: vec![Vec::new(); nodes],
+            leads: vec![0; nodes],
+            follows: vec![vec![0; nodes]; nodes],
+        }
     }
 
-    pub(super) fn build(mut self) -> Order {
-        for node in 0..count(&self.order.nodes) {
+    /// The two first places, for nodes of these weights. Weight 0 counts as the
+    /// least of the others.
+    pub(super) fn build(mut self, weights: Vec<u8>) -> Order {
+        let least = weights.iter().copied().filter(|weight| *weight > 0).min().unwrap_or(1);
+        self.weights = vec![least; weights.len()];
+        for node in 0..count(&weights) {
             self.start(node);
-            self.take_leads(node);
-            for leader in 0..node {
-                self.take_seconds(leader, node);
-            }
+            self.take(node);
+            self.inserted += 1;
         }
-        for leader in 0..count(&self.order.nodes) {
+        for (node, weight) in (0u16..).zip(weights).filter(|(_, weight)| *weight > least) {
+            self.weights[usize::from(node)] = weight;
+            self.take(node);
+        }
+        for leader in 0..self.inserted {
             self.level_seconds(leader);
         }
         self.order
+    }
+
+    /// First and second places for `node` from the others in the lists.
+    fn take(&mut self, node: u16) {
+        self.take_leads(node);
+        for leader in (0..self.inserted).filter(|leader| *leader != node) {
+            self.take_seconds(leader, node);
+        }
     }
 
     /// Groups that prefer `node`, and for the first node all that prefer nobody.
@@ -57,7 +71,7 @@ impl Builder {
                 prefers == node || (prefers == NOBODY && node == 0)
             })
             .collect();
-        mine.sort_unstable_by_key(|group| self.weight(node, *group));
+        mine.sort_unstable_by_key(|group| self.lot(node, *group));
         for &group in &mine {
             self.lead(group, node);
             if node > 0 {
@@ -69,8 +83,8 @@ impl Builder {
         self.led[usize::from(node)] = mine;
     }
 
-    fn weight(&self, node: u16, group: usize) -> u64 {
-        weigh(self.order.nodes[usize::from(node)], self.order.groups[group])
+    fn lot(&self, node: u16, group: usize) -> u64 {
+        draw(self.order.nodes[usize::from(node)], self.order.groups[group])
     }
 
     /// Gives a group's first place to `node`.
@@ -102,20 +116,26 @@ impl Builder {
         self.leads[usize::from(n)] + self.follows[usize::from(leader)][usize::from(n)]
     }
 
+    /// A node's part of a load, of which it may give `available`.
+    fn share(&self, node: u16, load: u32, available: u32) -> Share {
+        Share { load, weight: self.weights[usize::from(node)], available }
+    }
+
     /// First places, from whoever leads most. The former leader becomes second.
     fn take_leads(&mut self, node: u16) {
         let free = |group: &usize| self.preferred[*group] == NOBODY;
-        let available: Vec<u32> = self.led[..usize::from(node)]
-            .iter()
-            .map(|led| led.iter().map(|group| u32::from(free(group))).sum())
-            .collect();
-        let quotas =
-            level(&self.leads[..usize::from(node)], &available, self.leads[usize::from(node)]);
+        let share = |n: u16| {
+            let led = self.led[usize::from(n)].iter().filter(|_| n != node);
+            let available = led.map(|group| u32::from(free(group))).sum();
+            self.share(n, self.leads[usize::from(n)], available)
+        };
+        let givers: Vec<Share> = (0..self.inserted).map(share).collect();
+        let quotas = level(&givers, share(node));
         let mut taken = Vec::new();
         for (leader, quota) in (0u16..).zip(quotas).filter(|(_, quota)| *quota > 0) {
             let led = &self.led[usize::from(leader)];
             let pool = led.iter().copied().filter(|group| self.preferred[*group] == NOBODY);
-            for group in self.lightest(node, pool, quota, available[usize::from(leader)]) {
+            for group in self.lowest(node, pool, quota, givers[usize::from(leader)].available) {
                 self.hand_over(group, leader, node);
                 taken.push(group);
             }
@@ -141,92 +161,75 @@ impl Builder {
     /// were `leader` down.
     fn take_seconds(&mut self, leader: u16, node: u16) {
         let led = std::mem::take(&mut self.led[usize::from(leader)]);
-        if node == 1 {
+        if self.inserted == 1 {
             led.iter().for_each(|group| self.second(*group, node));
         }
-        let available = &self.follows[usize::from(leader)][..usize::from(node)];
-        let loads: Vec<u32> = (0..node).map(|n| self.load_without(leader, n)).collect();
-        let quotas = level(&loads, available, self.load_without(leader, node));
+        let share = |n: u16| {
+            let available = self.follows[usize::from(leader)][usize::from(n)];
+            let available = if n == node { 0 } else { available };
+            self.share(n, self.load_without(leader, n), available)
+        };
+        let givers: Vec<Share> = (0..self.inserted).map(share).collect();
+        let quotas = level(&givers, share(node));
         for (second, quota) in (0u16..).zip(quotas).filter(|(_, quota)| *quota > 0) {
             let seconds = &self.order.seconds;
             let pool = led.iter().copied().filter(|group| seconds[*group] == second);
             let size = self.follows[usize::from(leader)][usize::from(second)];
-            for group in self.lightest(node, pool, quota, size) {
+            for group in self.lowest(node, pool, quota, size) {
                 self.second(group, node);
             }
         }
         self.led[usize::from(leader)] = led;
     }
 
-    /// What insertion leaves uneven in the situation «`leader` is down»: the most
+    /// What taking leaves uneven in the situation «`leader` is down»: the most
     /// loaded gives second places to the least loaded until they are level.
     fn level_seconds(&mut self, leader: u16) {
         let led = std::mem::take(&mut self.led[usize::from(leader)]);
-        let others: Vec<u16> =
-            (0..count(&self.order.nodes)).filter(|node| *node != leader).collect();
+        let others: Vec<u16> = (0..self.inserted).filter(|node| *node != leader).collect();
         for _ in 0..led.len() {
-            let load = |n: &u16| (self.load_without(leader, *n), *n);
-            let follows = &self.follows[usize::from(leader)];
-            let givers = others.iter().filter(|n| follows[usize::from(**n)] > 0);
-            let ends = (givers.copied().max_by_key(load), others.iter().copied().min_by_key(load));
-            let (Some(giver), Some(taker)) = ends else { return };
-            if load(&giver).0 <= load(&taker).0 + 1 {
+            let share = |n: u16| {
+                let available = self.follows[usize::from(leader)][usize::from(n)];
+                (self.share(n, self.load_without(leader, n), available), n)
+            };
+            let shares = || others.iter().map(|n| share(*n));
+            let giver = shares().filter(|(share, _)| share.available > 0);
+            let giver = giver.max_by_key(|(share, n)| (share.last(), *n));
+            let taker = shares().min_by_key(|(share, n)| (share.next(), *n));
+            let (Some((most, giver)), Some((least, taker))) = (giver, taker) else { return };
+            if most.last() <= least.next() {
                 return;
             }
             let pool = led.iter().copied().filter(|g| self.order.seconds[*g] == giver);
-            if let Some(group) = pool.min_by_key(|group| (self.weight(taker, *group), *group)) {
+            if let Some(group) = pool.min_by_key(|group| (self.lot(taker, *group), *group)) {
                 self.second(group, taker);
             }
         }
     }
 
-    /// The `quota` groups of least weight for `node` out of a pool of `size`.
-    fn lightest(
+    /// The `quota` groups of the lowest lots for `node` out of a pool of `size`.
+    fn lowest(
         &self,
         node: u16,
         pool: impl Iterator<Item = usize> + Clone,
         quota: u32,
         size: u32,
     ) -> Vec<usize> {
-        // Weights are spread evenly: three times the share nearly always holds
+        // Lots are spread evenly: three times the share nearly always holds
         // enough, and selecting among few is cheap.
         let share = u64::MAX / u64::from(size.max(1)) * u64::from(quota);
-        let light = self.below(node, pool.clone(), share.saturating_mul(3));
-        let mut light =
-            if length(&light) < quota { self.below(node, pool, u64::MAX) } else { light };
-        let quota = (quota as usize).min(light.len());
-        if 0 < quota && quota < light.len() {
-            light.select_nth_unstable(quota - 1);
+        let low = self.below(node, pool.clone(), share.saturating_mul(3));
+        let mut low = if length(&low) < quota { self.below(node, pool, u64::MAX) } else { low };
+        let quota = (quota as usize).min(low.len());
+        if 0 < quota && quota < low.len() {
+            low.select_nth_unstable(quota - 1);
         }
-        light.into_iter().take(quota).map(|(_, group)| group).collect()
+        low.into_iter().take(quota).map(|(_, group)| group).collect()
     }
 
     fn below(&self, node: u16, pool: impl Iterator<Item = usize>, limit: u64) -> Vec<(u64, usize)> {
-        pool.map(|group| (self.weight(node, group), group)).filter(|(w, _)| *w <= limit).collect()
+        pool.map(|group| (self.lot(node, group), group)).filter(|(lot, _)| *lot <= limit).collect()
     }
-}
-
-/// How many to take from each of several loads so that the highest of them and
-/// the taker's own load, which grows with every one taken, come level. Ties go
-/// to the earliest; nobody gives more than it has `available`.
-fn level(loads: &[u32], available: &[u32], own: u32) -> Vec<u32> {
-    let mut heap: BinaryHeap<(u32, Reverse<usize>)> = (0..loads.len())
-        .filter(|n| available[*n] > 0 && loads[*n] > own + 1)
-        .map(|n| (loads[n], Reverse(n)))
-        .collect();
-    let mut quotas = vec![0; loads.len()];
-    let mut own = own;
-    while let Some((load, Reverse(n))) = heap.pop() {
-        if load <= own + 1 {
-            break;
-        }
-        own += 1;
-        quotas[n] += 1;
-        if quotas[n] < available[n] {
-            heap.push((load - 1, Reverse(n)));
-        }
-    }
-    quotas
 }
 
 fn length<T>(items: &[T]) -> u32 {

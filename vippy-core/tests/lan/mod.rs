@@ -41,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) lifetime: Lifetime,
     /// Which of the nodes stand by.
     pub(crate) standby: Vec<usize>,
+    /// Weights that are not 1.
+    pub(crate) weights: BTreeMap<usize, u8>,
     pub(crate) hold_down: Option<Duration>,
     /// No multicast: every node sends to the addresses of all others.
     pub(crate) unicast: bool,
@@ -57,6 +59,7 @@ impl Plan {
             lifetime: Lifetime::Auto,
             standby: Vec::new(),
             hold_down: None,
+            weights: BTreeMap::new(),
             unicast: false,
         }
     }
@@ -64,7 +67,10 @@ impl Plan {
     pub(crate) fn config(&self) -> Arc<Config> {
         let mut digest = [0; 16];
         digest[..8].copy_from_slice(&self.version.to_be_bytes());
-        let node = |n: &usize| Node { name: name(*n), standby: self.standby.contains(n) };
+        let node = |n: &usize| {
+            let weight = self.weights.get(n).copied().unwrap_or(1);
+            Node { standby: self.standby.contains(n), weight, ..Node::new(name(*n)) }
+        };
         let shared = SharedPart {
             version: self.version,
             digest: Digest(digest),
