@@ -20,6 +20,7 @@ pub mod event;
 mod fence;
 mod flapping;
 mod group;
+mod field;
 mod holdings;
 pub mod identity;
 pub mod input;
