@@ -36,6 +36,7 @@ pub use model::{
     LoggingDriver, Node, NotifyTarget, Secret, SharedPart,
 };
 pub use problem::Problem;
+pub(crate) use suggest::nearest;
 
 use reader::Reader;
 use report::Report;

@@ -22,7 +22,10 @@ use crate::config::{Config, Node, Secret};
 use crate::dialect::{Dialect, Readings};
 use crate::epoch::Epochs;
 use crate::event::Event;
+use crate::explain;
+use crate::explanation::{Explanation, UnknownGroup};
 use crate::fence::Fence;
+use crate::field::Field;
 use crate::holdings::{Hands, Holdings};
 use crate::identity::{BootId, Epoch, GroupId, NodeIndex, NodeName};
 use crate::input::{Command, Input};
@@ -183,10 +186,10 @@ impl Engine {
         self.standing.set_idle(self.me.is_none());
         let own = self.me.map(|me| &self.config.shared.nodes[me.get()]);
         self.standing.set_standby(own.is_some_and(|node| node.standby));
+        self.standing.set_retired(own.is_some_and(Node::is_retired));
     }
 
     fn adopt(&mut self, now: Instant, present: &BTreeSet<GroupId>) {
-        self.standing.set_retired(own.is_some_and(Node::is_retired));
         let config = self.config.clone();
         if let Some(me) = self.me {
             let (holdings, mut hands) = self.holdings_and_hands();
@@ -301,6 +304,18 @@ impl Engine {
         format!("{copy:?}")
     }
 
+    /// All nodes as candidates, as far as this node knows.
+    pub(crate) fn field<'a>(&'a self, readings: &'a Readings) -> Field<'a> {
+        Field {
+            shared: &self.config.shared,
+            placement: &self.placement,
+            members: &self.members,
+            readings,
+            me: self.me,
+            outranked: self.ranking.is_overruled(&self.members),
+        }
+    }
+
     /// The next order, until `None`.
     pub fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front()
@@ -346,6 +361,16 @@ impl Engine {
     /// The cluster as this node sees it.
     pub fn status(&self, now: Instant) -> Status {
         crate::report::status(self, now)
+    }
+
+    /// Why a group is where it is (O10). The group is meant by its name, one of its
+    /// addresses, or its place in the configuration, as in `#1`.
+    ///
+    /// # Errors
+    /// When there is no such group.
+    pub fn explain(&self, now: Instant, group: &str) -> Result<Explanation, UnknownGroup> {
+        let group = explain::find(&self.config.shared, group)?;
+        Ok(explain::explain(self, now, group))
     }
 
     /// The last moves of groups as this node knows them.

@@ -24,6 +24,7 @@ pub use replay::{Deviation, Replay, Replayed};
 
 use crate::config::Config;
 use crate::engine::Engine;
+use crate::explanation::{Explanation, UnknownGroup};
 use crate::identity::Seq;
 use crate::input::{Datagram, Input};
 use crate::output::Output;
@@ -158,6 +159,14 @@ impl Recorded {
     /// See [`Engine::status`].
     pub fn status(&self, now: Instant) -> Status {
         self.engine.status(now)
+    }
+
+    /// See [`Engine::explain`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn explain(&self, now: Instant, group: &str) -> Result<Explanation, UnknownGroup> {
+        self.engine.explain(now, group)
     }
 
     /// See [`Engine::timeline`].
