@@ -27,6 +27,7 @@ use crate::engine::Engine;
 use crate::explanation::{Explanation, UnknownGroup};
 use crate::identity::Seq;
 use crate::input::{Datagram, Input};
+use crate::outlook::Outlook;
 use crate::output::Output;
 use crate::status::{RejectReason, Status};
 use crate::time::Instant;
@@ -167,6 +168,11 @@ impl Recorded {
     /// As there.
     pub fn explain(&self, now: Instant, group: &str) -> Result<Explanation, UnknownGroup> {
         self.engine.explain(now, group)
+    }
+
+    /// See [`Engine::outlook`].
+    pub fn outlook(&self) -> Outlook {
+        self.engine.outlook()
     }
 
     /// See [`Engine::timeline`].

@@ -44,6 +44,7 @@ pub(crate) struct Plan {
     /// Weights that are not 1.
     pub(crate) weights: BTreeMap<usize, u8>,
     pub(crate) hold_down: Option<Duration>,
+    pub(crate) quorum: Option<u16>,
     /// No multicast: every node sends to the addresses of all others.
     pub(crate) unicast: bool,
 }
@@ -58,8 +59,9 @@ impl Plan {
             groups,
             lifetime: Lifetime::Auto,
             standby: Vec::new(),
-            hold_down: None,
             weights: BTreeMap::new(),
+            hold_down: None,
+            quorum: None,
             unicast: false,
         }
     }
@@ -79,7 +81,7 @@ impl Plan {
             interval: INTERVAL,
             mature: MATURE,
             stale: STALE,
-            quorum: None,
+            quorum: self.quorum,
             witness: Vec::new(),
             isolation: Duration::from_secs(30),
             hold_down: self.hold_down,
