@@ -9,9 +9,13 @@
 pub mod api;
 mod client;
 
-pub use api::{Answer, ApiError, DEFAULT_SOCKET, Reloaded, Restarting};
+pub use api::{Answer, ApiError, DEFAULT_SOCKET, Reloaded, Restarting, WhatIf};
 pub use client::{ANSWER_LIMIT, Client, ClientError, DEFAULT_TIMEOUT};
+pub use vippy_core::explanation;
+pub use vippy_core::explanation::Explanation;
 pub use vippy_core::identity;
+pub use vippy_core::plan;
+pub use vippy_core::plan::Plan;
 pub use vippy_core::status;
 pub use vippy_core::status::Status;
 pub use vippy_core::timeline;

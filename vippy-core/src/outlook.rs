@@ -188,7 +188,7 @@ impl Outlook {
                 }
                 Some((NodeState::Booting | NodeState::Leaving, _)) | None => false,
             };
-            if follows { known.well(node) } else { known.as_announced(change.config.is_some()) }
+            if follows { known.well(node) } else { known.by_its_word(change.config.is_some()) }
         };
         shared.nodes.iter().map(after).collect()
     }
@@ -275,7 +275,7 @@ impl Known {
 
     /// The same by what it announces, when everybody has come to `agree` on a
     /// configuration.
-    fn as_announced(self, agree: bool) -> Known {
+    fn by_its_word(self, agree: bool) -> Known {
         let state = self.standing.map(|(state, _)| state);
         let candidacy = match state.filter(|_| agree) {
             Some(state) => state.into(),

@@ -376,6 +376,12 @@ impl Daemon {
             Request::Status(reply) => {
                 let _ = reply.send(self.engine.status(clock::now()));
             }
+            Request::Explain(of, reply) => {
+                let _ = reply.send(self.engine.explain(clock::now(), &of));
+            }
+            Request::Outlook(reply) => {
+                let _ = reply.send(self.engine.outlook());
+            }
             Request::Recording(reply) => {
                 let _ = reply.send(self.engine.recording());
             }

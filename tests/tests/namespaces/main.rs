@@ -15,6 +15,7 @@ mod hands;
 mod links;
 mod operators;
 mod partitions;
+mod plans;
 mod policies;
 mod restarts;
 mod sample;

@@ -11,9 +11,10 @@ use vippy_client::ApiError;
 use vippy_core::input::Command;
 use vippy_core::recorder::Recording;
 
+use super::planning::{self, Question};
 use super::{Peer, REQUEST_TIME, Request};
 
-/// Longest body of a request, in bytes; no route reads one.
+/// Longest body of a request that none is read of, in bytes.
 const BODY_LIMIT: usize = 4096;
 
 /// A year, in seconds: who drains a node for longer resumes it by hand.
@@ -25,10 +26,10 @@ const CONTENT_TYPE: &str = "text/json";
 type Answer = Response<Full<Bytes>>;
 
 /// Why there is no answer of the daemon's: an HTTP status and its text.
-struct Refusal(StatusCode, ApiError);
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) ApiError);
 
 impl Refusal {
-    fn new(status: StatusCode, text: impl Into<String>) -> Refusal {
+    pub(super) fn new(status: StatusCode, text: impl Into<String>) -> Refusal {
         Refusal(status, ApiError::new(text))
     }
 }
@@ -37,6 +38,8 @@ impl Refusal {
 enum Route {
     Status,
     Timeline,
+    Explain,
+    Plan,
     Recording,
     Drain,
     Resume,
@@ -49,6 +52,8 @@ impl Route {
         match path {
             "/status" => Some(Route::Status),
             "/timeline" => Some(Route::Timeline),
+            "/explain" => Some(Route::Explain),
+            "/plan" => Some(Route::Plan),
             "/recording" => Some(Route::Recording),
             "/drain" => Some(Route::Drain),
             "/resume" => Some(Route::Resume),
@@ -58,10 +63,11 @@ impl Route {
         }
     }
 
-    fn method(self) -> Method {
+    fn methods(self) -> &'static [Method] {
         match self {
-            Route::Status | Route::Timeline | Route::Recording => Method::GET,
-            Route::Drain | Route::Resume | Route::Reload | Route::Restart => Method::POST,
+            Route::Status | Route::Timeline | Route::Explain | Route::Recording => &[Method::GET],
+            Route::Plan => &[Method::GET, Method::POST],
+            Route::Drain | Route::Resume | Route::Reload | Route::Restart => &[Method::POST],
         }
     }
 }
@@ -75,12 +81,15 @@ pub(super) async fn answer(
     let Some(route) = Route::of(request.uri().path()) else {
         return refusal(Refusal::new(StatusCode::NOT_FOUND, "no such command"));
     };
-    if *request.method() != route.method() {
+    if !route.methods().contains(request.method()) {
         return wrong_method(&request, route);
     }
     let query = request.uri().query().map(str::to_owned);
     let work = async {
-        allow(peer, route)?;
+        allow(peer, route, request.method())?;
+        if let (Route::Plan, &Method::POST) = (route, request.method()) {
+            return plan_config(query.as_deref(), request.into_body(), &requests).await;
+        }
         read_away(request.into_body()).await?;
         carry_out(route, query.as_deref(), &requests).await
     };
@@ -95,20 +104,23 @@ pub(super) async fn answer(
 }
 
 fn wrong_method(request: &hyper::Request<Incoming>, route: Route) -> Answer {
-    let (found, path, expected) = (request.method(), request.uri().path(), route.method());
-    let text = format!("{path}: found the method {found}, expected {expected}");
+    let (found, path) = (request.method(), request.uri().path());
+    let expected: Vec<&str> = route.methods().iter().map(Method::as_str).collect();
+    let text = format!("{path}: found the method {found}, expected {}", expected.join(" or "));
     let mut answer = refusal(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, text));
-    if let Ok(value) = header::HeaderValue::from_str(expected.as_str()) {
+    if let Ok(value) = header::HeaderValue::from_str(&expected.join(", ")) {
         answer.headers_mut().insert(header::ALLOW, value);
     }
     answer
 }
 
 /// Looking is for whoever can open the socket; acting is not, nor is a recording,
-/// which holds the whole configuration.
-fn allow(peer: Peer, route: Route) -> Result<(), Refusal> {
+/// which holds the whole configuration, nor a plan for a configuration, which the
+/// daemon must read.
+fn allow(peer: Peer, route: Route, method: &Method) -> Result<(), Refusal> {
     let looks = match route {
-        Route::Status | Route::Timeline => true,
+        Route::Status | Route::Timeline | Route::Explain => true,
+        Route::Plan => method == Method::GET,
         Route::Recording | Route::Drain | Route::Resume | Route::Reload | Route::Restart => false,
     };
     if looks || peer.may_act() {
@@ -150,6 +162,21 @@ async fn carry_out(
             None => Err(Refusal::new(StatusCode::CONFLICT, "this daemon does not record")),
         },
         Route::Timeline => json(&ask(requests, Request::Timeline).await?),
+        Route::Explain => {
+            let of = explained(query)?;
+            ask(requests, |sender| Request::Explain(of, sender))
+                .await?
+                .map_err(|error| Refusal::new(StatusCode::NOT_FOUND, error.to_string()))
+                .and_then(|explanation| json(&explanation))
+        }
+        Route::Plan => {
+            let question = Question::read(query)?;
+            if question.is_empty() {
+                let text = "/plan: found nothing that happens, expected down=NODE or up=NODE";
+                return Err(Refusal::new(StatusCode::BAD_REQUEST, text));
+            }
+            plan(question, Vec::new(), requests).await
+        }
         Route::Drain => {
             let lasting = drain_time(query)?;
             command(requests, Command::Drain { lasting }).await
@@ -166,10 +193,48 @@ async fn carry_out(
     }
 }
 
-/// Work that would hold the loop up, on a thread of its own.
-async fn aside(
-    work: impl FnOnce() -> Result<Vec<u8>, Refusal> + Send + 'static,
+/// A plan for the configuration in a request's body.
+async fn plan_config(
+    query: Option<&str>,
+    body: Incoming,
+    requests: &mpsc::Sender<Request>,
 ) -> Result<Vec<u8>, Refusal> {
+    let mut question = Question::read(query)?;
+    let text = planning::read(body).await?;
+    let (question, warnings) = aside(move || {
+        let warnings = question.configure(&text)?;
+        Ok((question, warnings))
+    })
+    .await?;
+    plan(question, warnings, requests).await
+}
+
+/// The loop says what it knows; thinking ahead is not its work.
+async fn plan(
+    question: Question,
+    warnings: Vec<String>,
+    requests: &mpsc::Sender<Request>,
+) -> Result<Vec<u8>, Refusal> {
+    let outlook = ask(requests, Request::Outlook).await?;
+    aside(move || json(&question.answer(&outlook, warnings)?)).await
+}
+
+/// Which group is to be explained: `of=GROUP`.
+fn explained(query: Option<&str>) -> Result<String, Refusal> {
+    let pairs: Vec<_> = form_urlencoded::parse(query.unwrap_or_default().as_bytes()).collect();
+    match &pairs[..] {
+        [(key, of)] if key == "of" && !of.is_empty() => Ok(of.clone().into_owned()),
+        _ => {
+            let text = "/explain: expected of=GROUP: a name, an address, or a number as in %231";
+            Err(Refusal::new(StatusCode::BAD_REQUEST, text))
+        }
+    }
+}
+
+/// Work that would hold the loop up, on a thread of its own.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
         Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
     })
