@@ -73,6 +73,15 @@ pub struct Restarting {
     pub successor: String,
 }
 
+/// What might happen to nodes, for a plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WhatIf {
+    /// These nodes are not there.
+    pub down: Vec<String>,
+    /// These are there, and well.
+    pub up: Vec<String>,
+}
+
 /// A request was not carried out; nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub struct ApiError {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
+use form_urlencoded::Serializer;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
@@ -12,10 +13,13 @@ use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
+use vippy_core::explanation::Explanation;
+use vippy_core::plan::Plan;
 use vippy_core::status::Status;
 use vippy_core::timeline::Timeline;
+use zeroize::Zeroizing;
 
-use crate::api::{Answer, ApiError, Applying, Configurations, Reloaded, Restarting};
+use crate::api::{Answer, ApiError, Applying, Configurations, Reloaded, Restarting, WhatIf};
 
 /// Time a request may take, from connecting to the last byte of the answer.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -120,6 +124,32 @@ impl Client {
         self.ask(Method::GET, "/timeline").await
     }
 
+    /// Why a group is where it is. It is meant by its name, one of its addresses, or
+    /// its place in the configuration, as in `#1`.
+    pub async fn explain(&self, group: &str) -> Result<Explanation, ClientError> {
+        let query = Serializer::new(String::new()).append_pair("of", group).finish();
+        self.ask(Method::GET, &format!("/explain?{query}")).await
+    }
+
+    /// What would move if these nodes were down or up.
+    pub async fn plan(&self, what_if: &WhatIf) -> Result<Plan, ClientError> {
+        self.ask(Method::GET, &format!("/plan?{}", query(what_if, None))).await
+    }
+
+    /// The same, if every node also took over the configuration `text`, which is
+    /// wiped. `file` is only repeated in its problems; they come back in
+    /// [`ClientError::Refused`]. For operators.
+    pub async fn plan_config(
+        &self,
+        what_if: &WhatIf,
+        file: &str,
+        text: Zeroizing<String>,
+    ) -> Result<Plan, ClientError> {
+        let to = format!("/plan?{}", query(what_if, Some(file)));
+        let body = self.exchange_with(Method::POST, &to, Bytes::from_owner(text)).await?;
+        serde_json::from_slice(&body).map_err(|error| self.unreadable(error))
+    }
+
     /// The daemon's flight recording: lines of JSON, for `replay`. For operators;
     /// it holds the configuration, and nothing that the secret was used for.
     pub async fn recording(&self) -> Result<String, ClientError> {
@@ -163,12 +193,12 @@ impl Client {
     /// far it is.
     pub async fn apply(
         &self,
-        text: String,
+        text: Zeroizing<String>,
         confirm_within: Option<Duration>,
     ) -> Result<Applying, ClientError> {
         let query = confirm_within.map(|within| format!("?confirm-within={}", within.as_secs()));
         let to = format!("/apply{}", query.unwrap_or_default());
-        let body = self.exchange_body(Method::POST, &to, text.into()).await?;
+        let body = self.exchange_with(Method::POST, &to, Bytes::from_owner(text)).await?;
         serde_json::from_slice(&body).map_err(|error| self.unreadable(error))
     }
 
@@ -197,10 +227,10 @@ impl Client {
     }
 
     async fn exchange(&self, method: Method, to: &str) -> Result<Bytes, ClientError> {
-        self.exchange_body(method, to, Bytes::new()).await
+        self.exchange_with(method, to, Bytes::new()).await
     }
 
-    async fn exchange_body(
+    async fn exchange_with(
         &self,
         method: Method,
         to: &str,
@@ -290,4 +320,12 @@ impl Client {
     fn unreadable(&self, what: impl ToString) -> ClientError {
         ClientError::Unreadable { path: self.path.clone(), what: what.to_string() }
     }
+}
+
+/// The parameters of a plan.
+fn query(what_if: &WhatIf, file: Option<&str>) -> String {
+    let down = what_if.down.iter().map(|node| ("down", node.as_str()));
+    let up = what_if.up.iter().map(|node| ("up", node.as_str()));
+    let pairs = down.chain(up).chain(file.map(|file| ("file", file)));
+    Serializer::new(String::new()).extend_pairs(pairs).finish()
 }

@@ -11,9 +11,14 @@ mod client;
 
 pub use api::{
     Answer, ApiError, Applying, Configurations, DEFAULT_SOCKET, Reloaded, Restarting, SharedText,
+    WhatIf,
 };
 pub use client::{ANSWER_LIMIT, Client, ClientError, DEFAULT_TIMEOUT};
+pub use vippy_core::explanation;
+pub use vippy_core::explanation::Explanation;
 pub use vippy_core::identity;
+pub use vippy_core::plan;
+pub use vippy_core::plan::Plan;
 pub use vippy_core::status;
 pub use vippy_core::status::Status;
 pub use vippy_core::timeline;

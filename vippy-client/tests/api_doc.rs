@@ -5,9 +5,10 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use vippy_client::explanation::{FailbackRule, Rule, Tier};
 use vippy_client::status::{HeardBy, Holding, NodeReason, NodeState, RejectReason};
 use vippy_client::timeline::MoveCause;
-use vippy_client::{Status, Timeline};
+use vippy_client::{Explanation, Plan, Status, Timeline};
 
 const DOCUMENT: &str = include_str!("../../docs/API.md");
 
@@ -69,13 +70,50 @@ fn full_timeline() -> Value {
     })
 }
 
+/// An explanation in which every list has an item and nothing is null.
+fn full_explanation() -> Value {
+    json!({
+        "identity": "node1", "group": "x", "name": "x", "addresses": ["10.0.0.1/24"],
+        "prefer": "node1", "exclusive": false, "failback": "after", "failback_ms": 1,
+        "owner": "node1", "rule": "first", "holders": ["node1"], "here": "held",
+        "outranked": "x",
+        "candidates": [{
+            "node": "node1", "tier": "active", "holds": true, "alive": true, "left": false,
+            "age_ms": 1, "state": "active", "reason": "none", "detail": "", "readable": true,
+            "standby": false, "weight": 1, "cannot": false, "rather_not": false, "why": "x",
+            "left_ms": 1,
+        }],
+    })
+}
+
+/// A plan in which every list has an item and nothing is null.
+fn full_plan() -> Value {
+    json!({
+        "identity": "node1", "down": ["node2"], "up": ["node3"], "assumptions": ["x"],
+        "warnings": ["x"],
+        "config": {
+            "from_version": 1, "version": 2, "digest": "00", "keys": ["nodes"],
+            "nodes_added": ["node3"], "nodes_removed": ["node4"], "added": ["x"],
+            "removed": ["y"], "changed": [{ "group": "z", "keys": ["prefer"] }],
+        },
+        "quorum_lost": { "present": 1, "needed": 2 }, "groups": 1,
+        "pairs": [{ "from": "node2", "to": "node1", "groups": 1 }],
+        "moves": [{ "group": "x", "from": "node2", "to": "node1", "delay_ms": 1 }],
+        "unheld": ["y"],
+    })
+}
+
 /// Each documented answer: its table's place in the document, a full example,
 /// and what its type makes of a value.
 type Answer = (usize, fn() -> Value, fn(Value) -> serde_json::Result<Value>);
 
-const ANSWERS: [Answer; 2] = [
+const ANSWERS: [Answer; 4] = [
     (1, full, |value| serde_json::to_value(serde_json::from_value::<Status>(value)?)),
     (2, full_timeline, |value| serde_json::to_value(serde_json::from_value::<Timeline>(value)?)),
+    (3, full_explanation, |value| {
+        serde_json::to_value(serde_json::from_value::<Explanation>(value)?)
+    }),
+    (4, full_plan, |value| serde_json::to_value(serde_json::from_value::<Plan>(value)?)),
 ];
 
 /// Where the leaves are, in the document's notation.
@@ -194,7 +232,7 @@ fn every_value_is_documented_and_every_documented_value_is_sent() {
     let states = all!(NodeState: Booting, Active, Standby, Draining, Leaving);
     assert_eq!(values("State of a node"), states);
     let reasons = all!(NodeReason: None, Operator, Isolated, Mute, Twin, Idle, Outranked,
-        Suspended, Goodbye, NoQuorum, HeldDown);
+        Suspended, Goodbye, NoQuorum, HeldDown, Retired);
     assert_eq!(values("Reason of a state"), reasons);
     let holdings = all!(Holding: No, Taking, Held, LettingGo);
     assert_eq!(values("What a node does with a group"), holdings);
@@ -204,4 +242,9 @@ fn every_value_is_documented_and_every_documented_value_is_sent() {
     assert_eq!(values("Why a datagram had no effect"), rejects);
     let causes = all!(MoveCause: Death, Goodbye, Planned, Unavailable, Start, Rival);
     assert_eq!(values("Cause of a move"), causes);
+    assert_eq!(values("When a group goes back"), all!(FailbackRule: Auto, Never, After));
+    let rules = all!(Rule: First, FailbackNever, Keeps);
+    assert_eq!(values("What made a node the owner"), rules);
+    let tiers = all!(Tier: Keeps, Active, StandbyAndHolds, Standby, RatherNotButHolds, RatherNot);
+    assert_eq!(values("How good a candidate is, best first"), tiers);
 }

@@ -10,7 +10,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use vippy_client::status::{NodeReason, NodeState};
-use vippy_client::{Client, ClientError};
+use vippy_client::{Client, ClientError, WhatIf};
+use zeroize::Zeroizing;
 
 const STATUS: &str = r#"{"identity":"node1",
  "stats":{"net":{"ignore":0,"send-announce":16,"recv-announce":48},"state-changes":3,
@@ -58,6 +59,48 @@ async fn status_is_read_even_with_fields_this_version_does_not_know() {
     assert_eq!(status.identity.as_str(), "node1");
     assert_eq!(status.node.state, NodeState::Active);
     assert!(client.status_text().await.unwrap().contains("a field of the future"));
+}
+
+#[tokio::test]
+async fn whatever_a_group_is_called_travels_whole() {
+    let (_dir, path) = temp();
+    let listener = UnixListener::bind(&path).unwrap();
+    let asked = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        stream.write_all(&http("404 Not Found", r#"{"error":"no"}"#)).await.unwrap();
+        String::from_utf8(head).unwrap()
+    });
+    Client::new(&path).explain("#1 a&b=fd00::1/64").await.unwrap_err();
+    let head = asked.await.unwrap();
+    assert!(
+        head.starts_with("GET /explain?of=%231+a%26b%3Dfd00%3A%3A1%2F64 HTTP/1.1\r\n"),
+        "{head}"
+    );
+}
+
+#[tokio::test]
+async fn a_plan_asks_for_every_node_and_sends_the_configuration() {
+    let (_dir, path) = temp();
+    let listener = UnixListener::bind(&path).unwrap();
+    let asked = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut text = Vec::new();
+        while !text.ends_with(b"{ nodes: [] }") {
+            text.push(stream.read_u8().await.unwrap());
+        }
+        stream.write_all(&http("409 Conflict", r#"{"error":"no"}"#)).await.unwrap();
+        String::from_utf8(text).unwrap()
+    });
+    let what_if = WhatIf { down: vec!["a".into(), "b".into()], up: vec!["c".into()] };
+    let text = Zeroizing::new("{ nodes: [] }".to_owned());
+    Client::new(&path).plan_config(&what_if, "my file", text).await.unwrap_err();
+    let text = asked.await.unwrap();
+    assert!(text.starts_with("POST /plan?down=a&down=b&up=c&file=my+file HTTP/1.1\r\n"), "{text}");
+    assert!(text.contains("content-length: 13\r\n"), "{text}");
 }
 
 #[tokio::test]

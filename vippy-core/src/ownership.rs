@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::bits::Bits;
 use crate::config::{Failback, Group};
+use crate::explanation::{Rule, Tier};
 use crate::identity::{GroupIndex, NodeIndex};
 use crate::placement::Placement;
 use crate::status::{NodeReason, NodeState};
@@ -72,17 +73,11 @@ impl Candidate<'_> {
     }
 }
 
-/// The tiers of O3, best first. Behind the first a group is where it is only
-/// until somebody better can have it: there the present holder comes first, as
-/// another move would gain nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Tier {
-    Keeps,
-    Active,
-    StandbyAndHolds,
-    Standby,
-    RatherNotButHolds,
-    RatherNot,
+/// What a node says against having a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) cannot: bool,
+    pub(crate) rather_not: bool,
 }
 
 /// What nodes other than one are to a group that this one would like back.
@@ -117,22 +112,29 @@ impl<'a> Ownership<'a> {
         Ownership { groups, placement, candidates, any_foreign, outranked }
     }
 
-    /// The first node of the succession in the best tier that anybody is in.
+    /// Who owns a group.
     pub(crate) fn owner(&self, group: GroupIndex) -> Option<NodeIndex> {
+        self.decide(group).map(|(owner, _)| owner)
+    }
+
+    /// Who owns a group, and by which rule: the first node of the succession in the
+    /// best tier that anybody is in, unless its holder keeps it.
+    pub(crate) fn decide(&self, group: GroupIndex) -> Option<(NodeIndex, Rule)> {
         if self.any_foreign || self.outranked {
             let keeps = |node: &NodeIndex| self.tier(*node, group) == Some(Tier::Keeps);
             if let Some(keeper) = self.search(group).filter(keeps) {
-                return Some(keeper);
+                return Some((keeper, Rule::Keeps));
             }
         }
         if self.groups[group.get()].failback == Failback::Never
             && let Some(keeper) = self.keeper(group)
         {
-            return Some(keeper);
+            return Some((keeper, Rule::FailbackNever));
         }
         let head = [self.placement.leader(group), self.placement.second(group)];
         let active = |node: &NodeIndex| self.tier(*node, group) == Some(Tier::Active);
-        head.into_iter().flatten().find(active).or_else(|| self.search(group))
+        let first = head.into_iter().flatten().find(active).or_else(|| self.search(group));
+        first.map(|first| (first, Rule::First))
     }
 
     /// Who holds a group in the best tier: the earliest of the succession, should
@@ -173,7 +175,8 @@ impl<'a> Ownership<'a> {
             .map(|(_, _, node)| node)
     }
 
-    fn tier(&self, node: NodeIndex, group: GroupIndex) -> Option<Tier> {
+    /// How good a node is for a group; `None` when it cannot have it.
+    pub(crate) fn tier(&self, node: NodeIndex, group: GroupIndex) -> Option<Tier> {
         let candidate = self.candidates.get(node.get())?;
         if candidate.cannot.contains(group.0) {
             return None;
@@ -197,6 +200,21 @@ impl<'a> Ownership<'a> {
                 Some(if willing { Tier::Active } else { reluctant })
             }
             Candidacy::Booting | Candidacy::Out => None,
+        }
+    }
+
+    /// A node shows a group held.
+    pub(crate) fn holds(&self, node: NodeIndex, group: GroupIndex) -> bool {
+        let candidate = self.candidates.get(node.get());
+        candidate.is_some_and(|candidate| candidate.holding.contains(group.0))
+    }
+
+    /// What a node says against having a group.
+    pub(crate) fn refusal(&self, node: NodeIndex, group: GroupIndex) -> Refusal {
+        let candidate = self.candidates.get(node.get());
+        Refusal {
+            cannot: candidate.is_some_and(|c| c.cannot.contains(group.0)),
+            rather_not: candidate.is_some_and(|c| c.rather_not.contains(group.0)),
         }
     }
 

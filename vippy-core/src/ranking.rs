@@ -112,6 +112,26 @@ impl Ranking {
         events
     }
 
+    /// Who has a higher configuration.
+    pub(crate) fn higher(&self) -> Option<&str> {
+        self.outranked.as_deref()
+    }
+
+    /// The live peer with the highest configuration that judges over this node's.
+    fn judge<'a>(&self, members: &'a Membership) -> Option<&'a Process> {
+        let judges = |peer: &&Process| {
+            peer.facts.as_ref().is_some_and(takes_part)
+                && peer.rank().is_some_and(|rank| rank > self.own)
+        };
+        let highest = members.live_processes().filter(judges).max_by_key(|peer| peer.rank());
+        highest.filter(|_| self.outranked.is_some())
+    }
+
+    /// A peer that judges is taking part: nothing may be taken here.
+    pub(crate) fn is_overruled(&self, members: &Membership) -> bool {
+        self.judge(members).is_some()
+    }
+
     /// Who has a higher configuration, once this node has waited for it in vain.
     pub(crate) fn outranked(&self) -> Option<&str> {
         self.outranked.as_deref().filter(|_| self.overdue)
@@ -120,13 +140,7 @@ impl Ranking {
     /// Works out what must follow. `said` is the frame that first carried this
     /// node's present state.
     pub(crate) fn settle(&mut self, now: Instant, members: &Membership, said: Seq) -> Overruled {
-        let own = self.own;
-        let judges = |peer: &&Process| {
-            peer.facts.as_ref().is_some_and(takes_part)
-                && peer.rank().is_some_and(|rank| rank > own)
-        };
-        let highest = members.live_processes().filter(judges).max_by_key(|peer| peer.rank());
-        let Some(judge) = highest.filter(|_| self.outranked.is_some()) else {
+        let Some(judge) = self.judge(members) else {
             self.retreat = Retreat::None;
             return Overruled::default();
         };

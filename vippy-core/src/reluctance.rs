@@ -173,6 +173,11 @@ impl Reluctance {
         })
     }
 
+    /// When a delay that has begun is over.
+    pub(crate) fn until(&self, group: GroupIndex) -> Option<Instant> {
+        *self.delays.get(&group).filter(|_| self.bits.contains(group.0))?
+    }
+
     /// What this node says *rather not* about.
     pub(crate) fn bits(&self) -> &Bits {
         &self.bits

@@ -232,12 +232,6 @@ fn group(engine: &Engine, readings: &Readings, index: GroupIndex) -> GroupStatus
     let shared = &engine.config.shared;
     let config = &shared.groups[index.get()];
     let slot = engine.holdings.slot(index);
-    let here = match slot.phase {
-        Phase::Idle => Holding::No,
-        Phase::Claiming | Phase::Taking | Phase::Telling { .. } => Holding::Taking,
-        Phase::Held { .. } => Holding::Held,
-        Phase::LettingGo => Holding::LettingGo,
-    };
     let succession = engine.placement.succession(index).into_iter().take(SUCCESSORS);
     GroupStatus {
         id: config.id.clone(),
@@ -249,10 +243,20 @@ fn group(engine: &Engine, readings: &Readings, index: GroupIndex) -> GroupStatus
         owner: engine.holdings.owner(index).map(|node| name(engine, node)),
         holders: holders(engine, readings, index),
         succession: succession.map(|node| name(engine, node)).collect(),
-        here,
+        here: here(engine, index),
         cannot: slot.cannot().map(str::to_owned),
         rather_not: engine.holdings.reluctance().reason(index).map(str::to_owned),
         epoch: slot.epoch(),
+    }
+}
+
+/// What this node does with a group.
+pub(crate) fn here(engine: &Engine, group: GroupIndex) -> Holding {
+    match engine.holdings.slot(group).phase {
+        Phase::Idle => Holding::No,
+        Phase::Claiming | Phase::Taking | Phase::Telling { .. } => Holding::Taking,
+        Phase::Held { .. } => Holding::Held,
+        Phase::LettingGo => Holding::LettingGo,
     }
 }
 
@@ -369,6 +373,6 @@ fn name(engine: &Engine, node: NodeIndex) -> NodeName {
     engine.config.shared.nodes[node.get()].name.clone()
 }
 
-fn millis(span: Duration) -> u64 {
+pub(crate) fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -32,6 +32,8 @@ pub(crate) struct Standing {
     isolated: Option<String>,
     /// The configuration has it stand by (O3).
     standby: bool,
+    /// The configuration has retired it (O2).
+    retired: bool,
     announced: (NodeState, NodeReason, String),
     /// The frame that first carried what is announced.
     changed: Seq,
@@ -79,6 +81,7 @@ impl Standing {
             barred: None,
             isolated: None,
             standby: false,
+            retired: false,
             announced: (NodeState::Booting, NodeReason::None, String::new()),
             changed: UNANNOUNCED,
         };
@@ -171,6 +174,9 @@ impl Standing {
         }
         let (state, reason, text) = if self.drained {
             (NodeState::Draining, NodeReason::Operator, "drained by the operator".into())
+        } else if self.retired {
+            let text = "retired by weight 0: holds only what no other node can".into();
+            (NodeState::Draining, NodeReason::Retired, text)
         } else if self.held_down {
             // Not draining: a node that is held down is as able as any, and when
             // several are (a switch that flaps does that to all nodes at once) the
@@ -214,6 +220,10 @@ impl Standing {
 
     pub(crate) fn set_standby(&mut self, standby: bool) {
         self.standby = standby;
+    }
+
+    pub(crate) fn set_retired(&mut self, retired: bool) {
+        self.retired = retired;
     }
 
     pub(crate) fn set_idle(&mut self, idle: bool) {
@@ -288,6 +298,7 @@ fn boot_text(reason: NodeReason) -> &'static str {
         | NodeReason::Idle
         | NodeReason::Outranked
         | NodeReason::Goodbye
-        | NodeReason::HeldDown => "",
+        | NodeReason::HeldDown
+        | NodeReason::Retired => "",
     }
 }

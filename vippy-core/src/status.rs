@@ -285,6 +285,8 @@ pub enum NodeReason {
     NoQuorum,
     /// It came and went too often (O4).
     HeldDown,
+    /// Its configuration gives it weight 0 (O2).
+    Retired,
 }
 
 /// This node.

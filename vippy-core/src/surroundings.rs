@@ -1,32 +1,21 @@
-//! What a group is decided from beside the group itself: what this node may do,
-//! and what the other nodes have shown.
+//! What a group is decided from beside the group itself and its candidates: what
+//! this node may do, and what the other nodes have shown.
 //!
 //! Reads what peers announced; changes nothing.
 
 use std::time::Duration;
 
 use crate::bits::Bits;
-use crate::config::SharedPart;
-use crate::dialect::Readings;
+use crate::field::Field;
 use crate::group::UNANNOUNCED;
 use crate::identity::{GroupIndex, NodeIndex, NodeName, Seq};
-use crate::membership::Membership;
-use crate::membership::facts::Facts;
 use crate::membership::process::Process;
-use crate::ownership::{Candidacy, Candidate, Ownership};
-use crate::placement::Placement;
+use crate::ownership::Candidacy;
 use crate::time::{Instant, earliest};
-
-/// A process that cannot be read refuses nothing that this node knows of.
-static NONE: Bits = Bits::new();
 
 /// The rest of the world, as far as groups go, at one moment.
 pub(crate) struct Surroundings<'a> {
-    pub(crate) shared: &'a SharedPart,
-    pub(crate) placement: &'a Placement,
-    pub(crate) members: &'a Membership,
-    pub(crate) readings: &'a Readings,
-    pub(crate) me: Option<NodeIndex>,
+    pub(crate) field: Field<'a>,
     pub(crate) candidacy: Candidacy,
     pub(crate) leave: Leave,
     /// The frame that first carried this node's present state.
@@ -46,8 +35,6 @@ pub(crate) struct Leave {
     pub(crate) take: bool,
     /// Keep what it holds.
     pub(crate) keep: bool,
-    /// A peer judges by a higher configuration: nobody takes anything by this one.
-    pub(crate) outranked: bool,
 }
 
 /// Whether somebody else may hold a group, or be about to.
@@ -59,70 +46,24 @@ pub(crate) enum Elsewhere {
     Perhaps { until: Option<Instant> },
 }
 
-impl<'a> Surroundings<'a> {
-    /// The name of a node.
-    pub(crate) fn name(&self, node: NodeIndex) -> &'a NodeName {
-        &self.shared.nodes[node.get()].name
-    }
-
-    /// What a live node announced, if in this configuration's terms.
-    fn facts(&self, node: NodeIndex) -> Option<&'a Facts> {
-        let facts = self.members.live(self.name(node))?.facts.as_ref()?;
-        facts.speaks(self.shared.digest).then_some(facts)
-    }
-
-    /// What a process holds, in this node's terms.
-    fn holding_of(&self, peer: &'a Process) -> Option<&'a Bits> {
-        let facts = peer.facts.as_ref()?;
-        match facts.speaks(self.shared.digest) {
-            true => Some(&facts.holding),
-            false => self.readings.get(&peer.boot),
-        }
-    }
-
-    /// Every node as a candidate; `own` is this one.
-    pub(crate) fn candidates(&self, own: Candidate<'a>) -> Vec<Candidate<'a>> {
-        let candidate = |node: NodeIndex| {
-            if self.me == Some(node) {
-                return own;
-            }
-            let out = Candidate { candidacy: Candidacy::Out, ..own };
-            let Some(peer) = self.members.live(self.name(node)) else { return out };
-            let Some((facts, holding)) = peer.facts.as_ref().zip(self.holding_of(peer)) else {
-                return out;
-            };
-            if facts.speaks(self.shared.digest) {
-                let (cannot, rather_not) = (&facts.cannot, &facts.rather_not);
-                Candidate { candidacy: facts.state.into(), holding, cannot, rather_not }
-            } else {
-                let candidacy = Candidacy::foreign(facts.state, facts.reason);
-                Candidate { candidacy, holding, cannot: &NONE, rather_not: &NONE }
-            }
-        };
-        (0u16..).map(NodeIndex).zip(&self.shared.nodes).map(|(node, _)| candidate(node)).collect()
-    }
-
-    /// Who owns what among these candidates.
-    pub(crate) fn ownership(&self, candidates: Vec<Candidate<'a>>) -> Ownership<'a> {
-        Ownership::new(&self.shared.groups, self.placement, candidates, self.leave.outranked)
-    }
-
+impl Surroundings<'_> {
     /// A node has shown the group held, in an announcement that echoes `needed`
     /// or a later frame of this node (O8), and was sent when it had met this node:
     /// by then it has told the neighbours, whatever this one told them before (O9).
     pub(crate) fn shows_held(&self, node: NodeIndex, group: GroupIndex, needed: Seq) -> bool {
-        let met = self.members.live(self.name(node)).map_or(UNANNOUNCED, |peer| peer.met);
+        let met =
+            self.field.members.live(self.field.name(node)).map_or(UNANNOUNCED, |peer| peer.met);
         let needed = needed.max(met);
-        let shown = self.facts(node).and_then(|facts| facts.shown(group));
+        let shown = self.field.facts(node).and_then(|facts| facts.shown(group));
         shown.is_some_and(|(held, echoed)| held && echoed >= needed)
     }
 
     /// Every live node has heard that `owner` is what makes it the owner. Then
     /// nobody else takes an exclusive group when it becomes free (O8).
     pub(crate) fn everybody_knows(&self, owner: NodeIndex) -> bool {
-        let Some(owner) = self.members.live(self.name(owner)) else { return false };
+        let Some(owner) = self.field.members.live(self.field.name(owner)) else { return false };
         let Some(facts) = &owner.facts else { return false };
-        let others = self.members.live_processes().filter(|peer| peer.boot != owner.boot);
+        let others = self.field.members.live_processes().filter(|peer| peer.boot != owner.boot);
         let mut heard = others.filter_map(|peer| peer.hears(owner.boot));
         heard.all(|heard| heard.seq >= facts.standing_since)
     }
@@ -133,10 +74,10 @@ impl<'a> Surroundings<'a> {
         if now >= until {
             return None;
         }
-        let succession = self.placement.succession(group);
-        let mut seniors = succession.into_iter().take_while(|node| Some(*node) != self.me);
+        let succession = self.field.placement.succession(group);
+        let mut seniors = succession.into_iter().take_while(|node| Some(*node) != self.field.me);
         let booting = |node: NodeIndex| {
-            self.facts(node).is_some_and(|f| Candidacy::from(f.state) == Candidacy::Booting)
+            self.field.facts(node).is_some_and(|f| Candidacy::from(f.state) == Candidacy::Booting)
         };
         seniors.any(booting).then_some(until)
     }
@@ -145,10 +86,10 @@ impl<'a> Surroundings<'a> {
     /// is free when every live node has shown it not held, knowing of `needed`,
     /// and the fence time of every silent one that held it has run out.
     pub(crate) fn elsewhere(&self, now: Instant, group: GroupIndex, needed: Seq) -> Elsewhere {
-        let counted = self.members.processes().filter(|p| self.members.counts(p.boot));
+        let counted = self.field.members.processes().filter(|p| self.field.members.counts(p.boot));
         let mut result = self.unheard(now);
         for peer in counted.filter(|peer| self.may_hold(peer, group, needed)) {
-            let alive = self.members.live(&peer.name).is_some();
+            let alive = self.field.members.live(&peer.name).is_some();
             let fenced_at = peer.header.fence.map(|fence| peer.last_credible + fence);
             if alive || fenced_at.is_none_or(|at| now < at) {
                 let before = match result {
@@ -165,10 +106,11 @@ impl<'a> Surroundings<'a> {
     /// A configured node that was not heard since this one's start may have died
     /// shortly before it, holding anything.
     fn unheard(&self, now: Instant) -> Elsewhere {
-        let others = (0u16..).map(NodeIndex).zip(&self.shared.nodes);
-        let others = others.filter(|(node, _)| self.me != Some(*node)).map(|(_, node)| &node.name);
+        let others = (0u16..).map(NodeIndex).zip(&self.field.shared.nodes);
+        let others =
+            others.filter(|(node, _)| self.field.me != Some(*node)).map(|(_, node)| &node.name);
         let mut unheard = others.filter(|name| {
-            self.members.counted(name).is_none() && self.members.left_at(name).is_none()
+            self.field.members.counted(name).is_none() && self.field.members.left_at(name).is_none()
         });
         match self.strangers_fenced.filter(|until| now < *until) {
             Some(until) if unheard.next().is_some() => Elsewhere::Perhaps { until: Some(until) },
@@ -178,8 +120,8 @@ impl<'a> Surroundings<'a> {
 
     fn may_hold(&self, peer: &Process, group: GroupIndex, needed: Seq) -> bool {
         let Some(facts) = &peer.facts else { return false };
-        let alive = self.members.live(&peer.name).is_some();
-        let same = facts.speaks(self.shared.digest);
+        let alive = self.field.members.live(&peer.name).is_some();
+        let same = facts.speaks(self.field.shared.digest);
         match facts.shown(group).filter(|_| same) {
             Some((held, echoed)) => held || (alive && echoed < needed),
             None => !facts.holding.is_empty() || (same && alive),
@@ -189,27 +131,24 @@ impl<'a> Surroundings<'a> {
     /// This node boots and has met nobody: it cannot know what the others hold.
     pub(crate) fn knows_nobody_yet(&self) -> bool {
         let booting = self.candidacy == Candidacy::Booting;
-        booting && self.members.live_processes().next().is_none()
+        booting && self.field.members.live_processes().next().is_none()
     }
 
     /// The node that announced a group held last, alive or not.
     pub(crate) fn last_holder(&self, group: GroupIndex) -> Option<NodeName> {
-        let holders = self.members.processes().filter(|peer| self.holds(peer, group));
+        let holders = self.field.members.processes().filter(|peer| self.field.holds(peer, group));
         holders.max_by_key(|peer| peer.last_fresh).map(|peer| peer.name.clone())
     }
 
     /// Another live node announces a group as held.
     pub(crate) fn has_rival(&self, group: GroupIndex) -> bool {
-        self.members.live_processes().any(|peer| self.holds(peer, group))
+        self.field.members.live_processes().any(|peer| self.field.holds(peer, group))
     }
 
     /// All groups that other live nodes announce as held.
     pub(crate) fn held_by_others(&self) -> impl Iterator<Item = u32> {
-        let holding = self.members.live_processes().filter_map(|peer| self.holding_of(peer));
+        let holding =
+            self.field.members.live_processes().filter_map(|peer| self.field.holding_of(peer));
         holding.flat_map(Bits::iter)
-    }
-
-    fn holds(&self, peer: &'a Process, group: GroupIndex) -> bool {
-        self.holding_of(peer).is_some_and(|holding| holding.contains(group.0))
     }
 }

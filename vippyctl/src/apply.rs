@@ -1,14 +1,13 @@
 //! `vippyctl apply`: one file for all nodes, or nothing changes anywhere.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use vippy_client::status::{AnswerStatus, OutcomeStatus, ProposalStatus};
-use vippy_client::{Applying, Client, Status};
+use vippy_client::{Applying, Client, Status, WhatIf};
 
-use crate::{Failure, print, rollout, words};
+use crate::{Failure, file, print, render, rollout, words};
 
 /// Time between two looks at how far it is.
 const LOOK: Duration = Duration::from_millis(100);
@@ -29,10 +28,18 @@ pub(crate) struct Options {
     /// such as 60s or 5m, or at once if a group is left without a node.
     #[arg(long, value_name = "TIME", value_parser = words::time)]
     confirm_within: Option<Duration>,
+    /// Only say what would move; nobody is asked and nothing changes.
+    #[arg(long, conflicts_with = "confirm_within")]
+    plan: bool,
 }
 
 pub(crate) async fn run(options: &Options, client: &Client) -> Result<(), Failure> {
-    let text = read(&options.file)?;
+    let text = file::read(&options.file)?;
+    if options.plan {
+        let name = options.file.display().to_string();
+        let plan = client.plan_config(&WhatIf::default(), &name, text).await?;
+        return print::out(&render::plan::render(&plan, print::style(), print::width()));
+    }
     let patient = client.clone().with_timeout(Duration::from_secs(10));
     let applying = patient.apply(text, options.confirm_within).await?;
     let configuration = words::configuration(applying.version, &applying.digest);
@@ -53,16 +60,6 @@ pub(crate) async fn run(options: &Options, client: &Client) -> Result<(), Failur
             humantime::format_duration(within)
         )),
     }
-}
-
-fn read(path: &PathBuf) -> Result<String, Failure> {
-    let mut text = String::new();
-    if path.as_os_str() == "-" {
-        std::io::stdin().read_to_string(&mut text)?;
-        return Ok(text);
-    }
-    std::fs::read_to_string(path)
-        .map_err(|error| format!("cannot read {}: {error}", path.display()).into())
 }
 
 /// Prints each node's answer as it comes.

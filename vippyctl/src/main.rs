@@ -8,7 +8,10 @@ mod apply;
 mod config;
 mod confirm;
 mod drain;
+mod explain;
+mod file;
 mod lab;
+mod plan;
 mod print;
 mod recording;
 mod reload;
@@ -40,6 +43,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Status(status::Options),
+    Explain(explain::Options),
+    Plan(plan::Command),
     Timeline(timeline::Options),
     Recording(recording::Options),
     Drain(drain::Options),
@@ -78,6 +83,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let client = Client::new(cli.socket);
     match cli.command {
         Command::Status(options) => wait(status::run(&options, &client)),
+        Command::Explain(options) => wait(explain::run(&options, &client)),
+        Command::Plan(command) => wait(plan::run(command, &client)),
         Command::Recording(options) => wait(recording::run(&options, &client)),
         Command::Timeline(options) => wait(timeline::run(&options, &client)),
         Command::Drain(options) => wait(drain::run(&options, &client)),

@@ -1,9 +1,11 @@
 //! A [`Status`] as one screen of text. Pure: what is shown depends on the
 //! arguments only.
 
+pub(crate) mod explanation;
 mod groups;
 mod judge;
 mod peers;
+pub(crate) mod plan;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -60,14 +62,10 @@ pub(crate) fn render(status: &Status, style: Style, width: usize) -> String {
     let mut screen = header(status, style, width);
     for warning in &status.node.warnings {
         let text = format!("warning: {}", words::printable(warning));
-        for (line, indent) in table::wrap(&text, width.saturating_sub(2)).iter().zip(indents()) {
-            screen += &format!("{indent}{}\n", style.paint(Tone::Careful, line));
-        }
+        screen += &paragraph(Tone::Careful, &text, style, width);
     }
-    if let Some(line) = invariants(&status.invariants) {
-        for (line, indent) in table::wrap(&line, width.saturating_sub(2)).iter().zip(indents()) {
-            screen += &format!("{indent}{line}\n");
-        }
+    if let Some(text) = invariants(&status.invariants) {
+        screen += &paragraph(Tone::Plain, &text, style, width);
     }
     screen += "\n";
     screen += &groups::section(status, style, width);
@@ -88,9 +86,11 @@ fn invariants(seen: &Invariants) -> Option<String> {
     (!told.is_empty()).then(|| format!("groups since the start: {}", told.join(", ")))
 }
 
-/// The first line of a paragraph stands out, the others hang below it.
-fn indents() -> impl Iterator<Item = &'static str> {
-    std::iter::once("").chain(std::iter::repeat("  "))
+/// Some lines: the first stands out, the others hang below it.
+fn paragraph(tone: Tone, text: &str, style: Style, width: usize) -> String {
+    let lines = table::wrap(text, width.saturating_sub(2));
+    let lines: Vec<String> = lines.iter().map(|line| style.paint(tone, line)).collect();
+    lines.join("\n  ") + "\n"
 }
 
 fn header(status: &Status, style: Style, width: usize) -> String {

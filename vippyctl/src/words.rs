@@ -32,6 +32,7 @@ pub(crate) fn reason(reason: NodeReason) -> Option<&'static str> {
         NodeReason::Goodbye => Some("said goodbye"),
         NodeReason::NoQuorum => Some("no quorum"),
         NodeReason::HeldDown => Some("held down"),
+        NodeReason::Retired => Some("retired"),
     }
 }
 

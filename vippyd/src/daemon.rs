@@ -396,6 +396,12 @@ impl Daemon {
                 status.config.rollout.file = Some(self.file_status());
                 let _ = reply.send(status);
             }
+            Request::Explain(of, reply) => {
+                let _ = reply.send(self.engine.explain(clock::now(), &of));
+            }
+            Request::Outlook(reply) => {
+                let _ = reply.send(self.engine.outlook());
+            }
             Request::Recording(reply) => {
                 let _ = reply.send(self.engine.recording());
             }

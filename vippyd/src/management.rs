@@ -18,6 +18,7 @@
 //! ```
 
 mod listener;
+mod planning;
 mod routes;
 
 use std::convert::Infallible;
@@ -31,9 +32,11 @@ use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use vippy_client::{
-    Answer, ApiError, Applying, Configurations, Reloaded, Restarting, Status, Timeline,
+    Answer, ApiError, Applying, Configurations, Explanation, Reloaded, Restarting, Status, Timeline,
 };
+use vippy_core::explanation::UnknownGroup;
 use vippy_core::input::Command;
+use vippy_core::outlook::Outlook;
 use vippy_core::recorder::Recording;
 use zeroize::Zeroizing;
 
@@ -60,6 +63,10 @@ pub enum Request {
     Status(oneshot::Sender<Status>),
     /// The last moves of groups as this node knows them.
     Timeline(oneshot::Sender<Timeline>),
+    /// Why the group that somebody calls so is where it is.
+    Explain(String, oneshot::Sender<Result<Explanation, UnknownGroup>>),
+    /// What this node knows, to think ahead with.
+    Outlook(oneshot::Sender<Outlook>),
     /// The flight recorder's contents; `None` when nothing is recorded.
     Recording(oneshot::Sender<Option<Recording>>),
     /// Drain or resume; the answer is the node's state right after the engine
@@ -227,6 +234,47 @@ mod tests {
             let (answer, asked) = talk(1000, &request).await;
             assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
             assert!(answer.contains("found user id 1000, expected 0 (root) or 998"), "{answer}");
+            assert!(!asked);
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_may_look_may_plan_but_not_send_a_configuration() {
+        assert!(talk(1000, "GET /plan?down=node1 HTTP/1.1\r\nhost: x\r\n\r\n").await.1);
+        let request = "POST /plan HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}";
+        let (answer, asked) = talk(1000, request).await;
+        assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+        assert!(!asked);
+    }
+
+    #[tokio::test]
+    async fn a_configuration_with_problems_never_reaches_the_loop() {
+        let text = "{ chat: 5, secret: 'hunter2-hunter2-hunter2' }";
+        let request = format!(
+            "POST /plan?file=my.conf HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{text}",
+            text.len()
+        );
+        let (answer, asked) = talk(0, &request).await;
+        assert!(answer.starts_with("HTTP/1.1 422"), "{answer}");
+        assert!(answer.contains("my.conf:1:9: chat: found 5"), "{answer}");
+        assert!(!answer.contains("hunter2") && !asked);
+    }
+
+    #[tokio::test]
+    async fn a_configuration_has_a_largest_size() {
+        let length = planning::LIMIT + 1;
+        let request =
+            format!("POST /plan HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{{}}");
+        let (answer, asked) = talk(0, &request).await;
+        assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+        assert!(answer.contains("at most 16777216") && !asked, "{answer}");
+    }
+
+    #[tokio::test]
+    async fn wrong_parameters_are_refused_before_the_loop_is_asked() {
+        for to in ["/plan", "/plan?dwon=node1", "/explain", "/explain?of=", "/explain?x=y"] {
+            let (answer, asked) = talk(0, &format!("GET {to} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+            assert!(answer.starts_with("HTTP/1.1 400"), "{to}: {answer}");
             assert!(!asked);
         }
     }

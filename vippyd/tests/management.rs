@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -14,10 +16,15 @@ use tokio::task::JoinHandle;
 use vippy_client::status::{NodeReason, NodeState};
 use vippy_client::{
     Answer, ApiError, Applying, Client, ClientError, Configurations, Reloaded, Restarting,
-    SharedText, Status, Timeline,
+    SharedText, Status, Timeline, WhatIf,
 };
+use vippy_core::config::parse;
+use vippy_core::engine::{Engine, Start};
+use vippy_core::identity::{BootId, Epoch};
 use vippy_core::input::Command;
+use vippy_core::memory::Memory;
 use vippyd::management::{MAX_CONNECTIONS, ManagementError, Request, bind, serve};
+use zeroize::Zeroizing;
 
 const STATUS: &str = r#"{"identity":"node1",
  "stats":{"net":{"ignore":0,"send-announce":16,"recv-announce":48},"state-changes":3,
@@ -62,11 +69,34 @@ fn start(pause: Duration) -> Server {
     Server { _dir: dir, path, tasks: vec![serving, answering] }
 }
 
+const CONFIG: &str = "{ chat: '239.77.0.1:5007', secret: 'hunter2-hunter2-hunter2', version: 5,
+    nodes: ['node1', 'node2'],
+    vips: [{ name: 'a b', vips: [{ interface: 'eth0', ip: '10.0.0.1/24' }] }] }";
+
+/// A node that has just started.
+fn engine() -> Engine {
+    let text = CONFIG.replace("a b", "web");
+    let start = Start {
+        config: Arc::new(parse(&text, "f").unwrap().config),
+        node: "node1".into(),
+        boot: BootId(1),
+        epoch_floor: Epoch(0),
+        present: BTreeSet::new(),
+        memory: Memory::default(),
+        trial: None,
+    };
+    Engine::new(vippy_core::time::Instant::ZERO, start)
+}
+
 /// Clients that hung up meanwhile do not matter.
 fn answer(request: Request, status: &Status) {
     match request {
         Request::Status(to) => drop(to.send(status.clone())),
         Request::Recording(to) => drop(to.send(None)),
+        Request::Explain(of, to) => {
+            drop(to.send(engine().explain(vippy_core::time::Instant::ZERO, &of)));
+        }
+        Request::Outlook(to) => drop(to.send(engine().outlook())),
         Request::Timeline(to) => drop(to.send(Timeline {
             identity: status.identity.clone(),
             unix_ms: Some(1),
@@ -123,9 +153,10 @@ async fn a_configuration_of_megabytes_is_taken_and_one_that_is_no_text_is_not() 
     let server = start(Duration::ZERO);
     let client = Client::new(&server.path);
     let text = "x".repeat(3 << 20);
-    let applying = client.apply(text.clone(), Some(Duration::from_secs(60))).await.unwrap();
+    let applying =
+        client.apply(Zeroizing::new(text.clone()), Some(Duration::from_secs(60))).await.unwrap();
     assert_eq!((applying.version, applying.digest), (60, text.len().to_string()));
-    assert_eq!(client.apply(String::new(), None).await.unwrap().version, 0);
+    assert_eq!(client.apply(Zeroizing::default(), None).await.unwrap().version, 0);
     let head = "POST /apply HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length:";
     let answer = raw(&server.path, &format!("{head} {}\r\n\r\n", 17 << 20)).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
@@ -171,6 +202,46 @@ async fn our_own_client_can_ask_everything() {
     let refused = client.resume().await;
     let Err(ClientError::Refused { status: 409, error }) = refused else { panic!("{refused:?}") };
     assert_eq!(error.error, "not draining");
+}
+
+#[tokio::test]
+async fn explanations_and_plans_come_from_the_engine() {
+    let server = start(Duration::ZERO);
+    let client = Client::new(&server.path);
+    for of in ["web", "10.0.0.1", "10.0.0.1/24", "#1"] {
+        assert_eq!(client.explain(of).await.unwrap().group.as_str(), "web");
+    }
+    let refused = client.explain("wbe").await;
+    let Err(ClientError::Refused { status: 404, error }) = refused else { panic!("{refused:?}") };
+    assert!(error.error.contains("did you mean \"web\"?"), "{error}");
+    let what_if = WhatIf { down: Vec::new(), up: vec!["node2".into()] };
+    let plan = client.plan(&what_if).await.unwrap();
+    assert_eq!((plan.moves.len(), plan.config.is_some()), (1, false));
+    let what_if = WhatIf { down: vec!["node3".into()], up: Vec::new() };
+    let refused = client.plan(&what_if).await;
+    let Err(ClientError::Refused { status: 409, error }) = refused else { panic!("{refused:?}") };
+    assert!(error.error.starts_with("found \"node3\", expected the name of a node"), "{error}");
+}
+
+#[tokio::test]
+async fn a_configuration_is_checked_compared_and_not_repeated() {
+    let server = start(Duration::ZERO);
+    let client = Client::new(&server.path);
+    let send = async |text: String| {
+        client.plan_config(&WhatIf::default(), "my.conf", Zeroizing::new(text)).await
+    };
+    let plan =
+        send(CONFIG.replace("a b", "www").replace("version: 5", "version: 6")).await.unwrap();
+    let change = plan.config.unwrap();
+    assert_eq!((change.version, change.added.len(), change.removed.len()), (6, 1, 1));
+    // Longer than any read of the server, so that it comes in pieces.
+    let long = format!("{}\n{}", CONFIG.replace("a b", "web"), "// a comment\n".repeat(100_000));
+    let plan = send(long).await.unwrap();
+    assert!(plan.warnings.iter().any(|warning| warning.contains("in force")), "{plan:?}");
+    let refused = send(CONFIG.to_owned()).await;
+    let Err(ClientError::Refused { status: 422, error }) = refused else { panic!("{refused:?}") };
+    assert!(error.problems[0].starts_with("my.conf:3:20: vips[0].name: found"), "{error}");
+    assert!(!error.to_string().contains("hunter2"));
 }
 
 /// What node's `http.request({socketPath, path, method})` sends (node 18;

@@ -1,5 +1,6 @@
-//! Prints the table of `docs/PROTOCOL.md` section 7: evenness and moves of
-//! succession lists beside plain rendezvous hashing.
+//! Prints the tables of `docs/PROTOCOL.md` section 7: evenness and moves of
+//! succession lists beside plain rendezvous hashing, and shares of nodes that
+//! have weights.
 //!
 //! `cargo run --release -p vippy-tests --bin placement_table`
 
@@ -27,10 +28,7 @@ fn shared(names: &[usize], groups: usize) -> SharedPart {
     SharedPart {
         version: 1,
         digest: Digest::default(),
-        nodes: names
-            .iter()
-            .map(|n| Node { name: format!("node{n}").as_str().into(), standby: false })
-            .collect(),
+        nodes: names.iter().map(|n| Node::new(format!("node{n}").as_str())).collect(),
         groups: (0..groups).map(group).collect(),
         interval: Duration::from_secs(1),
         mature: Duration::from_secs(5),
@@ -111,6 +109,64 @@ fn row(name: &str, nodes: usize, place: fn(&[usize], usize) -> Lists) {
     );
 }
 
+/// A row of the table of weights.
+fn weighted(weights: &[u8]) {
+    let names: Vec<usize> = (1..=weights.len()).collect();
+    let mut shared = shared(&names, GROUPS);
+    shared.nodes.iter_mut().zip(weights).for_each(|(node, weight)| node.weight = *weight);
+    let loads = |down: Option<usize>| -> Vec<usize> {
+        let owners = first_up(&shared, down);
+        (0..weights.len()).map(|n| owners.iter().filter(|owner| **owner == n).count()).collect()
+    };
+    // How far the worst node is from what its weight is worth.
+    let off = |down: Option<usize>| {
+        let all: usize =
+            (0..weights.len()).filter(|n| Some(*n) != down).map(|n| usize::from(weights[n])).sum();
+        let loads = loads(down);
+        let off = |n: usize| {
+            (loads[n] as f64 - (GROUPS * usize::from(weights[n])) as f64 / all as f64).abs()
+        };
+        (0..weights.len()).filter(|n| Some(*n) != down).map(off).fold(0.0, f64::max)
+    };
+    let retired = |n: usize| {
+        let mut after = shared.clone();
+        after.nodes[n].weight = 0;
+        let pairs = first_up(&shared, None).into_iter().zip(first_up(&after, None));
+        pairs.filter(|(before, after)| before != after && *before != n).count()
+    };
+    let one_down = (0..weights.len()).map(|n| off(Some(n))).fold(0.0, f64::max);
+    let list = |numbers: Vec<String>| numbers.join(", ");
+    println!(
+        "| {} | {} | {:.1} | {one_down:.1} | {} |",
+        list(weights.iter().map(ToString::to_string).collect()),
+        list(loads(None).iter().map(ToString::to_string).collect()),
+        off(None),
+        list((0..weights.len()).map(|n| retired(n).to_string()).collect()),
+    );
+}
+
+/// Owner of every group, one node being down.
+fn first_up(shared: &SharedPart, down: Option<usize>) -> Vec<usize> {
+    let placement = Placement::new(shared);
+    let owner = |g| {
+        let list = placement.succession(g).into_iter().map(NodeIndex::get);
+        list.into_iter().find(|n| Some(*n) != down).unwrap_or(usize::MAX)
+    };
+    shared.group_indexes().map(owner).collect()
+}
+
+fn time(shared: &SharedPart, what: &str) {
+    let mut times: Vec<Duration> = (0..9)
+        .map(|_| {
+            let start = Instant::now();
+            std::hint::black_box(Placement::new(std::hint::black_box(shared)));
+            start.elapsed()
+        })
+        .collect();
+    times.sort();
+    println!("\n{what}: {:.1} ms (median of 9)", times[4].as_secs_f64() * 1000.0);
+}
+
 fn main() {
     println!(
         "| nodes | lists | spread, all up | spread, worst one down | others moved by a death | moved: node appended | last node removed | middle node removed | group added |"
@@ -120,18 +176,18 @@ fn main() {
         row("Vippy", nodes, ours);
         row("rendezvous", nodes, rendezvous);
     }
-    let names: Vec<usize> = (1..=100).collect();
-    let shared = shared(&names, 10_000);
-    let mut times: Vec<Duration> = (0..9)
-        .map(|_| {
-            let start = Instant::now();
-            std::hint::black_box(Placement::new(std::hint::black_box(&shared)));
-            start.elapsed()
-        })
-        .collect();
-    times.sort();
     println!(
-        "\n10,000 groups on 100 nodes: {:.1} ms (median of 9)",
-        times[4].as_secs_f64() * 1000.0
+        "\n| weights | groups | off, all up | off, worst one down | others moved when this node is retired |"
     );
+    println!("| --- | --- | ---: | ---: | --- |");
+    let table: [&[u8]; 5] =
+        [&[1, 2, 4], &[1, 1, 2], &[1, 1, 2, 2], &[2, 3, 3, 4, 5], &[1, 1, 1, 1, 10, 10, 10, 10]];
+    table.into_iter().for_each(weighted);
+    let names: Vec<usize> = (1..=100).collect();
+    let mut shared = shared(&names, 10_000);
+    time(&shared, "10,000 groups on 100 nodes");
+    (0u8..).zip(&mut shared.nodes).for_each(|(n, node)| node.weight = n % 8 + 1);
+    time(&shared, "the same on nodes of weights 1 to 8");
+    (0u8..).zip(&mut shared.nodes).for_each(|(n, node)| node.weight = n % 8);
+    time(&shared, "the same, every eighth retired");
 }

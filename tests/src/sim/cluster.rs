@@ -254,7 +254,10 @@ impl Setup {
             version,
             digest: self.digest(version),
             nodes: (0..self.nodes)
-                .map(|node| Node { name: node_name(node), standby: self.standby.contains(&node) })
+                .map(|node| Node {
+                    standby: self.standby.contains(&node),
+                    ..Node::new(node_name(node))
+                })
                 .collect(),
             groups: plans.enumerate().map(|(index, plan)| Arc::new(group(index, plan))).collect(),
             interval: timing.interval,

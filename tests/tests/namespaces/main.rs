@@ -16,6 +16,7 @@ mod interfaces;
 mod links;
 mod operators;
 mod partitions;
+mod plans;
 mod policies;
 mod restarts;
 mod rollouts;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use sha2::{Digest as _, Sha256};
 
-use super::model::{Digest, Failback, Group, SharedPart};
+use super::model::{DEFAULT_WEIGHT, Digest, Failback, Group, SharedPart};
 use super::policy::{DEFAULT_HOLD_DOWN, default_isolation};
 use crate::time::micros;
 
@@ -27,6 +27,7 @@ use crate::time::micros;
 /// hold_down MICROSECONDS         (*) or `hold_down off`
 /// node NAME                      one line per node, in configuration order,
 /// standby                        (*) each followed by this when it stands by
+/// weight NUMBER                  (*) and by this when it is not 1
 /// group NAME PREFER MOVE         one line per group, in configuration order,
 /// failback MICROSECONDS          (*) each followed by this, or `failback never`,
 /// address ADDRESS/PREFIX         and by one line per address of that group, in
@@ -86,6 +87,9 @@ pub fn canonical_text(shared: &SharedPart) -> String {
         let _ = writeln!(text, "node {}", node.name);
         if node.standby {
             text.push_str("standby\n");
+        }
+        if node.weight != DEFAULT_WEIGHT {
+            let _ = writeln!(text, "weight {}", node.weight);
         }
     }
     for group in &shared.groups {
@@ -201,7 +205,7 @@ mod tests {
             ("version: 5", "chat_interface: \"eth0\", version: 5"),
             ("version: 5", "peers: { node1: \"10.0.0.1:5007\" }, version: 5"),
             ("version: 5", "failback: 'auto', hold_down: 30, isolation: 50, version: 5"),
-            ("\"node1\", \"node2\"", "\"node1\", { name: 'node2', standby: false }"),
+            ("\"node1\", \"node2\"", "\"node1\", { name: 'node2', standby: false, weight: 1 }"),
             ("version: 5", "realtime: 20, version: 5"),
             ("version: 5", "cluster: \"c\", state: \"/s\", management: \"/m\", version: 5"),
             (
@@ -239,6 +243,8 @@ mod tests {
             ("version: 5", "witness: '10.8.3.1', version: 5"),
             ("version: 5", "witness: ['10.8.3.1', '10.8.3.2'], version: 5"),
             ("[\"node1\", \"node2\"]", "[\"node1\", \"node2\", {name: 'node3', standby: true}]"),
+            ("[\"node1\", \"node2\"]", "[\"node1\", {name: 'node2', weight: 2}]"),
+            ("[\"node1\", \"node2\"]", "[\"node1\", {name: 'node2', weight: 0}]"),
             ("10.8.3.195/24", "10.8.3.194/24"),
             ("10.8.3.195/24", "10.8.3.195/25"),
             ("10.8.3.195/24", "10.8.3.195"),
@@ -260,7 +266,7 @@ mod tests {
     #[test]
     fn what_differs_from_the_default_has_a_line_of_its_own() {
         let text = EXAMPLE
-            .replacen("\"node2\"]", "\"node2\", { name: 'node3', standby: true }]", 1)
+            .replacen("\"node2\"]", "\"node2\", { name: 'node3', standby: true, weight: 5 }]", 1)
             .replacen("exclusive: true", "exclusive: true, failback: 'never'", 1)
             .replacen(
                 "version: 5",
@@ -270,7 +276,7 @@ mod tests {
             );
         let wanted = "vippy-shared 1\nversion 5\ninterval 500000\nmature 5000000\nstale 5000000\n\
             quorum 2\nwitness 10.8.3.1\nwitness fd00::1\nhold_down 5000000\n\
-            node node1\nnode node2\nnode node3\nstandby\n\
+            node node1\nnode node2\nnode node3\nstandby\nweight 5\n\
             group - - overlap\nfailback 60000000\naddress 10.8.3.195/24\n\
             group - node2 overlap\nfailback 60000000\naddress 10.8.99.147/24\n\
             group web node1 exclusive\nfailback never\n\

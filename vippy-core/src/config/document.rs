@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::model::{Address, Config, Digest, Failback, Group, Node, SharedPart};
+use super::model::{Address, Config, DEFAULT_WEIGHT, Digest, Failback, Group, Node, SharedPart};
 use super::policy::{DEFAULT_HOLD_DOWN, default_isolation};
 use super::problem::Problem;
 use super::{LOCAL_KEYS, SHARED_KEYS, digest, localize};
@@ -163,10 +163,15 @@ fn push_list(text: &mut String, key: &str, items: impl Iterator<Item = String>) 
 }
 
 fn node(node: &Node) -> String {
-    match node.standby {
-        false => format!("\"{}\"", node.name),
-        true => format!("{{\"name\": \"{}\", \"standby\": true}}", node.name),
+    let standby = if node.standby { ", \"standby\": true" } else { "" };
+    let weight = match node.weight {
+        DEFAULT_WEIGHT => String::new(),
+        weight => format!(", \"weight\": {weight}"),
+    };
+    if standby.is_empty() && weight.is_empty() {
+        return format!("\"{}\"", node.name);
     }
+    format!("{{\"name\": \"{}\"{standby}{weight}}}", node.name)
 }
 
 fn group(shared: &SharedPart, group: &Group) -> String {
@@ -216,7 +221,7 @@ mod tests {
 
     const FILE: &str = r#"{
         chat: "239.77.0.1:5007", secret: "0123456789abcdef", version: 5, failback: 60,
-        nodes: ["node1", { name: "node2", standby: true }],
+        nodes: ["node1", { name: "node2", standby: true }, { name: "node3", weight: 0 }],
         vips: [
             [{ interface: "eth0", ip: "10.8.3.195/24" }],
             { name: "web", prefer: "node1", exclusive: true, failback: "never", vips: [

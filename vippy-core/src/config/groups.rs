@@ -157,8 +157,14 @@ impl Reader {
             return self.wrong_but(node, "the name of a node in `nodes`", hint);
         }
         let node_index = nodes.position(name)?;
-        if nodes.stands_by(node_index) {
+        let preferred = nodes.get(node_index)?;
+        if preferred.standby {
             return self.wrong(node, "a node that is not `standby`: those come after all others");
+        }
+        if preferred.is_retired() {
+            let found = format!("{}, a node of weight 0", quoted(name));
+            let expected = "a node of more weight: this one gets what no other node can have";
+            self.report.warn(node.start, found, expected);
         }
         Some(node_index)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::chat::Chat;
 use super::groups::{Groups, host_rule};
 use super::model::{Lifetime, LocalPart, NotifyTarget};
-use super::reader::{Fields, Reader, in_seconds, quoted, span, whole};
+use super::reader::{Fields, Reader, in_seconds, quoted, span};
 use super::shared::Timers;
 use super::suggest::nearest;
 use super::text::{Node, Value};
@@ -147,22 +147,10 @@ impl Reader {
     /// A priority of the real-time scheduler, as `chrt` counts them.
     fn realtime(&mut self, node: &Node<'_>) -> Option<u8> {
         let expected = "a priority from 1 to 99";
-        let hint = match &node.value {
-            Value::Number(literal) => match whole(literal).and_then(|n| u8::try_from(n).ok()) {
-                Some(priority @ 1..=99) => return Some(priority),
-                Some(_) | None => None,
-            },
-            Value::String(text) => {
-                whole(text.as_str()).filter(|n| (1..=99).contains(n)).map(|n| n.to_string())
-            }
-            Value::Bool(true) => Some("10".to_owned()),
-            Value::Null
-            | Value::Bool(false)
-            | Value::Array(_)
-            | Value::Object(_)
-            | Value::Broken => None,
-        };
-        self.wrong_but(node, expected, hint)
+        if matches!(node.value, Value::Bool(true)) {
+            return self.wrong_but(node, expected, Some("10"));
+        }
+        self.small(node, 1..=99, expected)
     }
 
     /// An exclusive group waits until a silent holder's addresses have run out

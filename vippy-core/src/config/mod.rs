@@ -46,6 +46,7 @@ pub use model::{
 };
 pub use problem::Problem;
 pub use secret::{Secret, SecretFile, SecretTexts};
+pub(crate) use suggest::nearest;
 
 use reader::Reader;
 use report::Report;

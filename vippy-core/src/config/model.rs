@@ -69,6 +69,9 @@ pub enum Failback {
     After(Duration),
 }
 
+/// The weight of a node that has none written down.
+pub(super) const DEFAULT_WEIGHT: u8 = 1;
+
 /// A node of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
@@ -76,6 +79,21 @@ pub struct Node {
     pub name: NodeName,
     /// It takes only what no active node can hold (O3).
     pub standby: bool,
+    /// Its share of the groups beside those of the others, up to 100 (O2). With 0
+    /// it is retired: it holds only what nobody else can.
+    pub weight: u8,
+}
+
+impl Node {
+    /// A node of which nothing but the name is said.
+    pub fn new(name: impl Into<NodeName>) -> Node {
+        Node { name: name.into(), standby: false, weight: DEFAULT_WEIGHT }
+    }
+
+    /// It holds only what nobody else can (O2).
+    pub fn is_retired(&self) -> bool {
+        self.weight == 0
+    }
 }
 
 /// Addresses that move together.

@@ -3,6 +3,7 @@
 //! Each function returns the value, or notes a problem and returns nothing.
 //! What the parser already reported ([`Value::Broken`]) stays silent.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::report::Report;
@@ -191,6 +192,28 @@ impl Reader {
                 self.wrong(node, expected)
             }
         }
+    }
+
+    /// A whole number between two small bounds, both included.
+    pub(super) fn small(
+        &mut self,
+        node: &Node<'_>,
+        bounds: RangeInclusive<u8>,
+        expected: &str,
+    ) -> Option<u8> {
+        let number = |text| whole(text).and_then(|n| u8::try_from(n).ok());
+        let number = |text| number(text).filter(|n| bounds.contains(n));
+        let hint = match &node.value {
+            Value::Number(literal) => match number(literal) {
+                Some(number) => return Some(number),
+                None => None,
+            },
+            Value::String(text) => number(text.as_str()).map(|number| number.to_string()),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) | Value::Broken => {
+                None
+            }
+        };
+        self.wrong_but(node, expected, hint)
     }
 
     /// Seconds between two bounds, both included; rounded to microseconds.

@@ -2,15 +2,16 @@
 //! `nodes` and the timers.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::digest;
 use super::groups::Groups;
-use super::model::{Digest, Node, SharedPart};
+use super::model::{DEFAULT_WEIGHT, Digest, Node, SharedPart};
 use super::policy::Policy;
 use super::reader::{Fields, Reader, in_seconds, quoted};
 use super::text::{Node as TextNode, Value};
-use crate::identity::{NodeIndex, NodeName};
+use crate::identity::NodeIndex;
 
 /// A node's number has 10 bits (W7).
 const MOST_NODES: usize = 1_024;
@@ -18,14 +19,15 @@ const MOST_NODES: usize = 1_024;
 const NODE_FORMS: &str =
     "a node: its name, or an object such as {\"name\": \"node3\", \"standby\": true}";
 
+const WEIGHT: RangeInclusive<u8> = 0..=100;
+
 /// Below, a daemon that is not scheduled in real time is late too often.
 const SHORT_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The `nodes` list while other keys refer to it.
 pub(super) struct Nodes<'t> {
     names: Vec<&'t str>,
-    /// Which of them stand by (O3).
-    standby: Vec<bool>,
+    models: Vec<Node>,
     index: BTreeMap<&'t str, NodeIndex>,
     /// Whether the list was read without problems: only then may somebody be
     /// told that a name is not in it.
@@ -48,17 +50,14 @@ impl<'t> Nodes<'t> {
         if self.trusted { &self.names } else { &[] }
     }
 
-    /// Whether a node stands by (O3).
-    pub(super) fn stands_by(&self, node: NodeIndex) -> bool {
-        self.standby.get(node.get()).copied().unwrap_or(false)
+    /// What is said of a node.
+    pub(super) fn get(&self, node: NodeIndex) -> Option<&Node> {
+        self.models.get(node.get())
     }
 
     /// The nodes for the model.
-    pub(super) fn to_model(&self) -> Vec<Node> {
-        let nodes = self.names.iter().zip(&self.standby);
-        nodes
-            .map(|(name, standby)| Node { name: NodeName::from(*name), standby: *standby })
-            .collect()
+    pub(super) fn into_model(self) -> Vec<Node> {
+        self.models
     }
 }
 
@@ -85,7 +84,7 @@ impl Shared<'_> {
         let mut shared = SharedPart {
             version,
             digest: Digest::default(),
-            nodes: nodes.to_model(),
+            nodes: nodes.into_model(),
             groups: groups.groups,
             interval: timers.interval,
             mature: timers.mature,
@@ -115,12 +114,8 @@ impl Reader {
     }
 
     fn nodes<'t>(&mut self, top: &Fields<'t>) -> Nodes<'t> {
-        let mut nodes = Nodes {
-            names: Vec::new(),
-            standby: Vec::new(),
-            index: BTreeMap::new(),
-            trusted: false,
-        };
+        let mut nodes =
+            Nodes { names: Vec::new(), models: Vec::new(), index: BTreeMap::new(), trusted: false };
         let expected = "the list of all nodes' names, such as [\"node1\", \"node2\"]";
         let Some(list) = top.get("nodes") else {
             self.missing::<()>(top, "nodes", expected);
@@ -138,7 +133,7 @@ impl Reader {
         }
         let mut places: BTreeMap<String, (usize, &str)> = BTreeMap::new();
         for item in items {
-            let Some((item, name, standby)) = self.node(item) else {
+            let Some((item, name, model)) = self.node(item) else {
                 nodes.trusted = false;
                 continue;
             };
@@ -162,27 +157,43 @@ impl Reader {
             let position = u16::try_from(nodes.names.len()).unwrap_or(u16::MAX);
             nodes.index.insert(name, NodeIndex(position));
             nodes.names.push(name);
-            nodes.standby.push(standby);
+            nodes.models.push(model);
         }
-        if nodes.trusted && nodes.standby.iter().all(|standby| *standby) {
-            let expected = "at least one node that does not stand by for others";
-            self.report.error(list.start, "nothing but standby nodes", expected);
+        if nodes.trusted {
+            self.check_anybody(list, &nodes.models);
         }
         nodes
     }
 
-    /// A name, or `{"name": …, "standby": …}`: where the name stands, the name,
-    /// and whether the node stands by.
-    fn node<'t>(&mut self, item: &'t TextNode<'t>) -> Option<(&'t TextNode<'t>, &'t str, bool)> {
-        if !matches!(item.value, Value::Object(_)) {
-            return Some((item, self.name(item, NODE_FORMS)?, false));
+    /// Somebody must take groups when all nodes are well.
+    fn check_anybody(&mut self, list: &TextNode<'_>, nodes: &[Node]) {
+        if nodes.iter().all(|node| node.standby) {
+            let expected = "at least one node that does not stand by for others";
+            self.report.error(list.start, "nothing but standby nodes", expected);
+        } else if nodes.iter().all(|node| node.standby || node.is_retired()) {
+            let found = "nothing but nodes that stand by or have weight 0";
+            let expected = "at least one node of more weight that does not stand by";
+            self.report.error(list.start, found, expected);
         }
-        let fields = self.object(item, NODE_FORMS, &["name", "standby"])?;
+    }
+
+    /// A name, or `{"name": …, "standby": …, "weight": …}`: where the name stands,
+    /// the name, and the node.
+    fn node<'t>(&mut self, item: &'t TextNode<'t>) -> Option<(&'t TextNode<'t>, &'t str, Node)> {
+        if !matches!(item.value, Value::Object(_)) {
+            let name = self.name(item, NODE_FORMS)?;
+            return Some((item, name, Node::new(name)));
+        }
+        let fields = self.object(item, NODE_FORMS, &["name", "standby", "weight"])?;
         let standby = fields.get("standby").and_then(|value| self.boolean(value));
-        let Some(name) = fields.get("name") else {
+        let expected = "a whole number from 0 (retired) to 100";
+        let weight = fields.get("weight").and_then(|value| self.small(value, WEIGHT, expected));
+        let Some(at) = fields.get("name") else {
             return self.missing(&fields, "name", "the node's name");
         };
-        Some((name, self.name(name, "the node's name")?, standby.unwrap_or(false)))
+        let name = self.name(at, "the node's name")?;
+        let (standby, weight) = (standby.unwrap_or(false), weight.unwrap_or(DEFAULT_WEIGHT));
+        Some((at, name, Node { standby, weight, ..Node::new(name) }))
     }
 
     /// The timers, each alone and against each other.

@@ -19,7 +19,7 @@ const SYNONYMS: [(&str, &str); 14] = [
 ];
 
 /// The known word that was most likely meant by `word`, if any is near.
-pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     /// Longer words are no typing mistakes, and the distance is quadratic.
     const LONGEST: usize = 64;
     if word.len() > LONGEST {

@@ -20,12 +20,15 @@ use serde::{Deserialize, Serialize};
 use crate::authority::Authority;
 use crate::chronicle::{Chronicle, View};
 use crate::conduct::Conduct;
-use crate::config::{Config, Digest, Secret, SharedPart};
-use crate::dialect::Dialect;
+use crate::config::{Config, Digest, Node, Secret, SharedPart};
+use crate::dialect::{Dialect, Readings};
 use crate::documents::Documents;
 use crate::epoch::Epochs;
 use crate::event::Event;
+use crate::explain;
+use crate::explanation::{Explanation, UnknownGroup};
 use crate::fence::Fence;
+use crate::field::Field;
 use crate::holdings::{Hands, Holdings};
 use crate::identity::{BootId, Epoch, GroupId, NodeIndex, NodeName};
 use crate::input::{Command, Input};
@@ -213,6 +216,7 @@ impl Engine {
         self.standing.set_idle(self.me.is_none());
         let own = self.me.map(|me| &self.config.shared.nodes[me.get()]);
         self.standing.set_standby(own.is_some_and(|node| node.standby));
+        self.standing.set_retired(own.is_some_and(Node::is_retired));
     }
 
     fn adopt(&mut self, now: Instant, present: &BTreeSet<GroupId>) {
@@ -334,6 +338,18 @@ impl Engine {
         format!("{copy:?}")
     }
 
+    /// All nodes as candidates, as far as this node knows.
+    pub(crate) fn field<'a>(&'a self, readings: &'a Readings) -> Field<'a> {
+        Field {
+            shared: &self.config.shared,
+            placement: &self.placement,
+            members: &self.members,
+            readings,
+            me: self.me,
+            outranked: self.ranking.is_overruled(&self.members),
+        }
+    }
+
     /// The next order, until `None`.
     pub fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front()
@@ -380,6 +396,16 @@ impl Engine {
     /// The cluster as this node sees it.
     pub fn status(&self, now: Instant) -> Status {
         crate::report::status(self, now)
+    }
+
+    /// Why a group is where it is (O10). The group is meant by its name, one of its
+    /// addresses, or its place in the configuration, as in `#1`.
+    ///
+    /// # Errors
+    /// When there is no such group.
+    pub fn explain(&self, now: Instant, group: &str) -> Result<Explanation, UnknownGroup> {
+        let group = explain::find(&self.config.shared, group)?;
+        Ok(explain::explain(self, now, group))
     }
 
     /// The last moves of groups as this node knows them.

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use super::Engine;
 use crate::authority::Scene;
 use crate::event::Event;
+use crate::field::Field;
 use crate::holdings::Hands;
 use crate::identity::{GroupIndex, NodeName};
 use crate::invariants::{Scope, Sight};
@@ -147,15 +148,18 @@ impl Engine {
                 && !overruled.by_an_active_peer
                 && self.members.is_counted(now, now.since(self.started)),
             keep: self.me.is_some() || self.removed_until.is_some_and(|until| now < until),
-            outranked: overruled.by_an_active_peer,
         };
         let readings = self.dialect.readings(&self.members, config.shared.digest);
-        let around = Surroundings {
-            readings: &readings,
+        let field = Field {
             shared: &config.shared,
             placement: &self.placement,
             members: &self.members,
+            readings: &readings,
             me: self.me,
+            outranked: overruled.by_an_active_peer,
+        };
+        let around = Surroundings {
+            field,
             candidacy: self.standing.state().into(),
             leave,
             standing_changed: self.standing.changed(),

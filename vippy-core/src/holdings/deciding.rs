@@ -42,11 +42,11 @@ impl Holdings {
     ) {
         self.touched.clear();
         self.recheck_at = None;
-        self.retry_failed(now, around.shared);
+        self.retry_failed(now, around.field.shared);
         for group in around.held_by_others() {
             self.seen.set(group, true);
         }
-        self.decide(now, &around.shared.group_indexes().collect::<Vec<_>>(), around, hands);
+        self.decide(now, &around.field.shared.group_indexes().collect::<Vec<_>>(), around, hands);
         self.meet_rivals(around, hands);
     }
 
@@ -78,8 +78,8 @@ impl Holdings {
     ) {
         self.settle_reluctance(now, groups, around);
         let owners: Vec<Option<NodeIndex>> = {
-            let candidates = around.candidates(self.candidate(around.candidacy));
-            let ownership = around.ownership(candidates);
+            let candidates = around.field.candidates(self.candidate(around.candidacy));
+            let ownership = around.field.ownership(candidates);
             groups.iter().map(|group| ownership.owner(*group)).collect()
         };
         for (group, owner) in groups.iter().zip(owners) {
@@ -107,15 +107,15 @@ impl Holdings {
         }
         let takes_part = around.candidacy != Candidacy::Booting;
         let others: Vec<Option<Others>> = {
-            let candidates = around.candidates(self.candidate(around.candidacy));
-            let ownership = around.ownership(candidates);
-            let others = |group| takes_part.then(|| ownership.others(group, around.me));
+            let candidates = around.field.candidates(self.candidate(around.candidacy));
+            let ownership = around.field.ownership(candidates);
+            let others = |group| takes_part.then(|| ownership.others(group, around.field.me));
             groups.iter().map(|group| others(*group)).collect()
         };
         for (group, others) in groups.into_iter().zip(others) {
             let slot = &mut self.slots[group.get()];
             let moment = Moment { now, on: slot.is_on(), others };
-            let outcome = self.reluctance.settle(around.shared, group, moment);
+            let outcome = self.reluctance.settle(around.field.shared, group, moment);
             self.recheck_at = earliest(self.recheck_at, outcome.until);
             if outcome.changed {
                 slot.changed = UNANNOUNCED;
@@ -133,12 +133,12 @@ impl Holdings {
         around: &Surroundings<'_>,
         hands: &mut Hands<'_>,
     ) -> bool {
-        let config = &around.shared.groups[group.get()];
+        let config = &around.field.shared.groups[group.get()];
         let owner = self.owners[group.get()];
         let phase = self.slots[group.get()].phase;
         let idle = phase == Phase::Idle;
         let to_take = idle || phase == Phase::Claiming;
-        let mine = owner.is_some() && owner == around.me;
+        let mine = owner.is_some() && owner == around.field.me;
         if idle && !mine {
             return false;
         }
@@ -178,7 +178,8 @@ impl Holdings {
             Verdict::LetGo { .. } if to_take => self.enter(group, Phase::Idle, config.exclusive),
             Verdict::Take => self.take(now, group, around, hands),
             Verdict::LetGo { why } => {
-                let to = owner.filter(|_| situation.theirs).map(|node| around.name(node).clone());
+                let to =
+                    owner.filter(|_| situation.theirs).map(|node| around.field.name(node).clone());
                 self.let_go(group, config, to, why, hands);
             }
         }
@@ -217,7 +218,7 @@ impl Holdings {
         around: &Surroundings<'_>,
         hands: &mut Hands<'_>,
     ) {
-        let config = &around.shared.groups[group.get()];
+        let config = &around.field.shared.groups[group.get()];
         self.slots[group.get()].readdressed = false;
         self.enter(group, Phase::Taking, config.exclusive);
         let from = around.last_holder(group);
@@ -257,7 +258,7 @@ impl Holdings {
     }
 
     /// This node as a candidate.
-    fn candidate(&self, candidacy: Candidacy) -> Candidate<'_> {
+    pub(crate) fn candidate(&self, candidacy: Candidacy) -> Candidate<'_> {
         Candidate {
             candidacy,
             holding: &self.holding,

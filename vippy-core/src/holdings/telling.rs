@@ -75,11 +75,11 @@ impl Holdings {
     ) {
         let owner = self.owners[group.get()];
         let slot = &mut self.slots[group.get()];
-        if !slot.is_up() || owner.is_none() || slot.silenced == (owner != around.me) {
+        if !slot.is_up() || owner.is_none() || slot.silenced == (owner != around.field.me) {
             return;
         }
         slot.silenced = !slot.silenced;
-        let config = &around.shared.groups[group.get()];
+        let config = &around.field.shared.groups[group.get()];
         if slot.silenced {
             self.news |= self.retelling.set(group.0, false);
             hands.outputs.push_back(Output::Silence { group: config.id.clone() });
@@ -93,7 +93,7 @@ impl Holdings {
     pub(super) fn meet_rivals(&mut self, around: &Surroundings<'_>, hands: &mut Hands<'_>) {
         // What a process found at its start the neighbours were told of before, if
         // nobody took over meanwhile; if somebody did, they must not be led away.
-        let Some(me) = around.me.filter(|_| !around.knows_nobody_yet()) else { return };
+        let Some(me) = around.field.me.filter(|_| !around.knows_nobody_yet()) else { return };
         for group in std::mem::take(&mut self.contacts) {
             let Some(slot) = self.slots.get_mut(group.get()).filter(|slot| slot.is_up()) else {
                 continue;
@@ -106,7 +106,7 @@ impl Holdings {
                 slot.changed = UNANNOUNCED;
                 self.news = true;
             }
-            self.tell_anew(group, &around.shared.groups[group.get()], hands);
+            self.tell_anew(group, &around.field.shared.groups[group.get()], hands);
         }
     }
 

@@ -24,8 +24,10 @@ pub use replay::{Deviation, Replay, Replayed};
 
 use crate::config::Config;
 use crate::engine::Engine;
+use crate::explanation::{Explanation, UnknownGroup};
 use crate::identity::{NodeName, Seq};
 use crate::input::{Datagram, Input};
+use crate::outlook::Outlook;
 use crate::output::Output;
 use crate::status::{RejectReason, Status};
 use crate::time::Instant;
@@ -168,6 +170,19 @@ impl Recorded {
     /// See [`Engine::next_version`].
     pub fn next_version(&self) -> u64 {
         self.engine.next_version()
+    }
+
+    /// See [`Engine::explain`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn explain(&self, now: Instant, group: &str) -> Result<Explanation, UnknownGroup> {
+        self.engine.explain(now, group)
+    }
+
+    /// See [`Engine::outlook`].
+    pub fn outlook(&self) -> Outlook {
+        self.engine.outlook()
     }
 
     /// See [`Engine::timeline`].

@@ -483,7 +483,7 @@ fn state_of(code: u8) -> Result<NodeState, Malformed> {
     all.into_iter().find(|state| state_code(*state) == code).ok_or(Malformed("state"))
 }
 
-const REASONS: [NodeReason; 11] = [
+const REASONS: [NodeReason; 12] = [
     NodeReason::None,
     NodeReason::Operator,
     NodeReason::Isolated,
@@ -495,6 +495,7 @@ const REASONS: [NodeReason; 11] = [
     NodeReason::Goodbye,
     NodeReason::NoQuorum,
     NodeReason::HeldDown,
+    NodeReason::Retired,
 ];
 
 fn reason_code(reason: NodeReason) -> u8 {
@@ -510,6 +511,7 @@ fn reason_code(reason: NodeReason) -> u8 {
         NodeReason::Goodbye => 8,
         NodeReason::NoQuorum => 9,
         NodeReason::HeldDown => 10,
+        NodeReason::Retired => 11,
     }
 }
 

@@ -40,9 +40,12 @@ pub(crate) struct Plan {
     pub(crate) lifetime: Lifetime,
     /// Which of the nodes stand by.
     pub(crate) standby: Vec<usize>,
+    /// Weights that are not 1.
+    pub(crate) weights: BTreeMap<usize, u8>,
     pub(crate) hold_down: Option<Duration>,
     /// The first signs, all verify.
     pub(crate) secrets: Vec<&'static str>,
+    pub(crate) quorum: Option<u16>,
     /// No multicast: every node sends to the addresses of all others.
     pub(crate) unicast: bool,
     /// Whether nodes have the configuration as a document for others.
@@ -59,8 +62,10 @@ impl Plan {
             groups,
             lifetime: Lifetime::Auto,
             standby: Vec::new(),
+            weights: BTreeMap::new(),
             hold_down: None,
             secrets: vec!["a few engines"],
+            quorum: None,
             unicast: false,
             travels: false,
         }
@@ -69,7 +74,10 @@ impl Plan {
     pub(crate) fn config(&self) -> Arc<Config> {
         let mut digest = [0; 16];
         digest[..8].copy_from_slice(&self.version.to_be_bytes());
-        let node = |n: &usize| Node { name: name(*n), standby: self.standby.contains(n) };
+        let node = |n: &usize| {
+            let weight = self.weights.get(n).copied().unwrap_or(1);
+            Node { standby: self.standby.contains(n), weight, ..Node::new(name(*n)) }
+        };
         let shared = SharedPart {
             version: self.version,
             digest: Digest(digest),
@@ -78,7 +86,7 @@ impl Plan {
             interval: INTERVAL,
             mature: MATURE,
             stale: STALE,
-            quorum: None,
+            quorum: self.quorum,
             witness: Vec::new(),
             isolation: Duration::from_secs(30),
             hold_down: self.hold_down,

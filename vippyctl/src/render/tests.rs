@@ -1,6 +1,8 @@
 //! Golden screens over hand-built clusters. `VIPPY_GOLDEN=write` writes them
 //! anew; look at the difference before committing it.
 
+mod foresight;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -15,7 +15,7 @@ fn config(
     peers: &[(&str, SocketAddr)],
 ) -> Config {
     let second = Duration::from_secs(1);
-    let nodes = ["node1", "node2"].map(|name| Node { name: name.into(), standby: false }).to_vec();
+    let nodes = ["node1", "node2"].map(Node::new).to_vec();
     Config {
         shared: SharedPart {
             version: 1,

@@ -13,6 +13,7 @@ use vippy_core::input::Command;
 use vippy_core::recorder::Recording;
 use zeroize::Zeroizing;
 
+use super::planning::Question;
 use super::{Peer, REQUEST_TIME, Request};
 
 /// Longest body of a request that needs none, in bytes.
@@ -30,10 +31,10 @@ const CONTENT_TYPE: &str = "text/json";
 type Answer = Response<Full<Bytes>>;
 
 /// Why there is no answer of the daemon's: an HTTP status and its text.
-struct Refusal(StatusCode, ApiError);
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) ApiError);
 
 impl Refusal {
-    fn new(status: StatusCode, text: impl Into<String>) -> Refusal {
+    pub(super) fn new(status: StatusCode, text: impl Into<String>) -> Refusal {
         Refusal(status, ApiError::new(text))
     }
 }
@@ -42,6 +43,8 @@ impl Refusal {
 enum Route {
     Status,
     Timeline,
+    Explain,
+    Plan,
     Recording,
     Drain,
     Resume,
@@ -58,6 +61,8 @@ impl Route {
         match path {
             "/status" => Some(Route::Status),
             "/timeline" => Some(Route::Timeline),
+            "/explain" => Some(Route::Explain),
+            "/plan" => Some(Route::Plan),
             "/recording" => Some(Route::Recording),
             "/drain" => Some(Route::Drain),
             "/resume" => Some(Route::Resume),
@@ -71,22 +76,25 @@ impl Route {
         }
     }
 
-    fn method(self) -> Method {
+    fn methods(self) -> &'static [Method] {
         match self {
-            Route::Status | Route::Timeline | Route::Recording | Route::Config => Method::GET,
+            Route::Status | Route::Timeline | Route::Explain | Route::Recording | Route::Config => {
+                &[Method::GET]
+            }
+            Route::Plan => &[Method::GET, Method::POST],
             Route::Drain
             | Route::Resume
             | Route::Apply
             | Route::Confirm
             | Route::Forget
             | Route::Reload
-            | Route::Restart => Method::POST,
+            | Route::Restart => &[Method::POST],
         }
     }
 
     /// Whether its body is a configuration file.
-    fn takes_a_file(self) -> bool {
-        matches!(self, Route::Apply)
+    fn takes_a_file(self, method: &Method) -> bool {
+        matches!(self, Route::Apply) || matches!(self, Route::Plan) && method == Method::POST
     }
 }
 
@@ -99,13 +107,18 @@ pub(super) async fn answer(
     let Some(route) = Route::of(request.uri().path()) else {
         return refusal(Refusal::new(StatusCode::NOT_FOUND, "no such command"));
     };
-    if *request.method() != route.method() {
+    if !route.methods().contains(request.method()) {
         return wrong_method(&request, route);
     }
     let query = request.uri().query().map(str::to_owned);
     let work = async {
-        allow(peer, route)?;
-        let body = read(request.into_body(), route).await?;
+        let method = request.method().clone();
+        allow(peer, route, &method)?;
+        let file = route.takes_a_file(&method);
+        let body = read(request.into_body(), file).await?;
+        if file && matches!(route, Route::Plan) {
+            return plan_config(query.as_deref(), body, &requests).await;
+        }
         carry_out(route, query.as_deref(), body, &requests).await
     };
     match tokio::time::timeout(REQUEST_TIME, work).await {
@@ -119,20 +132,23 @@ pub(super) async fn answer(
 }
 
 fn wrong_method(request: &hyper::Request<Incoming>, route: Route) -> Answer {
-    let (found, path, expected) = (request.method(), request.uri().path(), route.method());
-    let text = format!("{path}: found the method {found}, expected {expected}");
+    let (found, path) = (request.method(), request.uri().path());
+    let expected: Vec<&str> = route.methods().iter().map(Method::as_str).collect();
+    let text = format!("{path}: found the method {found}, expected {}", expected.join(" or "));
     let mut answer = refusal(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, text));
-    if let Ok(value) = header::HeaderValue::from_str(expected.as_str()) {
+    if let Ok(value) = header::HeaderValue::from_str(&expected.join(", ")) {
         answer.headers_mut().insert(header::ALLOW, value);
     }
     answer
 }
 
 /// Looking is for whoever can open the socket; acting is not, nor is a recording,
-/// which holds the whole configuration.
-fn allow(peer: Peer, route: Route) -> Result<(), Refusal> {
+/// which holds the whole configuration, nor a plan for a configuration, which the
+/// daemon must read.
+fn allow(peer: Peer, route: Route, method: &Method) -> Result<(), Refusal> {
     let looks = match route {
-        Route::Status | Route::Timeline | Route::Config => true,
+        Route::Status | Route::Timeline | Route::Explain | Route::Config => true,
+        Route::Plan => method == Method::GET,
         Route::Recording
         | Route::Drain
         | Route::Resume
@@ -154,8 +170,7 @@ fn allow(peer: Peer, route: Route) -> Result<(), Refusal> {
 }
 
 /// The body as text. A configuration may have its secret in it: it is wiped.
-async fn read(body: Incoming, route: Route) -> Result<Zeroizing<String>, Refusal> {
-    let file = route.takes_a_file();
+async fn read(body: Incoming, file: bool) -> Result<Zeroizing<String>, Refusal> {
     let limit = if file { MOST_BYTES } else { BODY_LIMIT };
     let mut body = Limited::new(body, limit);
     let mut bytes = Zeroizing::new(Vec::new());
@@ -198,6 +213,21 @@ async fn carry_out(
             None => Err(Refusal::new(StatusCode::CONFLICT, "this daemon does not record")),
         },
         Route::Timeline => json(&ask(requests, Request::Timeline).await?),
+        Route::Explain => {
+            let of = explained(query)?;
+            ask(requests, |sender| Request::Explain(of, sender))
+                .await?
+                .map_err(|error| Refusal::new(StatusCode::NOT_FOUND, error.to_string()))
+                .and_then(|explanation| json(&explanation))
+        }
+        Route::Plan => {
+            let question = Question::read(query)?;
+            if question.is_empty() {
+                let text = "/plan: found nothing that happens, expected down=NODE or up=NODE";
+                return Err(Refusal::new(StatusCode::BAD_REQUEST, text));
+            }
+            plan(question, requests).await
+        }
         Route::Drain => {
             let lasting = seconds(query, "/drain", "for", LONGEST_DRAIN)?;
             command(requests, Command::Drain { lasting }).await
@@ -227,10 +257,43 @@ async fn carry_out(
     }
 }
 
-/// Work that would hold the loop up, on a thread of its own.
-async fn aside(
-    work: impl FnOnce() -> Result<Vec<u8>, Refusal> + Send + 'static,
+/// A plan for the configuration in a request's body.
+async fn plan_config(
+    query: Option<&str>,
+    text: Zeroizing<String>,
+    requests: &mpsc::Sender<Request>,
 ) -> Result<Vec<u8>, Refusal> {
+    let mut question = Question::read(query)?;
+    let question = aside(move || {
+        question.configure(&text)?;
+        Ok(question)
+    })
+    .await?;
+    plan(question, requests).await
+}
+
+/// The loop says what it knows; thinking ahead is not its work.
+async fn plan(question: Question, requests: &mpsc::Sender<Request>) -> Result<Vec<u8>, Refusal> {
+    let outlook = ask(requests, Request::Outlook).await?;
+    aside(move || json(&question.answer(&outlook)?)).await
+}
+
+/// Which group is to be explained: `of=GROUP`.
+fn explained(query: Option<&str>) -> Result<String, Refusal> {
+    let pairs: Vec<_> = form_urlencoded::parse(query.unwrap_or_default().as_bytes()).collect();
+    match &pairs[..] {
+        [(key, of)] if key == "of" && !of.is_empty() => Ok(of.clone().into_owned()),
+        _ => {
+            let text = "/explain: expected of=GROUP: a name, an address, or a number as in %231";
+            Err(Refusal::new(StatusCode::BAD_REQUEST, text))
+        }
+    }
+}
+
+/// Work that would hold the loop up, on a thread of its own.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
         Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
     })

@@ -44,6 +44,15 @@ fn risky_settings_are_warned_of_and_accepted() {
 }
 
 #[test]
+fn a_preference_for_a_retired_node_is_warned_of() {
+    let text = PLAIN.replacen("nodes: [", "nodes: [{ name: 'old', weight: 0 }, ", 1);
+    let text = text.replacen("[[{ interface", "[['old', { interface", 1);
+    let found = warnings(&parse(&text, "f").unwrap());
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("vips[0][0]: found \"old\", a node of weight 0"), "{found:?}");
+}
+
+#[test]
 fn risky_values_of_required_keys_are_warned_of() {
     let cases = [
         ("239.77.0.1:5007", "224.0.0.18:5007", "chat: found 224.0.0.18:5007"),

@@ -1,0 +1,35 @@
+//! Configuration files that an operator hands over.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::Failure;
+
+/// Longest configuration that the daemon reads, in bytes.
+const LIMIT: u64 = 16 << 20;
+
+/// The text of a file, or of standard input for `-`; wiped when dropped, as a
+/// secret may be in it.
+pub(crate) fn read(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    let read = if path.as_os_str() == "-" { read_all(io::stdin(), 0) } else { read_file(path) };
+    read.map_err(|error| format!("cannot read {}: {error}", path.display()).into())
+}
+
+fn read_file(path: &Path) -> io::Result<Zeroizing<String>> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    read_all(file, length)
+}
+
+/// In one piece where its length is known, so that growing leaves no copy behind.
+fn read_all(from: impl Read, length: u64) -> io::Result<Zeroizing<String>> {
+    let room = usize::try_from(length.min(LIMIT)).unwrap_or(0) + 1;
+    let mut text = Zeroizing::new(String::with_capacity(room));
+    if from.take(LIMIT + 1).read_to_string(&mut text)? as u64 > LIMIT {
+        return Err(io::Error::other(format!("it has more than {LIMIT} bytes")));
+    }
+    Ok(text)
+}
