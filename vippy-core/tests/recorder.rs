@@ -150,18 +150,19 @@ fn changed_configurations_and_keys_replay_identically() {
 }
 
 #[test]
-fn what_was_forged_under_a_key_that_is_gone_replays_identically() {
+fn what_was_forged_before_keys_changed_replays_identically() {
     let mut lan = busy();
-    for secrets in [vec!["a few engines", "next"], vec!["next"]] {
-        let mut forged = lan.frames.last().unwrap().1.to_vec();
-        *forged.iter_mut().nth_back(1).unwrap() ^= 1;
-        lan.inject(1, 2, true, &forged);
-        lan.run(INTERVAL);
-        lan.configure(1, &Plan { secrets, ..Plan::new(3, 9) });
-    }
+    let mut forged = lan.frames.last().unwrap().1.to_vec();
+    *forged.iter_mut().nth_back(1).unwrap() ^= 1;
+    lan.inject(1, 2, true, &forged);
     lan.run(INTERVAL);
-    assert_eq!(lan.status(1).stats.rejects[&RejectReason::Forged], 2);
-    assert_identical(&lan);
+    lan.configure(1, &Plan { secrets: vec!["a few engines", "next"], ..Plan::new(3, 9) });
+    // Until the forged frame is in the older segment, and after it is forgotten.
+    for _ in 0..60 {
+        lan.run(INTERVAL);
+        assert_identical(&lan);
+    }
+    assert_eq!(lan.status(1).stats.rejects[&RejectReason::Forged], 1);
 }
 
 #[test]
