@@ -249,20 +249,20 @@ mod tests {
 
     #[tokio::test]
     async fn a_configuration_with_problems_never_reaches_the_loop() {
-        let text = "{ chat: 5, secret: 'hunter2-hunter2-hunter2' }";
+        let text = "{ version: -5, secret: 'hunter2-hunter2-hunter2' }";
         let request = format!(
             "POST /plan?file=my.conf HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{text}",
             text.len()
         );
         let (answer, asked) = talk(0, &request).await;
         assert!(answer.starts_with("HTTP/1.1 422"), "{answer}");
-        assert!(answer.contains("my.conf:1:9: chat: found 5"), "{answer}");
+        assert!(answer.contains("my.conf:1:12: version: found -5"), "{answer}");
         assert!(!answer.contains("hunter2") && !asked);
     }
 
     #[tokio::test]
     async fn a_configuration_has_a_largest_size() {
-        let length = planning::LIMIT + 1;
+        let length = vippy_core::config::MOST_BYTES + 1;
         let request =
             format!("POST /plan HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{{}}");
         let (answer, asked) = talk(0, &request).await;

@@ -160,7 +160,7 @@ async fn a_configuration_of_megabytes_is_taken_and_one_that_is_no_text_is_not() 
     let head = "POST /apply HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length:";
     let answer = raw(&server.path, &format!("{head} {}\r\n\r\n", 17 << 20)).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
-    assert!(body(&answer).contains("expected a configuration file"), "{answer}");
+    assert!(body(&answer).contains("at most 16777216"), "{answer}");
     let mut stream = UnixStream::connect(&server.path).await.unwrap();
     let request = [format!("{head} 3\r\n\r\n").as_bytes(), b"ab\xff"].concat();
     stream.write_all(&request).await.unwrap();

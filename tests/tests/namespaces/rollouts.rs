@@ -42,7 +42,7 @@ fn load(cluster: &Cluster, node: usize, text: &str) {
 fn running(cluster: &Cluster) -> Vec<(u64, String)> {
     let nodes = cluster.running().unwrap().into_iter();
     let config = |node| cluster.status(node).unwrap().config;
-    nodes.map(|node| config(node)).map(|config| (config.version, config.digest)).collect()
+    nodes.map(config).map(|config| (config.version, config.digest)).collect()
 }
 
 /// Waits until all running nodes have this version, and everything is at rest.

@@ -191,16 +191,11 @@ impl Engine {
         if notice.digest != self.config.shared.digest {
             return;
         }
-        match &mut self.trial {
-            Some(trial) => {
-                if trial.hear(notice) {
-                    self.confirmed(now);
-                }
-            }
-            None if !notice.confirmed && !notice.left.is_zero() => {
-                self.start_trial(now, notice.former, notice.left);
-            }
-            None => {}
+        let news = self.trial.as_mut().is_some_and(|trial| trial.hear(notice));
+        if news {
+            self.confirmed(now);
+        } else if self.trial.is_none() && !notice.confirmed && !notice.left.is_zero() {
+            self.start_trial(now, notice.former, notice.left);
         }
     }
 

@@ -73,8 +73,8 @@ impl Proposal {
             return None;
         }
         for peer in members.live_processes().filter(|peer| members.counts(peer.boot)) {
-            let verdicts = peer.facts.iter().flat_map(|facts| &facts.verdicts);
-            let said = verdicts.filter(|verdict| verdict.document == self.document).last();
+            let mut verdicts = peer.facts.iter().flat_map(|facts| &facts.verdicts);
+            let said = verdicts.rfind(|verdict| verdict.document == self.document);
             let answer = said.map(|verdict| verdict.objection.clone());
             self.answers.insert(peer.name.clone(), answer);
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::{Method, Response, StatusCode, header};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -172,18 +172,23 @@ fn allow(peer: Peer, route: Route, method: &Method) -> Result<(), Refusal> {
 /// The body as text. A configuration may have its secret in it: it is wiped.
 async fn read(body: Incoming, file: bool) -> Result<Zeroizing<String>, Refusal> {
     let limit = if file { MOST_BYTES } else { BODY_LIMIT };
+    let too_long = || {
+        let expected = if file { format!("at most {limit}") } else { "none".to_owned() };
+        let text = format!("a body of more than {limit} bytes, expected {expected}");
+        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+    };
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_long());
+    }
     let mut body = Limited::new(body, limit);
     let mut bytes = Zeroizing::new(Vec::new());
     while let Some(frame) = body.frame().await {
-        match frame {
-            Ok(frame) => bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
-            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-                let expected = if file { "a configuration file" } else { "none" };
-                let text = format!("a body of more than {limit} bytes, expected {expected}");
-                return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, text));
-            }
-            Err(error) => return Err(Refusal::new(StatusCode::BAD_REQUEST, error.to_string())),
-        }
+        let frame =
+            frame.map_err(|error| match error.is::<http_body_util::LengthLimitError>() {
+                true => too_long(),
+                false => Refusal::new(StatusCode::BAD_REQUEST, error.to_string()),
+            })?;
+        bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
     }
     match std::str::from_utf8(&bytes) {
         Ok(text) => Ok(Zeroizing::new(text.to_owned())),
