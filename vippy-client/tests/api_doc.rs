@@ -29,7 +29,12 @@ fn full() -> Value {
             "two_holders": { "ms": 1.0, "group_ms": 1.0, "worst_group": "x", "worst_ms": 1.0 },
             "unheld": { "ms": 1.0, "group_ms": 1.0, "worst_group": "x", "worst_ms": 1.0 },
         },
-        "config": { "version": 5, "vips": [["node1"]], "nodes": ["node1"], "digest": "00" },
+        "config": { "version": 5, "vips": [["node1"]], "nodes": ["node1"], "digest": "00",
+            "rollout": {
+                "file": { "path": "/x", "version": 5, "digest": "00", "runs": true },
+                "fetching": null, "refused": [], "proposal": null, "trial": null,
+            },
+        },
         "state": {
             "mature": true, "active": false, "inactive_reason": "x",
             "ownership": { "node1": [["node1"]] },
