@@ -25,9 +25,9 @@ struct Page(Roff);
 
 impl Page {
     fn head(&mut self, description: &str) -> Result<(), String> {
-        self.control("TH", &["VIPPY.CONF", "5", "\"\"", "Vippy", "File Formats"]);
         // No word is hyphenated: whoever copies a command gets the command.
         self.control("nr", &["HY", "0"]);
+        self.control("TH", &["VIPPY.CONF", "5", "\"\"", "Vippy", "File Formats"]);
         self.heading("Name");
         self.text([roman("vippy.conf - configuration of a cluster of vippyd")]);
         self.heading("Synopsis");

@@ -25,7 +25,7 @@ fn reference(source: &Source) -> String {
 
 fn overview(source: &Source) -> String {
     let mut text = String::from(
-        "## All keys\n\n| key | form | without it | the same on all nodes |\n| --- | --- | --- | --- |\n",
+        "## All keys\n\n| key | form | without it | travels |\n| --- | --- | --- | --- |\n",
     );
     for (key, shared) in source.keys() {
         let (name, form, absent) = (&key.name, key.form(), key.absent());

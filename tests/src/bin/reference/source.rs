@@ -110,7 +110,8 @@ impl Key {
 
     /// Where and when it counts, as sentences.
     pub(crate) fn scope(&self, shared: bool) -> String {
-        let scope = if shared { "The same on all nodes." } else { "Each node's own." };
+        let scope =
+            if shared { "The same on all nodes." } else { "Each node reads it from its own file." };
         let start = if self.at_start { " Only a start reads it." } else { "" };
         format!("{scope}{start}")
     }
