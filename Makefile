@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help build demo test check unit simulate mutants namespaces measure install clean
+.PHONY: help build demo test check unit simulate mutants namespaces measure docs install clean
 
 help:                   ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -35,6 +35,9 @@ namespaces:             ## real daemons in network namespaces
 measure:                ## outages, floods, restarts in figures: docs/MEASUREMENTS.md
 	$(CARGO) build --release --locked -p vippyd -p vippyctl -p vippy-tests --bin vippyd --bin vippyctl --bin measure
 	./target/release/measure all
+
+docs:                   ## the key reference and man page, from docs/keys.toml
+	$(CARGO) run --locked -p vippy-tests --bin reference
 
 install:                ## what `make build` made, see docs/OPERATIONS.md
 	./scripts/install

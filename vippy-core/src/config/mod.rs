@@ -53,7 +53,7 @@ use report::Report;
 use text::Node as TextNode;
 
 /// Keys of the part that all nodes share: those that a document has.
-const SHARED_KEYS: [&str; 11] = [
+pub const SHARED_KEYS: [&str; 11] = [
     "version",
     "vips",
     "nodes",
@@ -68,7 +68,7 @@ const SHARED_KEYS: [&str; 11] = [
 ];
 
 /// Keys of the part that only this node reads.
-const LOCAL_KEYS: [&str; 15] = [
+pub const LOCAL_KEYS: [&str; 15] = [
     "chat",
     "chat_interface",
     "peers",
