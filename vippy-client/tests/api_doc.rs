@@ -13,8 +13,13 @@ use vippy_client::{Explanation, Plan, Status, Timeline};
 const DOCUMENT: &str = include_str!("../../docs/API.md");
 
 /// Objects whose keys are data.
-const MAPS: [&str; 4] =
-    ["stats.rejects", "state.ownership", "node.inquiry.answered", "peers[].hears"];
+const MAPS: [&str; 5] = [
+    "stats.rejects",
+    "config.rollout.proposal.answers",
+    "state.ownership",
+    "node.inquiry.answered",
+    "peers[].hears",
+];
 
 /// A status in which every list has an item and nothing is null.
 fn full() -> Value {
@@ -32,7 +37,15 @@ fn full() -> Value {
         "config": { "version": 5, "vips": [["node1"]], "nodes": ["node1"], "digest": "00",
             "rollout": {
                 "file": { "path": "/x", "version": 5, "digest": "00", "runs": true },
-                "fetching": null, "refused": [], "proposal": null, "trial": null,
+                "fetching": {
+                    "version": 6, "digest": "00", "from": "node2", "bytes": 1, "size": 2,
+                },
+                "refused": [{ "version": 6, "digest": "00", "why": "x" }],
+                "proposal": {
+                    "version": 6, "digest": "00", "confirm_within_ms": 1,
+                    "answers": { "node2": "accepts" }, "outcome": "adopted",
+                },
+                "trial": { "left_ms": 1, "confirmed": false, "former_version": 4 },
             },
         },
         "state": {

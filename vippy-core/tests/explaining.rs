@@ -144,7 +144,7 @@ fn a_configuration_that_cannot_be_read_is_told() {
 #[test]
 fn a_group_is_found_by_name_address_and_number() {
     let lan = Lan::settled(&Plan::new(1, 9));
-    for of in ["g4", "10.0.0.4", "10.0.0.4/24", "#5"] {
+    for of in ["g4", "10.0.0.5", "10.0.0.5/24", "#5"] {
         assert_eq!(explain(&lan, 0, of).group.as_str(), "g4", "{of}");
     }
 }

@@ -22,7 +22,7 @@ const STATUS: &str = r#"{"identity":"node1",
   "here":"held","cannot":null,"epoch":7}],
  "peers":[]}"#;
 
-/// A daemon that answers one request the same way whatever it is; joining the
+/// A daemon that answers a number of requests, whatever they are; joining the
 /// thread tells what was asked.
 struct Fake {
     _dir: TempDir,
@@ -31,10 +31,14 @@ struct Fake {
 }
 
 fn fake(status: &'static str, body: &'static str) -> Fake {
+    fake_series(vec![(status, body)])
+}
+
+fn fake_series(answers: Vec<(&'static str, &'static str)>) -> Fake {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("vippy.socket");
     let listener = UnixListener::bind(&path).unwrap();
-    let asked = thread::spawn(move || {
+    let answer = move |(status, body): &(&str, &str)| {
         let (mut stream, _) = listener.accept().unwrap();
         let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
         let first = lines.next().unwrap().unwrap();
@@ -42,6 +46,10 @@ fn fake(status: &'static str, body: &'static str) -> Fake {
         let length = body.len();
         write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
         first
+    };
+    let asked = thread::spawn(move || {
+        let asked: Vec<String> = answers.iter().map(answer).collect();
+        asked.join(", ")
     });
     Fake { _dir: dir, path, asked }
 }
@@ -115,12 +123,17 @@ fn drain_and_resume_post_and_report_the_new_state() {
 }
 
 #[test]
-fn reload_reports_what_is_in_force_and_warns_on_standard_error() {
-    let fake = fake("200 OK", r#"{"version":6,"digest":"abcdef0123","warnings":["odd"]}"#);
+fn reload_reports_what_is_in_force_and_who_follows_and_warns_on_standard_error() {
+    let reloaded =
+        r#"{"version":5,"digest":"00112233445566778899aabbccddeeff","warnings":["odd"]}"#;
+    let fake = fake_series(vec![("200 OK", reloaded), ("200 OK", STATUS)]);
     let output = vippyctl(&fake.path, &["reload"]);
-    assert_eq!(text(&output.stdout), "configuration 6 (abcdef01) is in force\n");
     assert_eq!(text(&output.stderr), "warning: odd\n");
-    assert_eq!(fake.asked.join().unwrap(), "POST /reload HTTP/1.1");
+    let wanted = "configuration 5 (00112233) is in force\n\
+                  configuration 5 (00112233) runs on 1 live node\n";
+    assert_eq!(text(&output.stdout), wanted);
+    let asked = fake.asked.join().unwrap();
+    assert_eq!(asked, "POST /reload HTTP/1.1, GET /status HTTP/1.1");
 }
 
 #[test]

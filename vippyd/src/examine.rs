@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use vippy_core::config::{Address, Config, Problem, SharedPart, parse_document};
 
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, homeless};
 
 /// Reads a document. With `strict`, everything it says must be possible on this
 /// host's interfaces now.
@@ -40,7 +40,7 @@ pub(crate) fn lacking(config: &Config) -> Vec<String> {
     let trouble = |address: &Address| match homes.of(address) {
         Some(name) if present.contains(name) => None,
         Some(name) => Some(format!("{}: no interface {name} here", address.net)),
-        None => Some(format!("{}: no interface here carries its network", address.net)),
+        None => Some(format!("{}: {}", address.net, homeless(address))),
     };
     let group = |addresses: &[Address]| addresses.iter().find_map(trouble);
     config.shared.groups.iter().filter_map(|each| group(&each.addresses)).collect()

@@ -364,7 +364,10 @@ impl Lan {
             Output::Adopt(Adoption { shared, document }) => {
                 let config = Config {
                     shared: Arc::unwrap_or_clone(shared),
-                    local: local(Lifetime::Auto),
+                    local: LocalPart {
+                        secrets: vec![Secret::from("a few engines")],
+                        ..local(Lifetime::Auto)
+                    },
                     document,
                 };
                 self.tell(node, Input::Configured(config.into()));

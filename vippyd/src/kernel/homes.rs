@@ -66,7 +66,7 @@ impl Homes {
 }
 
 /// Why an address has no home, in words for an operator.
-pub(super) fn homeless(address: &Address) -> String {
+pub(crate) fn homeless(address: &Address) -> String {
     let nobody = format!("no interface carries {}", address.net.trunc());
     match &address.hint {
         None => format!("{nobody} and the configuration names none"),

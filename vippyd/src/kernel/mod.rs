@@ -39,6 +39,7 @@ use vippy_core::identity::GroupId;
 use vippy_core::input::ResourceReport;
 
 pub use homes::Homes;
+pub(crate) use homes::homeless;
 pub use ledger::LedgerError;
 pub use netlink::NetlinkError;
 

@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn what_an_other_program_kept_is_told_and_the_file_counts() {
-        let document = "{\"version\": 9, \"new_key\": 1}".into();
+        let document = document(&file().shared.with_version(9));
+        let document = document.replacen("{", "{\"new_key\": 1,", 1).into();
         let recalled = recalled(Keep { document, trial: None });
         assert_eq!(recalled.config.shared.version, 5);
         assert!(recalled.warnings[0].contains("new_key"), "{}", recalled.warnings[0]);
