@@ -1,5 +1,7 @@
 //! One configuration for all nodes: graduation, proposals, trials (O5, W4).
 
+#![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
+
 mod lan;
 
 use std::sync::Arc;
@@ -21,10 +23,11 @@ fn versions(lan: &Lan) -> Vec<u64> {
 
 /// The configuration that a node's next process would find.
 fn kept(lan: &Lan, node: usize) -> Option<Kept> {
-    lan.machines[&node].orders.iter().rev().find_map(|order| match order {
-        Output::Keep(kept) => Some(kept.clone()),
-        _ => None,
-    })
+    lan.machines[&node]
+        .orders
+        .iter()
+        .rev()
+        .find_map(|order| if let Output::Keep(kept) = order { Some(kept.clone()) } else { None })
 }
 
 fn propose(lan: &mut Lan, node: usize, plan: &Plan, confirm_within: Option<Duration>) {
