@@ -2,8 +2,7 @@
 //! make of them after a change.
 //!
 //! An [`Outlook`] is a copy of what one node knows, so that thinking ahead costs
-//! the node no time. Nothing here decides who owns what: that is
-//! [`ownership`](crate::ownership).
+//! the node no time. Nothing here decides who owns what: that is `ownership`.
 
 mod config;
 
