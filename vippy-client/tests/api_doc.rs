@@ -61,7 +61,7 @@ fn full() -> Value {
         },
         "groups": [{
             "id": "x", "name": "x", "prefer": "node1", "exclusive": false,
-            "addresses": ["10.0.0.1/24"], "owner": "node1", "holders": ["node1"],
+            "addresses": ["10.0.0.1/24"], "interfaces": ["eth0"], "owner": "node1", "holders": ["node1"],
             "succession": ["node1"], "here": "held", "cannot": "x",
             "rather_not": "x", "epoch": 1,
         }],

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use vippy_client::status::{NodeReason, NodeState};
 use vippy_lab::options::{vip, vip4};
-use vippy_lab::{Cluster, Options};
+use vippy_lab::{Cluster, Frame, FrameKind, Options};
 
 use crate::support::{
     PATIENCE, addresses, ask, assert_unnoticed, await_status, calm, eventually, holders, program,
@@ -281,6 +281,49 @@ fn a_version_typed_too_high_is_forgotten() {
     for node in [1, 2, 3] {
         let status = cluster.status(node).unwrap();
         assert_eq!(status.node.state, NodeState::Active);
+    }
+    for (ip, series) in &probe.finish().series {
+        assert_unnoticed(ip, series);
+    }
+}
+
+/// Groups of one address each, from a place on.
+fn single_groups(numbers: std::ops::Range<u32>) -> Vec<Value> {
+    let group = |n: u32| json!([{ "ip": format!("10.77.{}.{}/16", 100 + n / 250, n % 250 + 1) }]);
+    numbers.map(group).collect()
+}
+
+/// The longest pause in what a node says to the chat.
+fn longest_pause(frames: &[Frame]) -> Duration {
+    let chat = frames.iter().filter(|frame| frame.kind == FrameKind::Udp(5007));
+    let times: Vec<Instant> = chat.map(|frame| frame.at).collect();
+    assert!(times.len() > 20, "{} frames", times.len());
+    times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap()
+}
+
+#[test]
+fn of_a_thousand_addresses_only_what_changed_is_disturbed_and_announcements_go_on() {
+    let ms = Duration::from_millis;
+    let groups: Value = single_groups(0..1000).into();
+    let options = Options { groups, ..calm() }.with_times(ms(50), ms(1000), ms(600));
+    let cluster = settled(options);
+    let held = |node: &usize| virtual_addresses(&cluster, *node);
+    let before: Vec<_> = [1, 2, 3].iter().map(held).collect();
+    assert_eq!(before.iter().map(Vec::len).sum::<usize>(), 1000);
+    let stay: Vec<IpAddr> = before.iter().map(|held| held[7]).collect();
+    let probe = ask(&cluster, &stay);
+    let taps: Vec<_> = (1..=3).map(|node| cluster.lan().tap(node).unwrap()).collect();
+    // One group goes, one comes, the rest is in another order.
+    let mut groups = single_groups(0..1001);
+    groups.remove(500);
+    groups.rotate_left(100);
+    let text = changed(&cluster, json!({"version": 2, "vips": groups}));
+    load(&cluster, 1, &text);
+    await_version(&cluster, 2);
+    for (node, tap) in taps.into_iter().enumerate() {
+        let pause = longest_pause(&tap.finish());
+        println!("node{}: longest pause {pause:?}", node + 1);
+        assert!(pause < cluster.options().stale / 2, "{pause:?}");
     }
     for (ip, series) in &probe.finish().series {
         assert_unnoticed(ip, series);
