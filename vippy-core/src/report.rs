@@ -180,6 +180,17 @@ fn node(engine: &Engine, now: Instant) -> NodeStatus {
     }
 }
 
+/// Files that say different things under one version.
+fn rival_warnings(engine: &Engine) -> impl Iterator<Item = String> {
+    let (version, own) = engine.config.shared.rank();
+    engine.graduation.rivals().map(move |other| {
+        format!(
+            "version {version} has two contents: {own} runs here, somebody has or had {other}; \
+             the higher digest wins: raise the version of the right one"
+        )
+    })
+}
+
 /// A configuration that goes by itself must not be forgotten.
 fn trial_warning(engine: &Engine, now: Instant) -> Option<String> {
     let trial = engine.trial.as_ref().filter(|trial| !trial.confirmed)?;
@@ -202,6 +213,7 @@ fn warnings(engine: &Engine, now: Instant) -> Vec<String> {
         })
         .chain(engine.fence.complaint())
         .chain(trial_warning(engine, now))
+        .chain(rival_warnings(engine))
         .collect();
     for peer in engine.members.live_processes() {
         if (peer.header.interval, peer.header.stale) != own {

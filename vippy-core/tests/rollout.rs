@@ -92,8 +92,12 @@ fn of_one_version_with_two_contents_the_higher_digest_wins_everywhere() {
     lan.configure(1, &third);
     lan.run(STALE);
     let highest = other.config().shared.digest.max(third.config().shared.digest).to_string();
+    let lower = other.config().shared.digest.min(third.config().shared.digest).to_string();
     for machine in lan.machines.values() {
-        assert_eq!(machine.engine.status(lan.now).config.digest, highest);
+        let status = machine.engine.status(lan.now);
+        assert_eq!(status.config.digest, highest);
+        let both = |text: &String| text.contains(&highest) && text.contains(&lower);
+        assert!(status.node.warnings.iter().any(both), "{:?}", status.node.warnings);
     }
 }
 

@@ -10,7 +10,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::model::{Address, Config, DEFAULT_WEIGHT, Digest, Failback, Group, Node, SharedPart};
+use super::model::{
+    Address, Config, DEFAULT_WEIGHT, Digest, Failback, Group, Lifetime, Node, SharedPart,
+};
 use super::policy::{DEFAULT_HOLD_DOWN, default_isolation};
 use super::problem::Problem;
 use super::{LOCAL_KEYS, SHARED_KEYS, digest, localize};
@@ -109,8 +111,19 @@ impl Config {
     }
 
     /// Why this shared part does not go with this local part, if so: an address
-    /// of a node cannot move, and cannot be a witness.
+    /// of a node cannot move, and cannot be a witness; addresses must outlive `stale`.
     pub fn conflict(&self) -> Option<String> {
+        let Config { shared, local, .. } = self;
+        let least = shared.stale + Duration::from_secs(1);
+        if let Lifetime::Fixed(lifetime) = local.lifetime
+            && lifetime < least
+        {
+            let (found, stale) = (lifetime.as_secs(), shared.stale);
+            return Some(format!(
+                "lifetime: found {found} s in this node's file with stale {stale:?}, expected at \
+                 least stale + 1 s"
+            ));
+        }
         let fixed: BTreeSet<IpAddr> = self.local.fixed_addresses().collect();
         let moving = self.shared.groups.iter().flat_map(|group| &group.addresses);
         let moving = moving.map(Address::ip).find(|ip| fixed.contains(ip));
@@ -261,6 +274,16 @@ mod tests {
             let told = problems.iter().map(Problem::to_string).collect::<String>();
             assert!(told.contains(wanted) && told.starts_with("d:"), "{told}");
         }
+    }
+
+    #[test]
+    fn what_does_not_go_with_the_local_part_is_told() {
+        let file = config(&FILE.replacen("version: 5", "version: 5, lifetime: 3", 1));
+        assert_eq!(file.conflict(), None);
+        let mut shared = file.shared.clone();
+        shared.stale = Duration::from_secs(4);
+        let told = file.with_shared(shared, "".into()).conflict().unwrap();
+        assert!(told.contains("lifetime: found 3 s"), "{told}");
     }
 
     #[test]

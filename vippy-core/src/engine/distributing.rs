@@ -167,6 +167,7 @@ impl Engine {
     pub(super) fn graduated(&mut self, now: Instant, old: SharedPart, held: BTreeSet<GroupId>) {
         let own = self.config.shared.digest;
         let former = old.digest;
+        self.graduation.graduated(old.rank(), self.config.shared.rank());
         self.documents.withdraw(DocumentKind::PROPOSAL);
         self.documents.shelve(DocumentKind::CONFIGURATION, &self.config.document);
         self.former = Some((Arc::new(old), held));

@@ -24,6 +24,8 @@ pub(crate) struct Graduation {
     refused: BTreeMap<Rank, String>,
     /// What it must not take again.
     forgotten: BTreeSet<Rank>,
+    /// Other contents under the version that runs.
+    rivals: BTreeSet<Digest>,
 }
 
 /// Why a configuration that was forgotten is not taken.
@@ -44,6 +46,9 @@ impl Graduation {
     /// The document to fetch, if any: that of the highest configuration above
     /// `own` that a live peer has, known to the configuration or not (W4).
     pub(crate) fn seek(&mut self, own: Rank, members: &Membership) -> Option<DocumentName> {
+        let same_version = |rank: &Rank| rank.0 == own.0 && rank.1 != own.1;
+        let rivals = members.live_processes().filter_map(Process::rank).filter(same_version);
+        self.rivals.extend(rivals.map(|rank| rank.1));
         let useful = |rank: &Rank| *rank > own && self.refusal(*rank).is_none();
         let offers = members.live_processes().filter_map(offer);
         let best = offers.filter(|sought| useful(&sought.rank)).max_by_key(|sought| sought.rank);
@@ -106,6 +111,21 @@ impl Graduation {
     /// All that cannot be taken, and why.
     pub(crate) fn refusals(&self) -> impl Iterator<Item = (Rank, &str)> {
         self.refused.iter().map(|(rank, why)| (*rank, why.as_str()))
+    }
+
+    /// This node went from one configuration to another.
+    pub(crate) fn graduated(&mut self, old: Rank, new: Rank) {
+        if old.0 == new.0 {
+            self.rivals.insert(old.1);
+            self.rivals.remove(&new.1);
+        } else {
+            self.rivals.clear();
+        }
+    }
+
+    /// Other contents that somebody has, or had, under the version that runs.
+    pub(crate) fn rivals(&self) -> impl Iterator<Item = Digest> {
+        self.rivals.iter().copied()
     }
 
     /// What is on its way.
