@@ -202,8 +202,11 @@ fn neighbours_that_answered_lately_are_guessed_and_daemons_are_not() {
         socket.send_to(b"x", "10.9.0.9:9").unwrap();
         eventually("the kernel knows it", || ip("neighbour show").contains("REACHABLE"));
         let mut asking = Asking::start();
+        let looked = Instant::now();
         assert_eq!(asking.outcome(&[], &[]), (1, ips(&["10.9.0.9"])));
-        assert_eq!(asking.outcome(&[], &["10.9.0.9"]).0, 1, "a second look comes later");
+        let again = asking.outcome(&[], &["10.9.0.9"]).0;
+        let soon = looked.elapsed() < Duration::from_millis(900);
+        assert!(again == 1 || !soon, "a second look comes later");
         std::thread::sleep(Duration::from_millis(1_100));
         assert_eq!(asking.outcome(&[], &["10.9.0.9"]), (0, BTreeSet::new()));
     });
