@@ -253,6 +253,18 @@ fn what_nobody_confirms_is_taken_back_on_every_node_also_without_the_proposer() 
 }
 
 #[test]
+fn whoever_adopts_what_is_on_trial_knows_that_from_the_beginning() {
+    let old = plan(3, 3);
+    let mut lan = Lan::settled(&old);
+    propose(&mut lan, 0, &Plan { version: 2, ..old }, Some(Duration::from_secs(5)));
+    let adopted = |lan: &Lan| lan.machines[&2].engine.status(lan.now).config;
+    while adopted(&lan).version == 1 {
+        lan.run(Duration::from_micros(100));
+    }
+    assert!(adopted(&lan).rollout.trial.is_some());
+}
+
+#[test]
 fn what_is_confirmed_on_any_node_stays_everywhere() {
     let old = plan(3, 3);
     let mut lan = Lan::settled(&old);

@@ -140,7 +140,9 @@ impl Engine {
                 Some(why)
             }
             Outcome::Adopted => {
-                self.trial_ahead = confirm.map(|within| (shared.digest, within));
+                let (digest, former) = (shared.digest, self.config.shared.digest);
+                let notice = |left| TrialNotice { digest, former, left, confirmed: false };
+                self.trial_ahead = confirm.map(|within| (notice(within), now));
                 let adoption = text.map(|document| Adoption { shared, document });
                 self.outputs.extend(adoption.map(Output::Adopt));
                 None
@@ -166,14 +168,16 @@ impl Engine {
     /// configuration.
     pub(super) fn graduated(&mut self, now: Instant, old: SharedPart, held: BTreeSet<GroupId>) {
         let own = self.config.shared.digest;
-        let former = old.digest;
+        let came_from = old.digest;
         self.graduation.graduated(old.rank(), self.config.shared.rank());
         self.documents.withdraw(DocumentKind::PROPOSAL);
         self.documents.shelve(DocumentKind::CONFIGURATION, &self.config.document);
         self.former = Some((Arc::new(old), held));
         self.trial = None;
         match self.trial_ahead.take() {
-            Some((digest, within)) if digest == own => self.start_trial(now, former, within),
+            Some((notice, at)) if (notice.digest, notice.former) == (own, came_from) => {
+                self.start_trial(now, came_from, notice.left.saturating_sub(now.since(at)));
+            }
             Some(_) | None => self.keep(now),
         }
     }
@@ -190,6 +194,10 @@ impl Engine {
     /// A live peer tells of a trial.
     pub(super) fn hear_trial(&mut self, now: Instant, notice: &TrialNotice) {
         if notice.digest != self.config.shared.digest {
+            // It may come to run here before it is told of again.
+            if !notice.confirmed {
+                self.trial_ahead = Some((*notice, now));
+            }
             return;
         }
         let news = self.trial.as_mut().is_some_and(|trial| trial.hear(notice));

@@ -51,6 +51,7 @@ use crate::time::{Instant, earliest};
 use crate::timeline::Timeline;
 use crate::timing::Timing;
 use crate::unicast::Unicast;
+use crate::wire::announcement::TrialNotice;
 use crate::wire::auth::{KeyId, Keyring};
 
 /// What an engine starts from.
@@ -109,8 +110,9 @@ pub struct Engine {
     verdicts: Verdicts,
     pub(crate) proposal: Option<Proposal>,
     pub(crate) trial: Option<Trial>,
-    /// The configuration that is proposed goes on trial, for so long.
-    trial_ahead: Option<(Digest, Duration)>,
+    /// A configuration that will be on trial when this node runs it: notice of
+    /// that, and when it was so.
+    trial_ahead: Option<(TrialNotice, Instant)>,
     /// What this node ran before, and the groups held then.
     former: Option<(Arc<SharedPart>, BTreeSet<GroupId>)>,
     /// Documents that are complete and still of use.
