@@ -14,6 +14,7 @@ pub use api::{
     WhatIf,
 };
 pub use client::{ANSWER_LIMIT, Client, ClientError, DEFAULT_TIMEOUT};
+pub use vippy_core::config::MOST_BYTES;
 pub use vippy_core::explanation;
 pub use vippy_core::explanation::Explanation;
 pub use vippy_core::identity;

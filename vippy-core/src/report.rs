@@ -223,7 +223,7 @@ fn warnings(engine: &Engine, now: Instant) -> Vec<String> {
                 header.interval, header.stale, own.0, own.1
             ));
         }
-        let own_rank = (engine.config.shared.version, engine.config.shared.digest);
+        let own_rank = engine.config.shared.rank();
         if let Some((version, digest)) = peer.rank().filter(|rank| *rank != own_rank) {
             warnings.push(format!(
                 "{} has configuration version {version} ({digest}), this node has version {} ({})",

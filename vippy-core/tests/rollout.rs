@@ -58,6 +58,19 @@ fn all_nodes_follow_the_one_that_loads_a_higher_version_and_keep_it() {
 }
 
 #[test]
+fn what_comes_into_force_is_looked_at_once_and_adopted_once() {
+    let old = plan(3, 3);
+    let mut lan = Lan::settled(&old);
+    lan.configure(0, &Plan { version: 2, ..old });
+    lan.run(STALE);
+    let count = |wanted: fn(&Output) -> bool| {
+        lan.machines[&1].orders.iter().filter(|order| wanted(order)).count()
+    };
+    assert_eq!(count(|order| matches!(order, Output::Examine { .. })), 1);
+    assert_eq!(count(|order| matches!(order, Output::Adopt(_))), 1);
+}
+
+#[test]
 fn nothing_that_stays_is_let_go_while_all_graduate() {
     let mut changed = plan(4, 8);
     let mut lan = Lan::settled(&changed);

@@ -4,12 +4,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use vippy_client::MOST_BYTES;
 use zeroize::Zeroizing;
 
 use crate::Failure;
-
-/// Longest configuration that the daemon reads, in bytes.
-const LIMIT: u64 = 16 << 20;
 
 /// The text of a file, or of standard input for `-`; wiped when dropped, as a
 /// secret may be in it.
@@ -26,10 +24,10 @@ fn read_file(path: &Path) -> io::Result<Zeroizing<String>> {
 
 /// In one piece where its length is known, so that growing leaves no copy behind.
 fn read_all(from: impl Read, length: u64) -> io::Result<Zeroizing<String>> {
-    let room = usize::try_from(length.min(LIMIT)).unwrap_or(0) + 1;
+    let room = usize::try_from(length).unwrap_or(MOST_BYTES).min(MOST_BYTES) + 1;
     let mut text = Zeroizing::new(String::with_capacity(room));
-    if from.take(LIMIT + 1).read_to_string(&mut text)? as u64 > LIMIT {
-        return Err(io::Error::other(format!("it has more than {LIMIT} bytes")));
+    if from.take(MOST_BYTES as u64 + 1).read_to_string(&mut text)? > MOST_BYTES {
+        return Err(io::Error::other(format!("it has more than {MOST_BYTES} bytes")));
     }
     Ok(text)
 }

@@ -8,16 +8,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
-use vippy_core::config::{self, Config, LocalPart, Problem, SecretFile};
+use vippy_core::config::{self, Config, LocalPart, MOST_BYTES, Problem, SecretFile};
 use vippy_core::identity::NodeName;
 use zeroize::Zeroizing;
 
 use crate::cli::Cli;
 use crate::secrets::{self, Found};
-
-/// Largest configuration that is read, in bytes: room for 10,000 groups, and
-/// for a mistyped path to be told instead of filling the memory.
-const LIMIT: u64 = 16 << 20;
 
 /// Why there is no configuration. Nothing was changed.
 #[derive(Debug, Error)]
@@ -170,10 +166,10 @@ fn read(path: &Path) -> io::Result<(Metadata, Zeroizing<String>)> {
     let file = std::fs::File::open(path)?;
     let metadata = file.metadata()?;
     // In one piece, so that growing leaves no copy behind.
-    let room = usize::try_from(metadata.len().min(LIMIT)).unwrap_or(0) + 1;
+    let room = usize::try_from(metadata.len()).unwrap_or(MOST_BYTES).min(MOST_BYTES) + 1;
     let mut text = Zeroizing::new(String::with_capacity(room));
-    if file.take(LIMIT + 1).read_to_string(&mut text)? as u64 > LIMIT {
-        return Err(io::Error::other(format!("it has more than {LIMIT} bytes")));
+    if file.take(MOST_BYTES as u64 + 1).read_to_string(&mut text)? > MOST_BYTES {
+        return Err(io::Error::other(format!("it has more than {MOST_BYTES} bytes")));
     }
     Ok((metadata, text))
 }

@@ -17,7 +17,8 @@ use super::policy::{DEFAULT_HOLD_DOWN, default_isolation};
 use super::problem::Problem;
 use super::{LOCAL_KEYS, SHARED_KEYS, digest, localize};
 
-/// Largest document that is fetched or kept, in bytes.
+/// Largest configuration that is read, as a file or as a document, in bytes: room
+/// for 10,000 groups, and for a mistyped path to be told instead of filling the memory.
 pub const MOST_BYTES: usize = 16 << 20;
 
 /// The shared part as a document: JSON, the default of a key left out.

@@ -6,17 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Engine;
-use crate::config::{Digest, SharedPart, document};
+use crate::bits::Bits;
+use crate::config::{self, Digest, SharedPart};
 use crate::event::Event;
-use crate::identity::{BootId, GroupId, GroupIndex, NodeName};
+use crate::identity::{BootId, GroupId, NodeName};
 use crate::membership::Timers;
+use crate::membership::process::Process;
 use crate::output::{Adoption, Kept, Output};
 use crate::rollout::describe;
 use crate::rollout::graduation::Graduation;
 use crate::rollout::proposal::{Outcome, Proposal, proposer};
 use crate::rollout::trial::{Outlook, Trial};
 use crate::status::NodeState;
-use crate::time::Instant;
+use crate::time::{Instant, earliest};
+use crate::unicast::multicast_works;
 use crate::wire::MAX_FRAME;
 use crate::wire::announcement::{Section, TrialNotice};
 use crate::wire::auth::TAG;
@@ -24,7 +27,7 @@ use crate::wire::document::{DocumentChunk, DocumentKind, DocumentName, DocumentR
 use crate::wire::frame::{Body, HEADER};
 
 /// Bytes of a chunk's frame beside its bytes and the sender's name.
-const CHUNK_FRAME: usize = HEADER + 25 + TAG + 1;
+const CHUNK_FRAME: usize = HEADER + DocumentChunk::HEAD + TAG + 1;
 
 impl Engine {
     /// What a fresh frame with a document, or a request for one, asks for.
@@ -37,7 +40,7 @@ impl Engine {
     }
 
     fn requested(&mut self, now: Instant, asker: BootId, request: &DocumentRequest) {
-        let has = |peer: &&crate::membership::process::Process| {
+        let has = |peer: &&Process| {
             peer.facts.as_ref().is_some_and(|facts| facts.has_document(request.digest))
         };
         let own = self.members.own.boot;
@@ -228,9 +231,8 @@ impl Engine {
         let shared = &self.config.shared;
         let holdings = &self.holdings;
         let owned = |group: &GroupId| Some(holdings.owner(holdings.position(group)?).is_some());
-        let speaks = |peer: &crate::membership::process::Process| {
-            peer.facts.as_ref().is_some_and(|facts| facts.speaks(shared.digest))
-        };
+        let speaks =
+            |peer: &Process| peer.facts.as_ref().is_some_and(|facts| facts.speaks(shared.digest));
         let booting = self.standing.state() == NodeState::Booting;
         let united = !booting && self.members.live_processes().all(speaks);
         let patience = patience(self.members.timers());
@@ -240,7 +242,7 @@ impl Engine {
         let configuration = describe(shared.rank());
         self.trial = None;
         self.tell(Event::RolledBack { configuration, why });
-        let document = document(&back);
+        let document = config::document(&back);
         self.outputs.push_back(Output::Adopt(Adoption { shared: back, document }));
     }
 
@@ -251,8 +253,7 @@ impl Engine {
             return;
         }
         let trial = self.trial.as_ref().filter(|trial| !trial.confirmed);
-        let trial =
-            trial.map(|trial| (crate::config::document(&trial.former), trial.until.since(now)));
+        let trial = trial.map(|trial| (config::document(&trial.former), trial.until.since(now)));
         self.outputs.push_back(Output::Keep(Kept { document, trial }));
     }
 
@@ -260,16 +261,12 @@ impl Engine {
     pub(super) fn held_by_anybody(&self) -> BTreeSet<GroupId> {
         let shared = &self.config.shared;
         let readings = self.dialect.readings(&self.members, shared.digest);
-        let held = |group: GroupIndex| {
-            self.holdings.holding().contains(group.0)
-                || readings.values().any(|bits| bits.contains(group.0))
-                || self.members.live_processes().any(|peer| {
-                    let facts = peer.facts.as_ref().filter(|facts| facts.speaks(shared.digest));
-                    facts.is_some_and(|facts| facts.holding.contains(group.0))
-                })
-        };
-        let groups = shared.group_indexes().zip(&shared.groups);
-        groups.filter(|(index, _)| held(*index)).map(|(_, group)| group.id.clone()).collect()
+        let field = self.field(&readings);
+        let mut held: Bits = self.holdings.holding().clone();
+        let peers = self.members.live_processes();
+        peers.filter_map(|peer| field.holding_of(peer)).for_each(|theirs| held.add(theirs));
+        let groups = held.iter().filter_map(|group| shared.groups.get(group as usize));
+        groups.map(|group| group.id.clone()).collect()
     }
 
     /// What announcements say about configurations.
@@ -306,7 +303,7 @@ impl Engine {
             peers.filter(|peer| boots.is_none_or(|boots| boots.contains(&peer.boot))).collect();
         let singly: Vec<SocketAddr> = peers
             .iter()
-            .filter(|peer| !crate::unicast::multicast_works(now, &self.members, peer))
+            .filter(|peer| !multicast_works(now, &self.members, peer))
             .filter_map(|peer| peer.source)
             .collect();
         (singly.len() < peers.len(), singly)
@@ -317,7 +314,7 @@ impl Engine {
         let documents = self.documents.next_deadline().filter(|_| self.may_speak());
         let proposal = self.proposal.as_ref().and_then(Proposal::next_deadline);
         let trial = self.trial.as_ref().and_then(|trial| trial.next_deadline(patience));
-        [documents, proposal, trial].into_iter().fold(None, crate::time::earliest)
+        [documents, proposal, trial].into_iter().fold(None, earliest)
     }
 
     /// Who proposes a configuration just now, if anybody does.

@@ -501,7 +501,8 @@ impl Engine {
     }
 
     fn configure(&mut self, now: Instant, config: Arc<Config>) {
-        let held = self.held_by_anybody();
+        let graduates = self.config.shared.rank() != config.shared.rank();
+        let held = graduates.then(|| self.held_by_anybody());
         let old = std::mem::replace(&mut self.config, config.clone());
         let new = &config.shared;
         self.dialect.change(&old.shared, new, &mut self.members);
@@ -531,7 +532,7 @@ impl Engine {
         self.graduation.reconsider();
         self.unsettled = true;
         self.speaker.touch();
-        if old.shared.rank() != config.shared.rank() {
+        if let Some(held) = held {
             self.graduated(now, old.shared.clone(), held);
         }
     }

@@ -49,16 +49,14 @@ impl Graduation {
         let same_version = |rank: &Rank| rank.0 == own.0 && rank.1 != own.1;
         let rivals = members.live_processes().filter_map(Process::rank).filter(same_version);
         self.rivals.extend(rivals.map(|rank| rank.1));
-        let useful = |rank: &Rank| *rank > own && self.refusal(*rank).is_none();
-        let offers = members.live_processes().filter_map(offer);
-        let best = offers.filter(|sought| useful(&sought.rank)).max_by_key(|sought| sought.rank);
-        let rank = best.as_ref().map(|sought| sought.rank);
-        if self.sought.as_ref().map(|sought| sought.rank) != rank
-            || !self
-                .sought
-                .as_ref()
-                .is_some_and(|sought| sought.examined || offered(members, sought))
-        {
+        let useful = |rank: Rank| rank > own && self.refusal(rank).is_none();
+        let higher = members.live_processes().filter(|peer| peer.rank().is_some_and(useful));
+        let best = higher.filter_map(offer).max_by_key(|sought| sought.rank);
+        let stays = |sought: &Sought| {
+            best.as_ref().is_some_and(|best| best.rank == sought.rank)
+                && (sought.examined || offered(members, sought))
+        };
+        if !self.sought.as_ref().is_some_and(stays) {
             self.sought = best;
         }
         self.sought.as_ref().filter(|sought| !sought.examined).map(|sought| sought.document)
@@ -73,20 +71,24 @@ impl Graduation {
     }
 
     /// What came of examining a document: the configuration to adopt, or what to
-    /// say about it. `None` when it is no longer sought.
+    /// say about it. `None` when it is no longer sought. What is to be adopted stays
+    /// sought until it runs, so that nobody looks at it a second time.
     pub(crate) fn examined(
         &mut self,
         document: Digest,
         outcome: Result<Arc<SharedPart>, String>,
     ) -> Option<Result<Arc<SharedPart>, (Rank, String)>> {
-        let sought = self.sought.take_if(|sought| sought.document.digest == document)?;
+        let sought =
+            self.sought.as_ref().filter(|s| s.examined && s.document.digest == document)?;
+        let rank = sought.rank;
         let outcome = outcome.and_then(|shared| match shared.rank() {
-            rank if rank == sought.rank => Ok(shared),
-            rank => Err(format!("it was announced as {}", describe(rank))),
+            found if found == rank => Ok(shared),
+            found => Err(format!("announced as {}, found {}", describe(rank), describe(found))),
         });
         Some(outcome.map_err(|why| {
-            self.refuse(sought.rank, why.clone());
-            (sought.rank, why)
+            self.sought = None;
+            self.refuse(rank, why.clone());
+            (rank, why)
         }))
     }
 

@@ -203,7 +203,7 @@ impl Section {
             Section::Refusing { first, last, cannot, rather_not } => {
                 8 + cannot.size(*first, *last) + rather_not.size(*first, *last)
             }
-            Section::Documents(names) => names.len() * 21,
+            Section::Documents(names) => names.len() * DocumentName::SIZE,
             Section::Moves(reports) => reports.len() * moves::ENTRY,
             Section::Verdicts(verdicts) => verdicts.iter().map(Verdict::size).sum(),
             Section::Trial(_) => TrialNotice::SIZE,

@@ -60,6 +60,9 @@ pub struct DocumentChunk {
 pub const MAX_RANGES: usize = 64;
 
 impl DocumentName {
+    /// Bytes of an encoded name.
+    pub(super) const SIZE: usize = 1 + 4 + 16;
+
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.push(self.kind.0);
         out.extend_from_slice(&self.size.to_be_bytes());
@@ -96,6 +99,9 @@ impl DocumentRequest {
 }
 
 impl DocumentChunk {
+    /// Bytes of the body before the document's own.
+    pub const HEAD: usize = DocumentName::SIZE + 4;
+
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         self.document.encode(out);
         out.extend_from_slice(&self.offset.to_be_bytes());

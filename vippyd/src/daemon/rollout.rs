@@ -9,7 +9,9 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use vippy_client::{ApiError, Applying, Configurations, Reloaded, SharedText};
-use vippy_core::config::{Config, Digest, Problem, SharedPart, document, parse_shared};
+use vippy_core::config::{
+    Config, Digest, Problem, SharedPart, document, parse_document, parse_shared,
+};
 use vippy_core::input::{Command, Input};
 use vippy_core::output::Adoption;
 use vippy_core::status::FileStatus;
@@ -197,6 +199,9 @@ fn check(
         false => shared.with_version(next_version),
     };
     let document = document(&shared);
+    // A version above all others may be above all that there are.
+    parse_document(&document, "configuration")
+        .map_err(|problems| refuse(problems.iter().map(Problem::to_string).collect()))?;
     let config = file.with_shared(shared.clone(), Arc::clone(&document));
     let mut problems: Vec<String> = config.conflict().into_iter().collect();
     problems.extend(examine::lacking(&config));
