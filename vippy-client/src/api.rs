@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use vippy_core::status::{NodeReason, NodeState};
+use zeroize::Zeroizing;
 
 /// Where the daemon listens unless its configuration says otherwise.
 pub const DEFAULT_SOCKET: &str = "/var/run/vippy.socket";
@@ -80,6 +81,21 @@ pub struct WhatIf {
     pub down: Vec<String>,
     /// These are there, and well.
     pub up: Vec<String>,
+}
+
+/// A configuration file to be sent; wiped when dropped, as a secret may be in it.
+#[derive(Clone)]
+pub struct ConfigFile {
+    /// What its problems are said to be in.
+    pub name: String,
+    /// What it says.
+    pub text: Zeroizing<String>,
+}
+
+impl fmt::Debug for ConfigFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConfigFile").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// A request was not carried out; nothing changed.

@@ -19,7 +19,9 @@ use vippy_core::status::Status;
 use vippy_core::timeline::Timeline;
 use zeroize::Zeroizing;
 
-use crate::api::{Answer, ApiError, Applying, Configurations, Reloaded, Restarting, WhatIf};
+use crate::api::{
+    Answer, ApiError, Applying, ConfigFile, Configurations, Reloaded, Restarting, WhatIf,
+};
 
 /// Time a request may take, from connecting to the last byte of the answer.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -133,21 +135,22 @@ impl Client {
 
     /// What would move if these nodes were down or up.
     pub async fn plan(&self, what_if: &WhatIf) -> Result<Plan, ClientError> {
-        self.ask(Method::GET, &format!("/plan?{}", query(what_if, None))).await
+        self.ask(Method::GET, &format!("/plan?{}", query(nodes(what_if)))).await
     }
 
-    /// The same, if every node also took over the configuration `text`, which is
-    /// wiped. `file` is only repeated in its problems; they come back in
+    /// The same, if every node also took over the configuration that `file` has:
+    /// under its own version, or with `applied` under the one that
+    /// [`Client::apply`] would give it. Its problems come back in
     /// [`ClientError::Refused`]. For operators.
     pub async fn plan_config(
         &self,
         what_if: &WhatIf,
-        file: &str,
-        text: Zeroizing<String>,
+        file: ConfigFile,
+        applied: bool,
     ) -> Result<Plan, ClientError> {
-        let to = format!("/plan?{}", query(what_if, Some(file)));
-        let body = self.exchange_with(Method::POST, &to, Bytes::from_owner(text)).await?;
-        serde_json::from_slice(&body).map_err(|error| self.unreadable(error))
+        let applied = applied.then_some(("applied", "true"));
+        let pairs = nodes(what_if).chain([("file", file.name.as_str())]).chain(applied);
+        self.send(&format!("/plan?{}", query(pairs)), file.text).await
     }
 
     /// The daemon's flight recording: lines of JSON, for `replay`. For operators;
@@ -186,20 +189,19 @@ impl Client {
         self.ask(Method::GET, "/config").await
     }
 
-    /// Proposes a configuration to all live nodes: `text` is a configuration file,
-    /// whose shared part alone counts. If all of them can take it, all do, under a
-    /// version above all others; it goes again unless it is confirmed within
-    /// `confirm_within` (whole seconds), if that is given. The status tells how
-    /// far it is.
+    /// Proposes a configuration to all live nodes: the shared part of `file`
+    /// alone counts. If all of them can take it, all do, under a version above all
+    /// others; it goes again unless it is confirmed within `confirm_within` (whole
+    /// seconds), if that is given. The status tells how far it is.
     pub async fn apply(
         &self,
-        text: Zeroizing<String>,
+        file: ConfigFile,
         confirm_within: Option<Duration>,
     ) -> Result<Applying, ClientError> {
-        let query = confirm_within.map(|within| format!("?confirm-within={}", within.as_secs()));
-        let to = format!("/apply{}", query.unwrap_or_default());
-        let body = self.exchange_with(Method::POST, &to, Bytes::from_owner(text)).await?;
-        serde_json::from_slice(&body).map_err(|error| self.unreadable(error))
+        let within = confirm_within.map(|within| within.as_secs().to_string());
+        let within = within.as_deref().map(|seconds| ("confirm-within", seconds));
+        let pairs = [("file", file.name.as_str())].into_iter().chain(within);
+        self.send(&format!("/apply?{}", query(pairs)), file.text).await
     }
 
     /// Keeps the configuration that is on trial.
@@ -309,6 +311,16 @@ impl Client {
         }
     }
 
+    /// Sends a configuration.
+    async fn send<T: DeserializeOwned>(
+        &self,
+        to: &str,
+        text: Zeroizing<String>,
+    ) -> Result<T, ClientError> {
+        let body = self.exchange_with(Method::POST, to, Bytes::from_owner(text)).await?;
+        serde_json::from_slice(&body).map_err(|error| self.unreadable(error))
+    }
+
     fn broken(&self, error: hyper::Error) -> ClientError {
         if error.is_parse() {
             self.unreadable(error)
@@ -322,10 +334,12 @@ impl Client {
     }
 }
 
-/// The parameters of a plan.
-fn query(what_if: &WhatIf, file: Option<&str>) -> String {
+/// What happens to nodes, as parameters.
+fn nodes(what_if: &WhatIf) -> impl Iterator<Item = (&'static str, &str)> {
     let down = what_if.down.iter().map(|node| ("down", node.as_str()));
-    let up = what_if.up.iter().map(|node| ("up", node.as_str()));
-    let pairs = down.chain(up).chain(file.map(|file| ("file", file)));
-    Serializer::new(String::new()).extend_pairs(pairs).finish()
+    down.chain(what_if.up.iter().map(|node| ("up", node.as_str())))
+}
+
+fn query<'a>(parameters: impl Iterator<Item = (&'static str, &'a str)>) -> String {
+    Serializer::new(String::new()).extend_pairs(parameters).finish()
 }

@@ -10,8 +10,8 @@ pub mod api;
 mod client;
 
 pub use api::{
-    Answer, ApiError, Applying, Configurations, DEFAULT_SOCKET, Reloaded, Restarting, SharedText,
-    WhatIf,
+    Answer, ApiError, Applying, ConfigFile, Configurations, DEFAULT_SOCKET, Reloaded, Restarting,
+    SharedText, WhatIf,
 };
 pub use client::{ANSWER_LIMIT, Client, ClientError, DEFAULT_TIMEOUT};
 pub use vippy_core::config::MOST_BYTES;

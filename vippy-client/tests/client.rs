@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use vippy_client::status::{NodeReason, NodeState};
-use vippy_client::{Client, ClientError, WhatIf};
+use vippy_client::{Client, ClientError, ConfigFile, WhatIf};
 use zeroize::Zeroizing;
 
 const STATUS: &str = r#"{"identity":"node1",
@@ -97,9 +97,11 @@ async fn a_plan_asks_for_every_node_and_sends_the_configuration() {
     });
     let what_if = WhatIf { down: vec!["a".into(), "b".into()], up: vec!["c".into()] };
     let text = Zeroizing::new("{ nodes: [] }".to_owned());
-    Client::new(&path).plan_config(&what_if, "my file", text).await.unwrap_err();
+    let file = ConfigFile { name: "my file".into(), text };
+    Client::new(&path).plan_config(&what_if, file, true).await.unwrap_err();
     let text = asked.await.unwrap();
-    assert!(text.starts_with("POST /plan?down=a&down=b&up=c&file=my+file HTTP/1.1\r\n"), "{text}");
+    let expected = "POST /plan?down=a&down=b&up=c&file=my+file&applied=true HTTP/1.1\r\n";
+    assert!(text.starts_with(expected), "{text}");
     assert!(text.contains("content-length: 13\r\n"), "{text}");
 }
 

@@ -51,6 +51,8 @@ pub(crate) struct Sight<'a> {
     pub(crate) holdings: Vec<&'a Bits>,
     /// Groups that somebody could hold.
     pub(crate) owned: &'a dyn Fn(GroupIndex) -> bool,
+    /// When one who was just given up was last heard to hold a group.
+    pub(crate) last_held: &'a dyn Fn(GroupIndex) -> Option<Instant>,
     /// Everything had its time to come to rest since booting ended.
     pub(crate) patience_over: bool,
 }
@@ -116,22 +118,23 @@ impl Watch {
             Scope::All => {
                 let (once, twice) = sums(&sight.holdings);
                 for group in indexes(self.unheld.groups.len()) {
-                    self.note(now, group, sight.held(group, &once, &twice));
+                    self.note(now, group, sight.held(group, &once, &twice), sight);
                 }
             }
             Scope::These(groups) => {
                 for group in groups {
                     let holders = sight.holdings.iter().filter(|held| held.contains(group.0));
                     let held = sight.judge(*group, holders.count());
-                    self.note(now, *group, held);
+                    self.note(now, *group, held, sight);
                 }
             }
         }
     }
 
-    fn note(&mut self, now: Instant, group: GroupIndex, held: Held) {
-        self.two_holders.set(now, group, held == Held::Twice);
-        self.unheld.set(now, group, held == Held::Never);
+    fn note(&mut self, now: Instant, group: GroupIndex, held: Held, sight: &Sight<'_>) {
+        self.two_holders.set(now, group, held == Held::Twice, || now);
+        let since = || (sight.last_held)(group).unwrap_or(now);
+        self.unheld.set(now, group, held == Held::Never, since);
     }
 
     pub(crate) fn status(&self, now: Instant, shared: &SharedPart) -> Invariants {
@@ -183,13 +186,15 @@ impl Tally {
         }
     }
 
-    fn set(&mut self, now: Instant, group: GroupIndex, on: bool) {
+    /// `began` tells since when it is so, if that is news.
+    fn set(&mut self, now: Instant, group: GroupIndex, on: bool, began: impl FnOnce() -> Instant) {
         let Some(spell) = self.groups.get_mut(group.get()) else { return };
         match spell.since {
             None if on => {
-                spell.since = Some(now);
-                if self.current == 0 {
-                    self.since = now;
+                let began = began();
+                spell.since = Some(began);
+                if self.current == 0 || began < self.since {
+                    self.since = began;
                 }
                 self.current += 1;
             }
@@ -208,7 +213,7 @@ impl Tally {
 
     fn end_all(&mut self, now: Instant) {
         for group in indexes(self.groups.len()) {
-            self.set(now, group, false);
+            self.set(now, group, false, || now);
         }
     }
 

@@ -29,6 +29,8 @@ pub struct Outlook {
     nodes: Vec<Known>,
     /// Who has a higher configuration, if anybody.
     outranked: Option<String>,
+    /// A version above all that the node knows of.
+    next_version: u64,
 }
 
 /// What is known of a node. Group positions are those of the running
@@ -78,6 +80,7 @@ impl Engine {
             identity: self.name.clone(),
             nodes: configured.chain(strangers).collect(),
             outranked: self.ranking.higher().map(str::to_owned),
+            next_version: self.next_version(),
             config: self.config.clone(),
         }
     }
@@ -112,6 +115,13 @@ impl Known {
 }
 
 impl Outlook {
+    /// A configuration under the version that it gets if it is applied.
+    #[must_use]
+    pub fn applied(&self, config: SharedPart) -> SharedPart {
+        let running = &self.config.shared;
+        config.following(running.rank(), self.next_version).unwrap_or_else(|| running.clone())
+    }
+
     /// What would come of a change.
     ///
     /// # Errors

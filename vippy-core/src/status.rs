@@ -87,7 +87,8 @@ pub struct Invariants {
     /// Two nodes announced the same group. A planned move of an ordinary group
     /// has this for the moment in which it loses nothing (O8).
     pub two_holders: Breach,
-    /// Nobody announced a group that somebody could hold.
+    /// Nobody announced a group that somebody could hold; from the last frame on
+    /// where its holder was given up.
     pub unheld: Breach,
 }
 

@@ -34,14 +34,13 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(options: &Options, client: &Client) -> Result<(), Failure> {
-    let text = file::read(&options.file)?;
+    let file = file::read(&options.file)?;
     if options.plan {
-        let name = options.file.display().to_string();
-        let plan = client.plan_config(&WhatIf::default(), &name, text).await?;
+        let plan = client.plan_config(&WhatIf::default(), file, true).await?;
         return print::out(&render::plan::render(&plan, print::style(), print::width()));
     }
     let patient = client.clone().with_timeout(Duration::from_secs(10));
-    let applying = patient.apply(text, options.confirm_within).await?;
+    let applying = patient.apply(file, options.confirm_within).await?;
     let configuration = words::configuration(applying.version, &applying.digest);
     print::out(&format!("configuration {configuration}: asking all live nodes\n"))?;
     let proposal = await_answers(client, &applying).await?;

@@ -4,16 +4,19 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use vippy_client::MOST_BYTES;
+use vippy_client::{ConfigFile, MOST_BYTES};
 use zeroize::Zeroizing;
 
 use crate::Failure;
 
-/// The text of a file, or of standard input for `-`; wiped when dropped, as a
-/// secret may be in it.
-pub(crate) fn read(path: &Path) -> Result<Zeroizing<String>, Failure> {
-    let read = if path.as_os_str() == "-" { read_all(io::stdin(), 0) } else { read_file(path) };
-    read.map_err(|error| format!("cannot read {}: {error}", path.display()).into())
+/// A file, or standard input for `-`.
+pub(crate) fn read(path: &Path) -> Result<ConfigFile, Failure> {
+    let name = path.display().to_string();
+    let read = if name == "-" { read_all(io::stdin(), 0) } else { read_file(path) };
+    match read {
+        Ok(text) => Ok(ConfigFile { name, text }),
+        Err(error) => Err(format!("cannot read {name}: {error}").into()),
+    }
 }
 
 fn read_file(path: &Path) -> io::Result<Zeroizing<String>> {

@@ -45,8 +45,7 @@ async fn ask(options: Options, client: &Client) -> Result<Plan, Failure> {
     let Options { down, up, config } = options;
     let what_if = WhatIf { down, up };
     let Some(path) = config else { return Ok(client.plan(&what_if).await?) };
-    let text = file::read(&path)?;
-    Ok(client.plan_config(&what_if, &path.display().to_string(), text).await?)
+    Ok(client.plan_config(&what_if, file::read(&path)?, false).await?)
 }
 
 #[cfg(test)]

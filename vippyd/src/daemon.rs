@@ -420,8 +420,8 @@ impl Daemon {
             Request::Configurations(reply) => {
                 let _ = reply.send(self.configurations());
             }
-            Request::Apply { text, confirm_within, reply } => {
-                self.begin_apply(text, confirm_within, reply);
+            Request::Apply { file, confirm_within, reply } => {
+                self.begin_apply(file, confirm_within, reply);
             }
             Request::Forget(reply) => {
                 self.parts.logger.notice("operator: forget the running configuration");

@@ -19,6 +19,7 @@
 
 mod listener;
 mod planning;
+mod query;
 mod routes;
 
 use std::convert::Infallible;
@@ -32,13 +33,13 @@ use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use vippy_client::{
-    Answer, ApiError, Applying, Configurations, Explanation, Reloaded, Restarting, Status, Timeline,
+    Answer, ApiError, Applying, ConfigFile, Configurations, Explanation, Reloaded, Restarting,
+    Status, Timeline,
 };
 use vippy_core::explanation::UnknownGroup;
 use vippy_core::input::Command;
 use vippy_core::outlook::Outlook;
 use vippy_core::recorder::Recording;
-use zeroize::Zeroizing;
 
 pub use listener::{Listener, ManagementError, bind};
 
@@ -80,7 +81,7 @@ pub enum Request {
     /// begun, or was refused.
     Apply {
         /// A configuration file.
-        text: Zeroizing<String>,
+        file: ConfigFile,
         /// It goes again unless it is confirmed within this time.
         confirm_within: Option<Duration>,
         /// The answer.

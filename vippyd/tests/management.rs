@@ -15,8 +15,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use vippy_client::status::{NodeReason, NodeState};
 use vippy_client::{
-    Answer, ApiError, Applying, Client, ClientError, Configurations, Reloaded, Restarting,
-    SharedText, Status, Timeline, WhatIf,
+    Answer, ApiError, Applying, Client, ClientError, ConfigFile, Configurations, Reloaded,
+    Restarting, SharedText, Status, Timeline, WhatIf,
 };
 use vippy_core::config::parse;
 use vippy_core::engine::{Engine, Start};
@@ -119,9 +119,10 @@ fn answer(request: Request, status: &Status) {
             drop(to.send(Configurations { running, file, path: "/v.conf".into() }));
         }
         // What came back tells what was understood.
-        Request::Apply { text, confirm_within, reply } => {
+        Request::Apply { file, confirm_within, reply } => {
             let version = confirm_within.map_or(0, |within| within.as_secs());
-            drop(reply.send(Ok(Applying { version, digest: text.len().to_string() })));
+            let digest = format!("{} {}", file.name, file.text.len());
+            drop(reply.send(Ok(Applying { version, digest })));
         }
         Request::Forget(to) => drop(to.send(reloaded())),
         Request::Reload(to) => drop(to.send(Ok(reloaded()))),
@@ -129,6 +130,10 @@ fn answer(request: Request, status: &Status) {
             drop(to.send(Ok(Restarting { program: "0.1.0".into(), successor: "0.2.0".into() })))
         }
     }
+}
+
+fn named(name: &str, text: String) -> ConfigFile {
+    ConfigFile { name: name.into(), text: Zeroizing::new(text) }
 }
 
 fn reloaded() -> Reloaded {
@@ -152,11 +157,10 @@ fn body(answer: &str) -> &str {
 async fn a_configuration_of_megabytes_is_taken_and_one_that_is_no_text_is_not() {
     let server = start(Duration::ZERO);
     let client = Client::new(&server.path);
-    let text = "x".repeat(3 << 20);
-    let applying =
-        client.apply(Zeroizing::new(text.clone()), Some(Duration::from_secs(60))).await.unwrap();
-    assert_eq!((applying.version, applying.digest), (60, text.len().to_string()));
-    assert_eq!(client.apply(Zeroizing::default(), None).await.unwrap().version, 0);
+    let file = named("/my conf", "x".repeat(3 << 20));
+    let applying = client.apply(file, Some(Duration::from_secs(60))).await.unwrap();
+    assert_eq!((applying.version, applying.digest), (60, format!("/my conf {}", 3 << 20)));
+    assert_eq!(client.apply(named("f", String::new()), None).await.unwrap().version, 0);
     let head = "POST /apply HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length:";
     let answer = raw(&server.path, &format!("{head} {}\r\n\r\n", 17 << 20)).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
@@ -178,7 +182,8 @@ async fn a_drain_for_no_good_time_is_refused_with_what_is_expected() {
         ("for=30m", "found \\\"30m\\\""),
         ("for=31536001", "from 1 to 31536000"),
         ("for=", "found \\\"\\\""),
-        ("lasting=30", "found the parameter \\\"lasting=30\\\", expected for=SECONDS"),
+        ("lasting=30", "found the parameter \\\"lasting\\\", expected for"),
+        ("for=30&for=40", "found the parameter \\\"for\\\" again, expected for"),
     ];
     for (query, wanted) in cases {
         let request =
@@ -228,7 +233,7 @@ async fn a_configuration_is_checked_compared_and_not_repeated() {
     let server = start(Duration::ZERO);
     let client = Client::new(&server.path);
     let send = async |text: String| {
-        client.plan_config(&WhatIf::default(), "my.conf", Zeroizing::new(text)).await
+        client.plan_config(&WhatIf::default(), named("my.conf", text), false).await
     };
     let plan =
         send(CONFIG.replace("a b", "www").replace("version: 5", "version: 6")).await.unwrap();
@@ -238,6 +243,10 @@ async fn a_configuration_is_checked_compared_and_not_repeated() {
     let long = format!("{}\n{}", CONFIG.replace("a b", "web"), "// a comment\n".repeat(100_000));
     let plan = send(long).await.unwrap();
     assert!(plan.warnings.iter().any(|warning| warning.contains("in force")), "{plan:?}");
+    // What `apply` would do with it.
+    let file = named("my.conf", CONFIG.replace("a b", "www").replace("version: 5", "version: 1"));
+    let plan = client.plan_config(&WhatIf::default(), file, true).await.unwrap();
+    assert_eq!((plan.config.unwrap().version, plan.warnings), (6, Vec::new()));
     let refused = send(CONFIG.to_owned()).await;
     let Err(ClientError::Refused { status: 422, error }) = refused else { panic!("{refused:?}") };
     assert!(error.problems[0].starts_with("my.conf:3:20: vips[0].name: found"), "{error}");

@@ -69,6 +69,14 @@ impl SharedPart {
         (self.version, self.digest)
     }
 
+    /// The same content as what is to follow the running configuration, under
+    /// `next` if its own version is below that; `None` if it is what runs.
+    #[must_use]
+    pub fn following(self, running: (u64, Digest), next: u64) -> Option<SharedPart> {
+        let changes = self.with_version(running.0).rank() != running;
+        changes.then(|| if self.version < next { self.with_version(next) } else { self })
+    }
+
     /// The same content under another version.
     #[must_use]
     pub fn with_version(&self, version: u64) -> SharedPart {

@@ -197,6 +197,7 @@ impl Engine {
         let sight = Sight {
             holdings: peers.chain(std::iter::once(self.holdings.holding())).collect(),
             owned: &|group| self.holdings.owner(group).is_some(),
+            last_held: &|group| self.members.last_held(now, digest, group),
             patience_over: now >= booted_at + stale + 2 * interval,
         };
         self.watch.look(now, scope, &sight);

@@ -17,8 +17,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::bits::Bits;
+use crate::config::Digest;
 use crate::group::UNANNOUNCED;
-use crate::identity::{BootId, NodeName, Seq};
+use crate::identity::{BootId, GroupIndex, NodeName, Seq};
 use crate::status::{NodeReason, NodeState, RejectReason};
 use crate::time::Instant;
 use crate::wire::announcement::{Announcement, Heard, Paths, Section};
@@ -421,6 +422,24 @@ impl Membership {
 
     pub(crate) fn live_processes(&self) -> impl Iterator<Item = &Process> {
         self.alive.iter().filter_map(|boot| self.processes.get(boot))
+    }
+
+    /// When one who was given up within the last interval was last heard to hold a
+    /// group, in the terms of the configuration `digest`.
+    pub(crate) fn last_held(
+        &self,
+        now: Instant,
+        digest: Digest,
+        group: GroupIndex,
+    ) -> Option<Instant> {
+        let Timers { interval, stale } = self.timers;
+        let held = |process: &Process| {
+            let facts = process.facts.as_ref().filter(|facts| facts.speaks(digest));
+            facts.is_some_and(|facts| facts.holding.contains(group.0))
+        };
+        let gone = self.processes().filter(|process| !self.alive.contains(&process.boot));
+        let heard = gone.filter(|process| held(process)).filter_map(|process| process.last_fresh);
+        heard.filter(|at| now.since(*at) <= stale + interval).max()
     }
 
     pub(crate) fn process(&self, boot: BootId) -> Option<&Process> {

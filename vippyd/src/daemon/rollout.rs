@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
-use vippy_client::{ApiError, Applying, Configurations, Reloaded, SharedText};
+use vippy_client::{ApiError, Applying, ConfigFile, Configurations, Reloaded, SharedText};
 use vippy_core::config::{
     Config, Digest, Problem, SharedPart, document, parse_document, parse_shared,
 };
 use vippy_core::input::{Command, Input};
 use vippy_core::output::Adoption;
 use vippy_core::status::FileStatus;
-use zeroize::Zeroizing;
 
 use super::Daemon;
 use crate::{examine, realtime};
@@ -111,17 +110,18 @@ impl Daemon {
     /// Checks an operator's file; the answer comes when it is proposed or refused.
     pub(super) fn begin_apply(
         &mut self,
-        text: Zeroizing<String>,
+        file: ConfigFile,
         confirm_within: Option<Duration>,
         reply: Reply,
     ) {
-        let (file, version) = (Arc::clone(&self.parts.file), self.engine.next_version());
+        let (own, version) = (Arc::clone(&self.parts.file), self.engine.next_version());
         let running = self.parts.config.shared.rank();
-        let work = move || {
-            let outcome = check(&text, &file, version, running)
-                .map(|(shared, document)| Proposed { shared, document, confirm_within });
-            Step::Checked { outcome, reply }
-        };
+        let work =
+            move || {
+                let outcome = check(&file, &own, version, running)
+                    .map(|(shared, document)| Proposed { shared, document, confirm_within });
+                Step::Checked { outcome, reply }
+            };
         if let Err(e) = self.examiner.aside(work) {
             // Dropping the reply tells its owner that there is no answer.
             self.parts.logger.err(format_args!("cannot check a configuration: {e}"));
@@ -180,8 +180,8 @@ impl Daemon {
 
 /// What a file says, under a version above all others, if this node can run it.
 fn check(
-    text: &str,
-    file: &Config,
+    file: &ConfigFile,
+    own: &Config,
     next_version: u64,
     running: (u64, Digest),
 ) -> Result<(SharedPart, Arc<str>), ApiError> {
@@ -189,20 +189,16 @@ fn check(
         problems,
         ..ApiError::new("this configuration is refused; nothing changed")
     };
-    let shared = parse_shared(text, "configuration")
+    let shared = parse_shared(&file.text, &file.name)
         .map_err(|problems| refuse(problems.iter().map(Problem::to_string).collect()))?;
-    if shared.with_version(running.0).rank() == running {
+    let Some(shared) = shared.following(running, next_version) else {
         return Err(ApiError::new("this is what runs already; nothing changed"));
-    }
-    let shared = match shared.version >= next_version {
-        true => shared,
-        false => shared.with_version(next_version),
     };
     let document = document(&shared);
     // A version above all others may be above all that there are.
-    parse_document(&document, "configuration")
+    parse_document(&document, &file.name)
         .map_err(|problems| refuse(problems.iter().map(Problem::to_string).collect()))?;
-    let config = file.with_shared(shared.clone(), Arc::clone(&document));
+    let config = own.with_shared(shared.clone(), Arc::clone(&document));
     let mut problems: Vec<String> = config.conflict().into_iter().collect();
     problems.extend(examine::lacking(&config));
     if problems.is_empty() { Ok((shared, document)) } else { Err(refuse(problems)) }

@@ -7,20 +7,20 @@ use vippy_core::identity::NodeName;
 use vippy_core::outlook::Outlook;
 use vippy_core::plan::{Change, Plan};
 
+use super::query::NAMELESS;
 use super::routes::Refusal;
-
-/// What stands for the name of a file that has none.
-const NAMELESS: &str = "configuration";
 
 /// The parameters of a plan.
 #[derive(Debug, Default)]
 pub(super) struct Question {
     change: Change,
     file: Option<String>,
+    /// The configuration comes by `apply`.
+    applied: bool,
 }
 
 impl Question {
-    /// From `down=NODE`, `up=NODE`, each as often as one likes, and `file=NAME`.
+    /// From `down=NODE`, `up=NODE`, each as often as one likes, `file=NAME` and `applied=true`.
     pub(super) fn read(query: Option<&str>) -> Result<Question, Refusal> {
         let mut question = Question::default();
         for (key, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
@@ -28,9 +28,11 @@ impl Question {
                 "down" => drop(question.change.down.insert(NodeName::from(&*value))),
                 "up" => drop(question.change.up.insert(NodeName::from(&*value))),
                 "file" => question.file = Some(value.into_owned()),
+                "applied" if value == "true" => question.applied = true,
                 _ => {
                     let text = format!(
-                        "/plan: found the parameter {key:?}, expected down=NODE, up=NODE or file=NAME"
+                        "/plan: found the parameter {key}={value}, expected down=NODE, up=NODE, \
+                         file=NAME or applied=true"
                     );
                     return Err(Refusal::new(StatusCode::BAD_REQUEST, text));
                 }
@@ -58,7 +60,10 @@ impl Question {
     }
 
     /// Thinks ahead. Takes its time: not for the loop.
-    pub(super) fn answer(&self, outlook: &Outlook) -> Result<Plan, Refusal> {
+    pub(super) fn answer(mut self, outlook: &Outlook) -> Result<Plan, Refusal> {
+        if self.applied {
+            self.change.config = self.change.config.map(|config| outlook.applied(config));
+        }
         let foretold = outlook.foretell(&self.change);
         foretold.map_err(|error| Refusal::new(StatusCode::CONFLICT, error.to_string()))
     }

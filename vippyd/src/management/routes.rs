@@ -1,19 +1,18 @@
 //! What can be asked, by whom, and how the answer travels.
 
-use std::time::Duration;
-
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::{Method, Response, StatusCode, header};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
-use vippy_client::ApiError;
+use vippy_client::{ApiError, ConfigFile};
 use vippy_core::config::MOST_BYTES;
 use vippy_core::input::Command;
 use vippy_core::recorder::Recording;
 use zeroize::Zeroizing;
 
 use super::planning::Question;
+use super::query::{NAMELESS, Query};
 use super::{Peer, REQUEST_TIME, Request};
 
 /// Longest body of a request that needs none, in bytes.
@@ -234,7 +233,8 @@ async fn carry_out(
             plan(question, requests).await
         }
         Route::Drain => {
-            let lasting = seconds(query, "/drain", "for", LONGEST_DRAIN)?;
+            let mut query = Query::read("/drain", query, &["for"])?;
+            let lasting = query.seconds("for", LONGEST_DRAIN)?;
             command(requests, Command::Drain { lasting }).await
         }
         Route::Resume => command(requests, Command::Resume).await,
@@ -243,8 +243,11 @@ async fn carry_out(
             aside(move || json(&configurations)).await
         }
         Route::Apply => {
-            let confirm_within = seconds(query, "/apply", "confirm-within", LONGEST_TRIAL)?;
-            ask(requests, |reply| Request::Apply { text: body, confirm_within, reply })
+            let mut query = Query::read("/apply", query, &["file", "confirm-within"])?;
+            let confirm_within = query.seconds("confirm-within", LONGEST_TRIAL)?;
+            let name = query.take("file").unwrap_or_else(|| NAMELESS.to_owned());
+            let file = ConfigFile { name, text: body };
+            ask(requests, |reply| Request::Apply { file, confirm_within, reply })
                 .await?
                 .map_err(|error| Refusal(StatusCode::UNPROCESSABLE_ENTITY, error))
                 .and_then(|applying| json(&applying))
@@ -302,29 +305,6 @@ async fn aside<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
         Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
     })
-}
-
-/// A time in the query, `key=SECONDS`, or nothing.
-fn seconds(
-    query: Option<&str>,
-    path: &str,
-    key: &str,
-    longest: u64,
-) -> Result<Option<Duration>, Refusal> {
-    let refuse = |text: String| Refusal::new(StatusCode::BAD_REQUEST, text);
-    let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(None) };
-    let value = query.strip_prefix(key).and_then(|rest| rest.strip_prefix('='));
-    let Some(seconds) = value else {
-        let text = format!("{path}: found the parameter {query:?}, expected {key}=SECONDS");
-        return Err(refuse(text));
-    };
-    match seconds.parse::<u64>() {
-        Ok(seconds) if (1..=longest).contains(&seconds) => Ok(Some(Duration::from_secs(seconds))),
-        Ok(_) | Err(_) => {
-            let expected = format!("whole seconds from 1 to {longest}");
-            Err(refuse(format!("{path}: {key}: found {seconds:?}, expected {expected}")))
-        }
-    }
 }
 
 async fn command(requests: &mpsc::Sender<Request>, command: Command) -> Result<Vec<u8>, Refusal> {
