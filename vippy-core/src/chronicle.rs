@@ -143,6 +143,7 @@ impl Chronicle {
                 | Output::Unplumb { .. }
                 | Output::Renew { .. }
                 | Output::Silence { .. }
+                | Output::Neighbours { .. }
                 | Output::StoreEpoch(_)
                 | Output::Remember(_)
                 | Output::Ask { .. }

@@ -62,6 +62,10 @@ pub enum Input {
         /// The group.
         group: GroupId,
     },
+    /// This node's neighbour cache, as a document
+    /// ([`neighbours::document`](crate::neighbours::document)), to be shared; empty:
+    /// there is none.
+    Neighbours(Arc<str>),
     /// The addresses were renewed (answer to
     /// [`Output::Renew`](crate::output::Output::Renew)).
     Renewed {

@@ -11,6 +11,7 @@
 mod authority;
 mod bits;
 mod chronicle;
+mod collective;
 mod conduct;
 pub mod config;
 mod dialect;
@@ -31,6 +32,7 @@ mod inquiry;
 mod invariants;
 mod membership;
 pub mod memory;
+pub mod neighbours;
 pub mod outlook;
 pub mod output;
 mod ownership;

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Digest, Group, SharedPart};
 use crate::event::Event;
-use crate::identity::{Epoch, GroupId, Seq};
+use crate::identity::{Epoch, GroupId, NodeName, Seq};
 use crate::memory::Memory;
+use crate::neighbours::Station;
 
 /// One order. The daemon carries orders out in the order in which they come.
 #[derive(Clone, Debug, Hash)]
@@ -45,6 +46,14 @@ pub enum Output {
     Silence {
         /// The group.
         group: GroupId,
+    },
+    /// These are the neighbours of another node now: take them into account where
+    /// neighbours are told.
+    Neighbours {
+        /// The node.
+        node: NodeName,
+        /// All it knows; none when it is configured no more.
+        stations: Arc<[Station]>,
     },
     /// Make this epoch durable and answer with `EpochStored` (W7).
     StoreEpoch(Epoch),

@@ -30,6 +30,7 @@ pub(crate) fn status(engine: &Engine, now: Instant) -> Status {
         node: node(engine, now),
         groups: groups(engine),
         peers: peers(engine, now),
+        neighbours: engine.neighbours(),
     }
 }
 

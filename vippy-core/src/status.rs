@@ -40,6 +40,10 @@ pub struct Status {
     pub groups: Vec<GroupStatus>,
     /// Every other process heard of, configured nodes first, in their order.
     pub peers: Vec<PeerStatus>,
+    /// How many neighbours this node knows that each node has shared; those of
+    /// nodes that are gone count on.
+    #[serde(default)]
+    pub neighbours: BTreeMap<NodeName, usize>,
 }
 
 impl Status {

@@ -81,6 +81,7 @@ pub use options::Options;
 pub use presence::{Presence, Watch};
 pub use probe::{Probe, ProbeOptions};
 pub use process::Process;
+pub use prompt::make_prompt;
 pub use report::{ProbeReport, Series};
 pub use tap::{Frame, FrameKind, Tap};
 pub use userns::enter_user_namespace_if_needed;

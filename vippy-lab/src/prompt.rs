@@ -9,7 +9,7 @@ use nix::unistd::gettid;
 
 /// Asks for the lowest real-time priority for this thread, by util-linux's
 /// `chrt`. Nothing happens where that is missing or not allowed.
-pub(crate) fn make_prompt() {
+pub fn make_prompt() {
     let mut chrt = Command::new("chrt");
     chrt.args(["--fifo", "--pid", "1", &gettid().to_string()]);
     let _ = chrt.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();

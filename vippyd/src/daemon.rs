@@ -33,6 +33,7 @@ use self::rollout::Examiner;
 use crate::announce::Announcer;
 use crate::chat::Chat;
 use crate::clock::{self, Alarm};
+use crate::collector::{Cache, Collector};
 use crate::kernel::{Homes, Kernel, Report};
 use crate::lateness::Lateness;
 use crate::load::Source;
@@ -87,6 +88,8 @@ pub struct Parts {
     pub homes: watch::Receiver<Homes>,
     /// Tells neighbours.
     pub announcer: Announcer,
+    /// Collects them.
+    pub collector: Collector,
     /// Asks for evidence (O7).
     pub prober: Prober,
     /// Writes what must outlive this process.
@@ -140,6 +143,7 @@ enum Woken {
     Report(Report),
     Told(GroupId),
     Evidence(Evidence),
+    Neighbours(Cache),
     Renewed(Duration),
     Notice(String),
     Stored(Stored),
@@ -203,6 +207,7 @@ impl Daemon {
             chat,
             reports,
             announcer,
+            collector,
             prober,
             notices,
             renewals,
@@ -218,6 +223,7 @@ impl Daemon {
             report = reports.recv() => report.map_or(Woken::Lost("kernel"), Woken::Report),
             told = announcer.told() => told.map_or(Woken::Lost("announcer"), Woken::Told),
             evidence = prober.evidence() => evidence.map_or(Woken::Lost("witness"), Woken::Evidence),
+            cache = collector.changed() => cache.map_or(Woken::Lost("collector"), Woken::Neighbours),
             // These end together with the reports, which tell.
             Some(notice) = notices.recv() => Woken::Notice(notice),
             Some(took) = renewals.recv() => Woken::Renewed(took),
@@ -253,6 +259,7 @@ impl Daemon {
             Woken::Report(report) => self.take_report(report),
             Woken::Told(group) => self.tell(Input::Told { group }),
             Woken::Evidence(evidence) => self.take_evidence(evidence),
+            Woken::Neighbours(cache) => self.take_neighbours(cache),
             Woken::Renewed(took) => self.tell(Input::Renewed { took }),
             Woken::Notice(text) => self.parts.logger.notice(text),
             Woken::Stored(stored) => self.take_stored(stored),
@@ -326,6 +333,7 @@ impl Daemon {
                 None => self.answers.push_back(Input::Told { group }),
             },
             Output::Silence { group } => self.parts.announcer.silence(&group),
+            Output::Neighbours { node, stations } => self.parts.announcer.learn(node, stations),
             Output::Examine { document, digest, strict } => self.examine(document, digest, strict),
             Output::Adopt(adoption) => self.adopt(adoption),
             Output::Keep(kept) => self.parts.writer.keep(kept),
@@ -377,6 +385,12 @@ impl Daemon {
             Evidence::Answered { from } => Input::Answered { from },
             Evidence::Arrived => Input::Arrived,
         });
+    }
+
+    /// This node's own, for the others and for itself.
+    fn take_neighbours(&mut self, Cache { document, stations }: Cache) {
+        self.parts.announcer.learn(self.parts.node.clone(), stations);
+        self.tell(Input::Neighbours(document));
     }
 
     fn take_stored(&mut self, stored: Stored) {

@@ -10,6 +10,7 @@ pub mod announce;
 pub mod chat;
 pub mod cli;
 pub mod clock;
+pub mod collector;
 pub mod core_dumps;
 pub mod daemon;
 mod ethernet;

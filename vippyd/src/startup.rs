@@ -22,6 +22,7 @@ use crate::announce::{AnnounceError, Announcer};
 use crate::chat::{Chat, ChatError};
 use crate::cli::{Cli, Exit};
 use crate::clock;
+use crate::collector::Collector;
 use crate::core_dumps;
 use crate::daemon::{Daemon, Ending, Parts};
 use crate::kernel::{self, Kernel, KernelError};
@@ -227,6 +228,9 @@ fn operate(
     let settings = kernel::Settings { ledger: state.ledger() };
     let kernel = Kernel::start(settings, &config.shared.groups)?;
     let announcer = Announcer::start()?;
+    announcer.configure(&config.local);
+    let collector = Collector::start(Arc::clone(&config), kernel.homes.clone())
+        .map_err(system("start a thread"))?;
     let prober = Prober::start(&config, &node).map_err(system("start a thread"))?;
     let start = Start {
         config: Arc::clone(&config),
@@ -250,6 +254,7 @@ fn operate(
         renewals: kernel.renewals,
         homes: kernel.homes,
         announcer,
+        collector,
         prober,
         writer,
         stored,

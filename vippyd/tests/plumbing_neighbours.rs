@@ -6,10 +6,12 @@
 #[path = "plumbing_support/mod.rs"]
 mod support;
 
+use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{
@@ -20,6 +22,7 @@ use nix::sys::time::TimeVal;
 use pnet_packet::icmpv6::{Icmpv6Packet, checksum};
 use support::{eventually, group, in_namespace, ip};
 use vippy_core::identity::GroupId;
+use vippy_core::neighbours::{Mac, Station};
 use vippyd::announce::{AnnounceError, Announcer};
 use vippyd::clock;
 use vippyd::kernel::Homes;
@@ -139,6 +142,92 @@ fn neighbours_who_know_the_old_owner_learn_the_new_one() {
         eventually("both entries changed", || {
             ip("neighbour show dev far0").matches(mac).count() >= 2
         });
+    });
+}
+
+/// Tells others than everybody, as the configuration's key says.
+fn telling(notify: &str) -> Announcer {
+    let text = format!(
+        "{{chat: '239.77.0.1:4077', secret: 'a secret of some length', nodes: ['a'], \
+         logging: {{driver: 'console'}}, notify: {notify}, \
+         vips: [[{{interface: 'eth0', ip: '10.9.0.50/24'}}]]}}"
+    );
+    let announcer = vouched_for();
+    announcer.configure(&vippy_core::config::parse(&text, "test").unwrap().config.local);
+    announcer
+}
+
+fn station(ip: &str, last: u8, router: bool) -> Station {
+    Station { ip: ip.parse().unwrap(), mac: Mac([2, 9, 9, 9, 9, last]), router }
+}
+
+#[test]
+fn a_network_of_a_thousand_is_told_address_by_address_after_everybody() {
+    in_namespace(|_| {
+        let ear = Ear::new();
+        let mut announcer = telling("[{interface: 'eth0', ip: '10.9.0.0/22'}]");
+        let known = [station("10.9.1.7", 7, false), station("10.9.3.254", 254, true)];
+        announcer.learn("b".into(), Arc::new(known));
+        let ordered = Instant::now();
+        announcer.notify(&group(&["eth0 10.9.0.50/22"]), &Homes::default());
+        let heard = ear.hear_all(Duration::from_millis(400));
+        let mac = mac("eth0");
+        let (everybody, single) = heard.split_at(2);
+        assert!(everybody.iter().all(|(_, frame)| frame[28..32] == frame[38..42]));
+        println!(
+            "{} frames, the last {:?} after the order",
+            heard.len(),
+            single.last().unwrap().0 - ordered
+        );
+        // Two stations are known, in both forms; the address itself is not asked for.
+        assert_eq!(single.len(), 4 + 1_022 - 3);
+        let (stations, unknown) = single.split_at(4);
+        for ((_, frame), (last, form, ip)) in stations.iter().zip([
+            (254, 1, [10, 9, 3, 254]),
+            (254, 2, [10, 9, 3, 254]),
+            (7, 1, [10, 9, 1, 7]),
+            (7, 2, [10, 9, 1, 7]),
+        ]) {
+            let to = [2, 9, 9, 9, 9, last];
+            let asked = if form == 1 { [0; 6] } else { to };
+            assert_eq!((&frame[..6], &frame[6..12]), (&to[..], &mac[..]));
+            assert_eq!(frame[12..22], [8, 6, 0, 1, 8, 0, 6, 4, 0, form]);
+            assert_eq!((&frame[22..28], &frame[28..32]), (&mac[..], &[10, 9, 0, 50][..]));
+            assert_eq!((&frame[32..38], &frame[38..42]), (&asked[..], &ip[..]));
+        }
+        let mut asked = BTreeSet::new();
+        for (_, frame) in unknown {
+            assert_eq!((&frame[..6], &frame[6..12]), (&[0xff; 6][..], &mac[..]));
+            assert_eq!(frame[12..22], [8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
+            assert_eq!((&frame[22..28], &frame[28..32]), (&mac[..], &[10, 9, 0, 50][..]));
+            assert_eq!(frame[32..38], [0; 6]);
+            assert!(asked.insert(frame[38..42].to_vec()), "each once");
+        }
+        assert_eq!(asked.first().unwrap()[..], [10, 9, 0, 1]);
+        assert_eq!(asked.last().unwrap()[..], [10, 9, 3, 253]);
+    });
+}
+
+#[test]
+fn an_address_without_a_network_is_told_to_those_of_its_interface() {
+    in_namespace(|_| {
+        ip("address add 10.9.0.1/24 dev eth0");
+        let ear = Ear::new();
+        let mut announcer = telling("['arp-cache']");
+        let known = [
+            station("10.9.0.7", 7, false),
+            station("10.10.0.8", 8, false),
+            station("fe80::9", 9, false),
+        ];
+        announcer.learn("b".into(), Arc::new(known));
+        announcer.notify(&group(&["eth0 10.9.0.50/32", "eth0 fd00:9::50/64"]), &Homes::default());
+        let heard = ear.hear_all(Duration::from_millis(400));
+        let single: Vec<u8> = heard
+            .iter()
+            .filter(|(_, frame)| frame[0] & 1 == 0)
+            .map(|(_, frame)| frame[5])
+            .collect();
+        assert_eq!(single, [7, 7, 9]);
     });
 }
 

@@ -60,6 +60,7 @@ fn told(output: &Output) -> String {
         Output::Examine { strict, .. } => format!("examine, strict {strict}"),
         Output::Adopt(adoption) => format!("adopt {}", adoption.shared.version),
         Output::Keep(_) => "keep".to_owned(),
+        Output::Neighbours { node, stations } => format!("{} neighbours of {node}", stations.len()),
         Output::Unplumb { .. }
         | Output::Renew { .. }
         | Output::Notify { .. }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net};
 use vippy_core::config::{
     Address, ChatInterface, Config, Digest, Failback, Group, Lifetime, LocalPart, Logging,
-    LoggingDriver, Node, Secret, SharedPart, document,
+    LoggingDriver, Node, NotifyTarget, Secret, SharedPart, document,
 };
 use vippy_core::identity::{GroupId, NodeIndex, NodeName};
 use zeroize::Zeroizing;
@@ -290,7 +290,8 @@ impl Setup {
             secret_files: Vec::new(),
             cluster: String::new(),
             arp_cache: Duration::from_secs(20),
-            notify: Vec::new(),
+            notify_rate: 25_000,
+            notify: self.travels.then_some(NotifyTarget::ArpCache).into_iter().collect(),
             management: PathBuf::from("/run/vippy.sock"),
             state: PathBuf::from("/var/lib/vippy"),
             logging: Logging {

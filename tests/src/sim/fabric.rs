@@ -26,13 +26,13 @@ pub fn station_at(address: SocketAddr, count: usize) -> Option<usize> {
     (0..count).find(|station| self::address(*station) == address)
 }
 
-/// A set of stations.
+/// A set of stations, of which there are at most 128.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Stations(u32);
+pub struct Stations(u128);
 
 impl Stations {
     /// Every station.
-    pub const ALL: Stations = Stations(u32::MAX);
+    pub const ALL: Stations = Stations(u128::MAX);
     /// No station.
     pub const NONE: Stations = Stations(0);
 
@@ -78,7 +78,12 @@ impl Stations {
 
     /// Members in ascending order.
     pub fn iter(self) -> impl Iterator<Item = usize> {
-        (0..32).filter(move |station| self.contains(*station))
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let next = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
+            rest &= rest - 1;
+            Some(next)
+        })
     }
 }
 
@@ -93,7 +98,7 @@ impl fmt::Debug for Stations {
         if *self == Stations::ALL {
             return f.write_str("all");
         }
-        // The complement of a small set reads better than 31 numbers.
+        // The complement of a small set reads better than 127 numbers.
         if self.len() > 16 {
             return write!(f, "not{:?}", self.others());
         }

@@ -59,6 +59,9 @@ pub(super) fn summary(output: &Output) -> Option<String> {
         Output::Renew { .. } => Some("renew".to_owned()),
         Output::Notify { group } => Some(format!("notify {group}")),
         Output::Silence { group } => Some(format!("silence {group}")),
+        Output::Neighbours { node, stations } => {
+            Some(format!("neighbours {node} {}", stations.len()))
+        }
         Output::StoreEpoch(epoch) => Some(format!("store {epoch}")),
         Output::Remember(memory) => Some(format!("remember {memory:?}")),
         Output::Restarted => Some("restarted".to_owned()),

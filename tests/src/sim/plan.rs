@@ -352,12 +352,26 @@ fn wire_trouble(setup: &Setup, node: usize, dice: &mut Random) -> (Action, Optio
 
 #[cfg(test)]
 mod tests {
+    use vippy_core::config::parse_document;
+
     use super::*;
 
     #[test]
     fn a_seed_always_means_the_same_plan() {
         assert_eq!(format!("{:?}", Plan::draw(11)), format!("{:?}", Plan::draw(11)));
         assert_ne!(format!("{:?}", Plan::draw(11)), format!("{:?}", Plan::draw(12)));
+    }
+
+    #[test]
+    fn configurations_that_travel_can_be_read() {
+        let setups = (0..500).map(|seed| Plan::draw(seed).setup);
+        for setup in setups.filter(|setup| setup.travels) {
+            for version in 1..=3 {
+                let document = setup.config(version).document.clone();
+                let read = parse_document(&document, "document");
+                assert!(read.is_ok(), "seed {}: {read:?}", setup.seed);
+            }
+        }
     }
 
     #[test]

@@ -30,7 +30,9 @@ pub(super) fn draw(setup: &mut Setup) {
         });
     }
     if dice.chance(200) {
-        setup.hold_down = Some(dice.pick(&[stale, stale * 4, Duration::from_secs(30)]));
+        let least = Duration::from_secs(1);
+        let span = dice.pick(&[stale, stale * 4, Duration::from_secs(30)]);
+        setup.hold_down = Some(span.max(least));
     }
     if dice.chance(300) {
         setup.drains = Some(dice.pick(&[stale, stale * 2, stale * 8]));

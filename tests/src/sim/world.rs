@@ -17,6 +17,7 @@ use vippy_core::engine::{Engine, Start};
 use vippy_core::identity::{BootId, Epoch};
 use vippy_core::input::{Command, Datagram, Input, ResourceReport};
 use vippy_core::memory::Memory;
+use vippy_core::neighbours::{self, Mac};
 use vippy_core::recorder::Recorded as Recorder;
 use vippy_core::status::{NodeState, Status};
 
@@ -354,11 +355,28 @@ impl World {
             wakes: (0, 0),
         });
         self.feed(station, Input::Tick);
+        if self.setup.travels {
+            let cache = neighbours::document(&self.neighbours(station));
+            self.feed(station, Input::Neighbours(cache));
+        }
         // The daemon looks at its interfaces before it takes part.
         let blocked: Vec<usize> = self.stations[station].unavailable.iter().copied().collect();
         for group in blocked {
             self.report(station, group, ResourceReport::Unavailable("link down".to_owned()));
         }
+    }
+
+    /// What a machine knows of others: something else in each life of its daemon.
+    pub fn neighbours(&self, station: usize) -> Vec<neighbours::Station> {
+        let lives = self.stations[station].lives;
+        let [.., high, low] = lives.to_be_bytes();
+        let owner = u8::try_from(station).unwrap_or(u8::MAX);
+        let known = |n: u8| neighbours::Station {
+            ip: [10, owner, low, n].into(),
+            mac: Mac([2, owner, high, low, 0, n]),
+            router: n == 1,
+        };
+        (1..=20 * (low % 8 + 1)).map(known).collect()
     }
 
     fn power_fail(&mut self, station: usize) {

@@ -6,3 +6,4 @@ mod authority;
 mod cases;
 mod lan;
 mod rules;
+mod scale;

@@ -1,19 +1,18 @@
 //! The keys that only this node reads, except how it reaches the others:
-//! cluster, neighbour cache, paths, stopping, kernel lifetime, priority.
+//! cluster, paths, stopping, kernel lifetime, priority.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::chat::Chat;
-use super::groups::{Groups, host_rule};
-use super::model::{Lifetime, LocalPart, NotifyTarget};
+use super::groups::Groups;
+use super::model::{Lifetime, LocalPart};
 use super::reader::{Fields, Reader, in_seconds, quoted, span};
 use super::shared::Timers;
 use super::suggest::nearest;
 use super::text::{Node, Value};
 use super::values::LONGEST_SOCKET_PATH;
 
-const ARP_CACHE: (f64, f64) = (1.0, 86_400.0);
 const LIFETIME: (f64, f64) = (2.0, 86_400.0);
 
 impl Reader {
@@ -35,6 +34,7 @@ impl Reader {
             cluster: self.cluster(top),
             arp_cache: self.arp_cache(top),
             notify: self.notify(top),
+            notify_rate: self.notify_rate(top),
             management,
             state,
             logging: self.logging(top),
@@ -55,67 +55,6 @@ impl Reader {
             return String::new();
         }
         self.name(node, "the cluster's name").unwrap_or_default().to_owned()
-    }
-
-    /// A number, or a number in quotes: the original accepted both.
-    fn arp_cache(&mut self, top: &Fields<'_>) -> Duration {
-        let default = Duration::from_secs(15);
-        let Some(node) = top.get("arp-cache") else { return default };
-        let quoted = match &node.value {
-            Value::String(text) => span(text.as_str(), ARP_CACHE),
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::Array(_)
-            | Value::Object(_)
-            | Value::Broken => None,
-        };
-        quoted.or_else(|| self.seconds(node, ARP_CACHE)).unwrap_or(default)
-    }
-
-    fn notify(&mut self, top: &Fields<'_>) -> Vec<NotifyTarget> {
-        let expected = "a list of \"arp-cache\" and networks";
-        let Some(items) = top.get("notify").and_then(|node| self.list(node, expected)) else {
-            return Vec::new();
-        };
-        items.iter().filter_map(|item| self.notify_target(item)).collect()
-    }
-
-    fn notify_target(&mut self, node: &Node<'_>) -> Option<NotifyTarget> {
-        let expected = "\"arp-cache\" or {\"interface\": \"eth0\", \"ip\": \"10.1.2.0/24\"}";
-        if let Value::String(text) = &node.value {
-            return match text.as_str() {
-                "arp-cache" => Some(NotifyTarget::ArpCache),
-                other => {
-                    let hint = nearest(other, ["arp-cache"]).map(quoted);
-                    self.wrong_but(node, expected, hint)
-                }
-            };
-        }
-        let fields = self.object(node, expected, &["interface", "ip"])?;
-        let interface = match fields.get("interface") {
-            Some(interface) => self.interface(interface),
-            None => self.missing(&fields, "interface", "the name of a network interface"),
-        };
-        let net = match fields.get("ip") {
-            Some(ip) => self.notify_network(ip),
-            None => self.missing(&fields, "ip", "a network, such as \"10.1.2.0/24\""),
-        };
-        Some(NotifyTarget::Network { interface: interface?, net: net? })
-    }
-
-    /// Every address of it is told, so it must not be enormous.
-    fn notify_network(&mut self, node: &Node<'_>) -> Option<ipnet::IpNet> {
-        let net = self.net(node)?;
-        if let Some(rule) = host_rule(net.addr()) {
-            return self.wrong(node, rule);
-        }
-        let least = net.max_prefix_len() - 16;
-        if net.prefix_len() < least {
-            let expected = format!("a prefix of at least {least}: each of its addresses is told");
-            return self.wrong(node, expected);
-        }
-        Some(net)
     }
 
     fn management(&mut self, top: &Fields<'_>) -> PathBuf {

@@ -25,6 +25,7 @@ mod local;
 mod localize;
 mod logging;
 pub mod model;
+mod notify;
 mod policy;
 mod problem;
 mod reader;
@@ -68,7 +69,7 @@ pub const SHARED_KEYS: [&str; 11] = [
 ];
 
 /// Keys of the part that only this node reads.
-pub const LOCAL_KEYS: [&str; 15] = [
+pub const LOCAL_KEYS: [&str; 16] = [
     "chat",
     "chat_interface",
     "peers",
@@ -77,6 +78,7 @@ pub const LOCAL_KEYS: [&str; 15] = [
     "cluster",
     "arp-cache",
     "notify",
+    "notify_rate",
     "management",
     "state",
     "stop_timeout",

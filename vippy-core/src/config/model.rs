@@ -192,6 +192,8 @@ pub struct LocalPart {
     pub arp_cache: Duration,
     /// Whom to tell about a new owner beside the broadcast.
     pub notify: Vec<NotifyTarget>,
+    /// At what pace, in frames a second.
+    pub notify_rate: u32,
     /// Path of the management socket.
     pub management: PathBuf,
     /// State directory.

@@ -36,6 +36,8 @@ const MOST: usize = 8;
 struct Shelved {
     name: DocumentName,
     text: Arc<str>,
+    /// It is announced; others are there for those who do not hear who announces them.
+    own: bool,
 }
 
 /// What this node has, fetches and serves.
@@ -58,28 +60,49 @@ pub(crate) struct Due {
 impl Documents {
     /// Has this text as the only document of its kind; an empty one is none.
     pub(crate) fn shelve(&mut self, kind: DocumentKind, text: &Arc<str>) -> Option<Digest> {
-        self.shelf.retain(|shelved| shelved.name.kind != kind);
+        self.withdraw(kind);
         let size = u32::try_from(text.len()).ok().filter(|size| *size > 0)?;
         let digest = digest_of(text.as_bytes());
         self.fetches.remove(&digest);
         let name = DocumentName { kind, size, digest };
-        self.shelf.push(Shelved { name, text: Arc::clone(text) });
+        self.shelf.push(Shelved { name, text: Arc::clone(text), own: true });
         Some(digest)
+    }
+
+    /// Has a copy of another node's document.
+    pub(crate) fn lend(&mut self, name: DocumentName, text: Arc<str>) {
+        if self.shelved(name.digest).is_none() {
+            self.shelf.push(Shelved { name, text, own: false });
+        }
+    }
+
+    /// Gives copies up that are not worth keeping.
+    pub(crate) fn keep_lent(&mut self, worth: impl Fn(Digest) -> bool) {
+        self.shelf.retain(|shelved| shelved.own || worth(shelved.name.digest));
     }
 
     /// Has no document of this kind any more.
     pub(crate) fn withdraw(&mut self, kind: DocumentKind) {
-        self.shelf.retain(|shelved| shelved.name.kind != kind);
+        self.shelf.retain(|shelved| !shelved.own || shelved.name.kind != kind);
     }
 
     /// What this node has, for its announcements.
     pub(crate) fn names(&self) -> Vec<DocumentName> {
-        self.shelf.iter().map(|shelved| shelved.name).collect()
+        self.own().map(|shelved| shelved.name).collect()
     }
 
     /// The text of a document that this node has.
     pub(crate) fn text(&self, digest: Digest) -> Option<&Arc<str>> {
         self.shelved(digest).map(|shelved| &shelved.text)
+    }
+
+    /// The text of this node's own document of a kind.
+    pub(crate) fn text_of(&self, kind: DocumentKind) -> Option<&Arc<str>> {
+        self.own().find(|shelved| shelved.name.kind == kind).map(|shelved| &shelved.text)
+    }
+
+    fn own(&self) -> impl Iterator<Item = &Shelved> {
+        self.shelf.iter().filter(|shelved| shelved.own)
     }
 
     fn shelved(&self, digest: Digest) -> Option<&Shelved> {

@@ -1,4 +1,5 @@
-//! How configurations come and go: documents, graduation, proposals, trials.
+//! How documents come and go, and with them configurations: graduation, proposals,
+//! trials.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -51,8 +52,12 @@ impl Engine {
     }
 
     fn fetched(&mut self, now: Instant, chunk: &DocumentChunk) {
-        if let Some(document) = self.documents.chunk(now, chunk) {
-            self.at_hand.insert(chunk.document.digest, document);
+        let Some(text) = self.documents.chunk(now, chunk) else { return };
+        match chunk.document {
+            name @ DocumentName { kind: DocumentKind::NEIGHBOURS, .. } => {
+                self.learn_neighbours(name, text);
+            }
+            DocumentName { digest, .. } => drop(self.at_hand.insert(digest, text)),
         }
     }
 
@@ -102,7 +107,8 @@ impl Engine {
         let proposed = self.verdicts.seek(&self.members);
         self.examine_what_is_at_hand();
         let lacking = |name: &DocumentName| !self.at_hand.contains_key(&name.digest);
-        let wanted = proposed.into_iter().chain(sought).filter(lacking).collect();
+        let configurations = proposed.into_iter().chain(sought).filter(lacking);
+        let wanted = configurations.chain(self.neighbours_sought()).collect();
         let interval = self.timing.acting().interval;
         self.documents.seek(now, &wanted, self.members.own.boot, interval);
         self.settle_proposal(now);
@@ -269,8 +275,8 @@ impl Engine {
         groups.map(|group| group.id.clone()).collect()
     }
 
-    /// What announcements say about configurations.
-    pub(super) fn rollout_sections(&self, now: Instant) -> Vec<Section> {
+    /// What announcements say about documents and configurations.
+    pub(super) fn document_sections(&self, now: Instant) -> Vec<Section> {
         let names = self.documents.names();
         if names.is_empty() {
             return Vec::new();

@@ -8,6 +8,7 @@
 mod distributing;
 mod hearing;
 mod settling;
+mod sharing;
 mod speaking;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::authority::Authority;
 use crate::chronicle::{Chronicle, View};
+use crate::collective::Collective;
 use crate::conduct::Conduct;
 use crate::config::{Config, Digest, Node, Secret, SharedPart};
 use crate::dialect::{Dialect, Readings};
@@ -106,6 +108,7 @@ pub struct Engine {
     chronicle: Chronicle,
     unicast: Unicast,
     pub(crate) documents: Documents,
+    collective: Collective,
     pub(crate) graduation: Graduation,
     verdicts: Verdicts,
     pub(crate) proposal: Option<Proposal>,
@@ -188,6 +191,7 @@ impl Engine {
             chronicle: Chronicle::new(shared),
             unicast: Unicast::new(now),
             documents: Documents::default(),
+            collective: Collective::default(),
             graduation: Graduation::default(),
             verdicts: Verdicts::default(),
             proposal: None,
@@ -288,6 +292,7 @@ impl Engine {
                     holdings.told(&config.shared, index, &mut hands);
                 }
             }
+            Input::Neighbours(cache) => self.share_neighbours(&cache),
             Input::Renewed { took } => {
                 if let Some(text) = self.fence.renewed(now, took) {
                     self.tell(Event::Warning { text });
@@ -530,6 +535,7 @@ impl Engine {
         self.chronicle.configure(new);
         self.watch.configure(now, &old.shared, new);
         self.graduation.reconsider();
+        self.forget_neighbours();
         self.unsettled = true;
         self.speaker.touch();
         if let Some(held) = held {

@@ -73,8 +73,8 @@ impl Engine {
         let moves =
             self.chronicle.reports(now, self.timing.acting().interval, shared, &self.holdings);
         let name = self.name.as_str().len();
-        let rollout = self.rollout_sections(now);
-        for part in speaker::parts(&base, name, &heard, &groups, rollout, moves) {
+        let documents = self.document_sections(now);
+        for part in speaker::parts(&base, name, &heard, &groups, documents, moves) {
             self.transmit(now, &Body::Announcement(part), true, &targets);
             self.traffic.sent += 1;
         }

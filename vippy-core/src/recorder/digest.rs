@@ -24,6 +24,7 @@ pub(super) fn of<'a>(outputs: impl Iterator<Item = &'a Output>) -> (u32, u64) {
             | Output::Renew { .. }
             | Output::Notify { .. }
             | Output::Silence { .. }
+            | Output::Neighbours { .. }
             | Output::StoreEpoch(_)
             | Output::Remember(_)
             | Output::Ask { .. }

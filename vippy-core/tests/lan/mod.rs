@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use vippy_core::config::{
     Address, ChatInterface, Config, Digest, Group, Lifetime, LocalPart, Logging, LoggingDriver,
-    Node, Secret, SharedPart, document, parse_document,
+    Node, NotifyTarget, Secret, SharedPart, document, parse_document,
 };
 use vippy_core::engine::{Engine, Start};
 use vippy_core::event::Event;
@@ -48,6 +48,8 @@ pub(crate) struct Plan {
     pub(crate) quorum: Option<u16>,
     /// No multicast: every node sends to the addresses of all others.
     pub(crate) unicast: bool,
+    /// Whether neighbours are told one by one.
+    pub(crate) notify: bool,
     /// Whether nodes have the configuration as a document for others.
     pub(crate) travels: bool,
 }
@@ -67,6 +69,7 @@ impl Plan {
             secrets: vec!["a few engines"],
             quorum: None,
             unicast: false,
+            notify: true,
             travels: false,
         }
     }
@@ -93,6 +96,9 @@ impl Plan {
         };
         let mut local = local(self.lifetime);
         local.secrets = self.secrets.iter().map(|secret| Secret::from(*secret)).collect();
+        if self.notify {
+            local.notify.push(NotifyTarget::ArpCache);
+        }
         if self.unicast {
             local.chat = None;
             local.peers = self.nodes.iter().map(|node| (name(*node), address(*node))).collect();
@@ -137,6 +143,7 @@ fn local(lifetime: Lifetime) -> LocalPart {
         cluster: String::new(),
         arp_cache: Duration::from_secs(20),
         notify: Vec::new(),
+        notify_rate: 25_000,
         management: "/run/vippy.sock".into(),
         state: "/var/lib/vippy".into(),
         logging: Logging {
@@ -375,6 +382,7 @@ impl Lan {
             Output::Send(_)
             | Output::Keep(_)
             | Output::Silence { .. }
+            | Output::Neighbours { .. }
             | Output::Remember(_)
             | Output::Ask { .. }
             | Output::Event(_)

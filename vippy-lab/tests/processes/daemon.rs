@@ -81,6 +81,7 @@ fn status(name: &str, config: &Value) -> Status {
         identity: name.into(),
         stats: Stats::default(),
         invariants: Default::default(),
+        neighbours: Default::default(),
         config: ConfigStatus {
             version: 1,
             vips: Vec::new(),

@@ -70,6 +70,7 @@ fn status(nodes: &[&str]) -> Status {
             inquiry: InquiryStatus::default(),
         },
         groups: Vec::new(),
+        neighbours: std::collections::BTreeMap::new(),
         peers: nodes
             .iter()
             .filter(|node| **node != "node1")

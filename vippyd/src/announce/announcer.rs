@@ -1,39 +1,30 @@
-//! Decides when which frames leave: at once, and again twice.
-//!
-//! A thread of its own, since a raw socket may have to be waited for. What the
-//! loop waits for is that a group was told about for the first time; the answer
-//! comes in any case, a few milliseconds later for each interface that is dead.
+//! The loop's side: orders go to a thread, since a raw socket may have to be waited
+//! for. What the loop waits for is that a group was told about for the first time;
+//! the answer comes in any case, a few milliseconds later for each interface that
+//! is dead.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use vippy_core::config::{Address, Group};
-use vippy_core::identity::GroupId;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use vippy_core::config::{Address, Group, LocalPart};
+use vippy_core::identity::{GroupId, NodeName};
+use vippy_core::neighbours::Station;
 use vippy_core::time::Instant as Moment;
 
 use super::licence::Licence;
-use super::mouth::{Lapsed, Mouth, Places};
-use crate::ethernet::frames::Form;
+use super::mouth::Mouth;
+use super::rounds::{GAP, ROUNDS, Turn};
+use super::work::{Command, Worker};
+use super::{OrderNumber, Told};
 use crate::ethernet::port::raw_socket;
 use crate::kernel::Homes;
-
-/// How often everything is said.
-const ROUNDS: u32 = 3;
-/// Time between two rounds. Older Linux ignores a change of an ARP entry
-/// within a second of the last one, so the gap must be longer than that.
-const GAP: Duration = Duration::from_millis(1_200);
-
-/// Groups whose frames leave before the first of them are reported told: a
-/// thousand are not kept waiting for the last.
-const BATCH: usize = 256;
 
 /// Why the announcer could not start.
 #[derive(Debug, thiserror::Error)]
@@ -53,30 +44,11 @@ pub enum AnnounceError {
     Thread(#[source] io::Error),
 }
 
-/// One address of a group and its interface.
-type Place = (String, IpAddr);
-
-/// Tells an order about a group from an earlier one about it.
-type OrderNumber = u64;
-
-#[derive(Debug)]
-enum Command {
-    Notify { group: GroupId, places: Vec<Place>, order: OrderNumber },
-    Silence(GroupId),
-}
-
-/// The first round of this order is over.
-#[derive(Debug)]
-struct Told {
-    group: GroupId,
-    order: OrderNumber,
-}
-
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) frames: AtomicU64,
     pub(super) failures: AtomicU64,
-    forgotten: AtomicU64,
+    pub(super) forgotten: AtomicU64,
 }
 
 /// A reading of the announcer's counters.
@@ -117,11 +89,11 @@ impl Announcer {
         let (told, reports) = unbounded_channel();
         let counters = Arc::new(Counters::default());
         let licence = Licence::default();
-        let counted = Arc::clone(&counters);
         let mouth = Mouth::new(Arc::clone(&counters), licence.clone());
+        let worker = Worker::new(mouth, told);
         thread::Builder::new()
             .name("vippy-announce".to_owned())
-            .spawn(move || work(&queue, mouth, &told, &counted))
+            .spawn(move || worker.run(&queue))
             .map_err(AnnounceError::Thread)?;
         let awaited = BTreeMap::new();
         let quiet_at = None;
@@ -142,16 +114,31 @@ impl Announcer {
         self.quiet_at = Some(Instant::now() + GAP * (ROUNDS - 1) + GAP / 2);
         let order = self.orders;
         self.awaited.insert(group.id.clone(), order);
-        let place = |address: &Address| Some((homes.of(address)?.to_owned(), address.ip()));
+        let place = |address: &Address| Some((homes.of(address)?.to_owned(), address.net));
         let places = group.addresses.iter().filter_map(place).collect();
-        // The thread lives as long as this handle.
-        let _ = self.commands.send(Command::Notify { group: group.id.clone(), places, order });
+        self.order(Command::Notify(group.id.clone(), Turn { order, places }));
+    }
+
+    /// Whom to tell beside everybody, and at what pace; before the first time it is
+    /// nobody.
+    pub fn configure(&self, local: &LocalPart) {
+        self.order(Command::Configure { notify: local.notify.clone(), rate: local.notify_rate });
+    }
+
+    /// These are the neighbours of a node now.
+    pub fn learn(&self, node: NodeName, stations: Arc<[Station]>) {
+        self.order(Command::Learn(node, stations));
     }
 
     /// Says nothing more about a group, and reports nothing more about it.
     pub fn silence(&mut self, group: &GroupId) {
         self.awaited.remove(group);
-        let _ = self.commands.send(Command::Silence(group.clone()));
+        self.order(Command::Silence(group.clone()));
+    }
+
+    fn order(&self, command: Command) {
+        // The thread lives as long as this handle.
+        let _ = self.commands.send(command);
     }
 
     /// The next group about which everything was said once, as far as its
@@ -196,183 +183,5 @@ impl Announcer {
             failures: self.counters.failures.load(Ordering::Relaxed),
             forgotten: self.counters.forgotten.load(Ordering::Relaxed),
         }
-    }
-}
-
-fn work(
-    queue: &Receiver<Command>,
-    mut mouth: Mouth,
-    told: &UnboundedSender<Told>,
-    counters: &Counters,
-) {
-    let mut schedule = Schedule::default();
-    loop {
-        let command = match schedule.next() {
-            Some(due) => queue.recv_timeout(due.saturating_duration_since(Instant::now())),
-            None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        };
-        match command {
-            Ok(command) => {
-                schedule.obey(command, Instant::now());
-                queue.try_iter().for_each(|command| schedule.obey(command, Instant::now()));
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
-        }
-        let due = schedule.take_due(Instant::now());
-        if !due.is_empty() && say(&mut mouth, due, told) == Err(Lapsed) {
-            // The loop lets everything go before it orders anything again.
-            schedule = Schedule::default();
-            counters.forgotten.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-/// One form for all addresses first, so that the last address is not kept
-/// waiting by the second form of the first.
-fn say(mouth: &mut Mouth, due: Vec<Due>, told: &UnboundedSender<Told>) -> Result<(), Lapsed> {
-    mouth.begin();
-    let mut spoken = Vec::new();
-    for Due { places, firsts } in due {
-        mouth.say(&places, Form::Request)?;
-        // The handle is gone when the daemon is about to end.
-        firsts.into_iter().for_each(|first| drop(told.send(first)));
-        spoken.push(places);
-    }
-    spoken.iter().try_for_each(|places| mouth.say(places, Form::Reply))
-}
-
-/// What is still to be said, and when.
-#[derive(Debug, Default)]
-struct Schedule {
-    groups: BTreeMap<GroupId, Telling>,
-}
-
-#[derive(Debug)]
-struct Telling {
-    places: Vec<Place>,
-    order: OrderNumber,
-    rounds_left: u32,
-    due: Instant,
-}
-
-/// What is due of some groups.
-#[derive(Debug, Default)]
-struct Due {
-    places: Places,
-    /// Whose first round this is.
-    firsts: Vec<Told>,
-}
-
-impl Schedule {
-    fn obey(&mut self, command: Command, now: Instant) {
-        match command {
-            Command::Notify { group, places, order } => {
-                let telling = Telling { places, order, rounds_left: ROUNDS, due: now };
-                self.groups.insert(group, telling);
-            }
-            Command::Silence(group) => {
-                self.groups.remove(&group);
-            }
-        }
-    }
-
-    fn next(&self) -> Option<Instant> {
-        self.groups.values().map(|telling| telling.due).min()
-    }
-
-    /// What is due of all groups, those never told about first.
-    fn take_due(&mut self, now: Instant) -> Vec<Due> {
-        let mut due: Vec<_> =
-            self.groups.iter_mut().filter(|(_, telling)| telling.due <= now).collect();
-        due.sort_by_key(|(_, telling)| telling.rounds_left != ROUNDS);
-        let mut batches = Vec::new();
-        for batch in due.chunks_mut(BATCH) {
-            let mut due = Due::default();
-            for (group, telling) in batch {
-                due.add(group, telling);
-                telling.rounds_left -= 1;
-                telling.due = now + GAP;
-            }
-            batches.push(due);
-        }
-        self.groups.retain(|_, telling| telling.rounds_left > 0);
-        batches
-    }
-}
-
-impl Due {
-    fn add(&mut self, group: &GroupId, telling: &Telling) {
-        for (interface, ip) in &telling.places {
-            match self.places.get_mut(interface) {
-                Some(ips) => ips.push(*ip),
-                None => drop(self.places.insert(interface.clone(), vec![*ip])),
-            }
-        }
-        if telling.rounds_left == ROUNDS {
-            self.firsts.push(Told { group: group.clone(), order: telling.order });
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn notify(group: &str, ip: &str) -> Command {
-        let places = vec![("eth0".into(), ip.parse().unwrap())];
-        Command::Notify { group: group.into(), places, order: 1 }
-    }
-
-    #[test]
-    fn everything_is_said_three_times_with_gaps_of_more_than_a_second() {
-        let mut schedule = Schedule::default();
-        let mut now = Instant::now();
-        schedule.obey(notify("a", "10.0.0.1"), now);
-        let mut said = Vec::new();
-        while let Some(due) = schedule.next() {
-            said.push(due);
-            now = due;
-            assert_eq!(schedule.take_due(now).len(), 1);
-        }
-        assert_eq!(said.len(), 3);
-        assert!(said.windows(2).all(|pair| pair[1] - pair[0] > Duration::from_millis(1_100)));
-    }
-
-    #[test]
-    fn a_silenced_group_is_not_mentioned_again_and_others_are() {
-        let mut schedule = Schedule::default();
-        let now = Instant::now();
-        schedule.obey(notify("a", "10.0.0.1"), now);
-        schedule.obey(notify("b", "10.0.0.2"), now);
-        schedule.take_due(now);
-        schedule.obey(Command::Silence("a".into()), now);
-        let due = schedule.take_due(now + GAP);
-        assert_eq!(due[0].places["eth0"], ["10.0.0.2".parse::<IpAddr>().unwrap()]);
-    }
-
-    #[test]
-    fn groups_never_told_about_come_first_and_are_reported_once() {
-        let mut schedule = Schedule::default();
-        let now = Instant::now();
-        schedule.obey(notify("a", "10.0.0.1"), now);
-        let first = schedule.take_due(now);
-        assert_eq!(first[0].firsts[0].group, "a".into());
-        (0..BATCH).for_each(|n| schedule.obey(notify(&format!("b{n}"), "10.0.0.2"), now));
-        let batches = schedule.take_due(now + GAP);
-        assert_eq!(batches.len(), 2);
-        assert_eq!(batches[0].firsts.len(), BATCH);
-        assert!(batches[1].firsts.is_empty());
-        assert_eq!(batches[1].places["eth0"], ["10.0.0.1".parse::<IpAddr>().unwrap()]);
-    }
-
-    #[test]
-    fn a_second_order_starts_over() {
-        let mut schedule = Schedule::default();
-        let now = Instant::now();
-        schedule.obey(notify("a", "10.0.0.1"), now);
-        schedule.take_due(now);
-        schedule.obey(notify("a", "10.0.0.1"), now + GAP / 2);
-        assert_eq!(schedule.next(), Some(now + GAP / 2));
     }
 }

@@ -2,19 +2,21 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use nix::errno::Errno;
 
 use super::announcer::Counters;
 use super::licence::Licence;
-use crate::ethernet::frames::{Form, gratuitous_arp, unsolicited_advertisement};
-use crate::ethernet::port::{Identity, Interfaces, Port};
+use super::message::Message;
+use crate::ethernet::port::{BATCH, Interfaces, Networks, Port};
 
-/// Addresses by interface.
-pub(super) type Places = BTreeMap<String, Vec<IpAddr>>;
+/// Interfaces are recreated, and MACs change: what is known of them counts for
+/// this long.
+const FRESH: Duration = Duration::from_millis(100);
 
 /// The loop no longer vouches for what it ordered (F2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,9 @@ pub(super) struct Mouth {
     /// What took no frame in this round: it is not waited for again in it.
     given_up: BTreeSet<String>,
     interfaces: Interfaces,
+    networks: Option<Networks>,
+    /// When both were asked for.
+    looked: Option<Instant>,
 }
 
 impl Mouth {
@@ -51,36 +56,65 @@ impl Mouth {
             licence,
             given_up: BTreeSet::new(),
             interfaces: Interfaces::default(),
+            networks: None,
+            looked: None,
         }
     }
 
-    /// Begins a round. Interfaces are asked for anew each time: they are
-    /// recreated, and MACs change.
+    /// Begins a round: every interface is tried again.
     pub(super) fn begin(&mut self) {
         self.given_up.clear();
+    }
+
+    /// Says on an interface where addresses are.
+    pub(super) fn say<'m>(
+        &mut self,
+        interface: &str,
+        messages: impl IntoIterator<Item = &'m Message>,
+    ) -> Result<(), Lapsed> {
+        if self.given_up.contains(interface) {
+            return Ok(());
+        }
+        self.look();
+        match self.say_on(interface, messages) {
+            Ok(()) => Ok(()),
+            Err(Unsaid::Lapsed) => Err(Lapsed),
+            Err(Unsaid::Refused) => {
+                self.ports.remove(interface);
+                self.given_up.insert(interface.to_owned());
+                self.looked = None;
+                self.fail();
+                Ok(())
+            }
+        }
+    }
+
+    /// The network to which an address belongs on an interface: of an address
+    /// without one, that of the host's own addresses there.
+    pub(super) fn network(&mut self, interface: &str, net: IpNet) -> IpNet {
+        if net.prefix_len() < net.max_prefix_len() {
+            return net.trunc();
+        }
+        self.look();
+        let networks = self.networks.get_or_insert_with(|| Networks::now().unwrap_or_default());
+        networks.around(interface, net.addr()).unwrap_or(net)
+    }
+
+    /// Takes note that everything was forgotten.
+    pub(super) fn note_forgotten(&self) {
+        self.counters.forgotten.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn look(&mut self) {
+        if self.looked.is_some_and(|at| at.elapsed() < FRESH) {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        self.networks = None;
         self.interfaces = Interfaces::now().unwrap_or_else(|_| {
             self.fail();
             Interfaces::default()
         });
-    }
-
-    /// Says in one form where addresses are.
-    pub(super) fn say(&mut self, places: &Places, form: Form) -> Result<(), Lapsed> {
-        for (interface, ips) in places {
-            if self.given_up.contains(interface) {
-                continue;
-            }
-            match self.say_on(interface, ips, form) {
-                Ok(()) => {}
-                Err(Unsaid::Lapsed) => return Err(Lapsed),
-                Err(Unsaid::Refused) => {
-                    self.ports.remove(interface);
-                    self.given_up.insert(interface.clone());
-                    self.fail();
-                }
-            }
-        }
-        Ok(())
     }
 
     fn fail(&self) {
@@ -88,7 +122,11 @@ impl Mouth {
     }
 
     /// Stops at the first frame that cannot leave: the link went down.
-    fn say_on(&mut self, interface: &str, ips: &[IpAddr], form: Form) -> Result<(), Unsaid> {
+    fn say_on<'m>(
+        &mut self,
+        interface: &str,
+        messages: impl IntoIterator<Item = &'m Message>,
+    ) -> Result<(), Unsaid> {
         let interfaces = &self.interfaces;
         let Some(identity) = interfaces.identity(interface)? else { return Ok(()) };
         let port = match self.ports.entry(interface.to_owned()) {
@@ -99,26 +137,18 @@ impl Mouth {
             }
             Entry::Vacant(entry) => entry.insert(Port::open(interface, interfaces)?),
         };
-        for ip in ips {
-            if let Some(frame) = frame(identity, *ip, form) {
-                if !self.licence.holds() {
-                    return Err(Unsaid::Lapsed);
-                }
-                port.send(&frame)?;
-                self.counters.frames.fetch_add(1, Ordering::Relaxed);
+        let mut frames = messages.into_iter().filter_map(|message| message.frame(identity));
+        loop {
+            let batch: Vec<Vec<u8>> = frames.by_ref().take(BATCH).collect();
+            if batch.is_empty() {
+                return Ok(());
             }
+            // The process may have been stopped since the last one.
+            if !self.licence.holds() {
+                return Err(Unsaid::Lapsed);
+            }
+            port.send_all(&batch)?;
+            self.counters.frames.fetch_add(batch.len() as u64, Ordering::Relaxed);
         }
-        Ok(())
-    }
-}
-
-/// IPv6 knows one form only; it goes with the first.
-fn frame(identity: Identity, ip: IpAddr, form: Form) -> Option<Vec<u8>> {
-    match (ip, form) {
-        (IpAddr::V4(ip), form) => Some(gratuitous_arp(identity.mac, ip, form)),
-        (IpAddr::V6(ip), Form::Request) => {
-            Some(unsolicited_advertisement(identity.mac, ip, identity.router))
-        }
-        (IpAddr::V6(_), Form::Reply) => None,
     }
 }

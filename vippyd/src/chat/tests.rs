@@ -38,6 +38,7 @@ fn config(
             secret_files: Vec::new(),
             cluster: String::new(),
             arp_cache: second,
+            notify_rate: 25_000,
             notify: Vec::new(),
             management: "m".into(),
             state: "s".into(),

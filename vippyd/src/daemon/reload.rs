@@ -244,8 +244,10 @@ impl Daemon {
         self.groups = groups_by_id(&config);
         self.parts.chat.reconfigure(&config);
         self.parts.prober.reconfigure(&config, &self.parts.node);
+        self.parts.announcer.configure(&config.local);
         self.parts.kernel.watch(config.shared.groups.clone());
         self.parts.config = Arc::new(config);
+        self.parts.collector.reconfigure(Arc::clone(&self.parts.config));
     }
 
     /// Tells of new keys; who is not heard any more because of them.

@@ -45,13 +45,34 @@ pub(crate) fn gratuitous_arp(mac: MacAddr, ip: Ipv4Addr, form: Form) -> Vec<u8> 
         Form::Request => (ArpOperations::Request, MacAddr::zero()),
         Form::Reply => (ArpOperations::Reply, mac),
     };
-    arp(operation, Station { mac, ip }, Station { mac: target_mac, ip })
+    let to = MacAddr::broadcast();
+    arp(operation, Station { mac, ip }, Station { mac: target_mac, ip }, to)
+}
+
+/// "`ip` is at `mac`", to one station: as the answer to a question it may have
+/// put, or as a question for itself, of which it takes note as well (RFC 826).
+pub(crate) fn directed_arp(mac: MacAddr, ip: Ipv4Addr, to: Station, form: Form) -> Vec<u8> {
+    let (operation, target_mac) = match form {
+        Form::Request => (ArpOperations::Request, MacAddr::zero()),
+        Form::Reply => (ArpOperations::Reply, to.mac),
+    };
+    arp(operation, Station { mac, ip }, Station { mac: target_mac, ..to }, to.mac)
 }
 
 /// "`ip` is at `mac`, whatever you knew", to everybody on the link (RFC 4861
 /// 7.2.6). `router` must tell the truth: hosts drop a router that denies being
 /// one (RFC 4861 7.2.5).
 pub(crate) fn unsolicited_advertisement(mac: MacAddr, ip: Ipv6Addr, router: bool) -> Vec<u8> {
+    directed_advertisement(mac, ip, router, (ALL_NODES_MAC, ALL_NODES))
+}
+
+/// The same to one station.
+pub(crate) fn directed_advertisement(
+    mac: MacAddr,
+    ip: Ipv6Addr,
+    router: bool,
+    to: (MacAddr, Ipv6Addr),
+) -> Vec<u8> {
     let mut flags = NeighborAdvertFlags::Override;
     if router {
         flags |= NeighborAdvertFlags::Router;
@@ -65,14 +86,15 @@ pub(crate) fn unsolicited_advertisement(mac: MacAddr, ip: Ipv6Addr, router: bool
         // Target link-layer address.
         write_option(packet, 2, mac);
     };
-    ndp((mac, ip), (ALL_NODES_MAC, ALL_NODES), NDP + OPTION, write)
+    ndp((mac, ip), to, NDP + OPTION, write)
 }
 
 /// "Who has `target`?", from `source`, or as a probe from nobody (RFC 826, RFC
 /// 5227 2.1.1).
 pub(crate) fn arp_request(mac: MacAddr, source: Option<Ipv4Addr>, target: Ipv4Addr) -> Vec<u8> {
     let asking = Station { mac, ip: source.unwrap_or(Ipv4Addr::UNSPECIFIED) };
-    arp(ArpOperations::Request, asking, Station { mac: MacAddr::zero(), ip: target })
+    let asked = Station { mac: MacAddr::zero(), ip: target };
+    arp(ArpOperations::Request, asking, asked, MacAddr::broadcast())
 }
 
 /// The same for IPv6 (RFC 4861 7.2.2); from nobody it is answered to all nodes
@@ -121,18 +143,17 @@ pub(crate) fn answer(frame: &[u8]) -> Option<IpAddr> {
 }
 
 /// One side of an ARP packet.
-#[derive(Clone, Copy)]
-struct Station {
-    mac: MacAddr,
-    ip: Ipv4Addr,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Station {
+    pub(crate) mac: MacAddr,
+    pub(crate) ip: Ipv4Addr,
 }
 
 // The packet types below refuse buffers that are too short; these are not.
 
-/// To everybody on the link.
-fn arp(operation: ArpOperation, sender: Station, target: Station) -> Vec<u8> {
+fn arp(operation: ArpOperation, sender: Station, target: Station, to: MacAddr) -> Vec<u8> {
     let mut frame = vec![0; ETHERNET + ARP];
-    write_ethernet(&mut frame, sender.mac, MacAddr::broadcast(), EtherTypes::Arp);
+    write_ethernet(&mut frame, sender.mac, to, EtherTypes::Arp);
     if let Some(mut arp) = MutableArpPacket::new(&mut frame[ETHERNET..]) {
         arp.set_hardware_type(ArpHardwareTypes::Ethernet);
         arp.set_protocol_type(EtherTypes::Ipv4);
@@ -245,6 +266,32 @@ mod tests {
     fn a_router_says_that_it_is_one() {
         let frame = unsolicited_advertisement(MAC, "fd00::1".parse().unwrap(), true);
         assert_eq!(frame[58], 0xa0);
+    }
+
+    #[test]
+    fn one_station_is_told_by_an_answer_and_by_a_question() {
+        let to = Station { mac: MacAddr(0x02, 9, 9, 9, 9, 9), ip: Ipv4Addr::new(10, 1, 2, 9) };
+        let reply = directed_arp(MAC, Ipv4Addr::new(10, 1, 2, 3), to, Form::Reply);
+        #[rustfmt::skip]
+        let expected = [
+            0x02, 9, 9, 9, 9, 9, 0x02, 0x11, 0x22, 0x33, 0x44, 0x55, 0x08, 0x06,
+            0x00, 0x01, 0x08, 0x00, 0x06, 0x04, 0x00, 0x02,
+            0x02, 0x11, 0x22, 0x33, 0x44, 0x55, 10, 1, 2, 3,
+            0x02, 9, 9, 9, 9, 9, 10, 1, 2, 9,
+        ];
+        assert_eq!(reply, expected);
+        let request = directed_arp(MAC, Ipv4Addr::new(10, 1, 2, 3), to, Form::Request);
+        assert_eq!((request[21], &request[32..38]), (1, &[0; 6][..]));
+        assert_eq!([&request[..21], &request[22..32]], [&expected[..21], &expected[22..32]]);
+        assert_eq!(request[38..], expected[38..]);
+        let six = (to.mac, "fe80::9".parse().unwrap());
+        let advert = directed_advertisement(MAC, "fd00::1:2".parse().unwrap(), false, six);
+        assert_eq!(advert[..6], [0x02, 9, 9, 9, 9, 9]);
+        assert_eq!((advert[38..54].to_vec(), advert[58]), (six.1.octets().to_vec(), 0x20));
+        let mut message = advert[54..].to_vec();
+        message[2..4].fill(0);
+        let sum = ones_complement_sum(&advert[22..54], 32, 58, &message);
+        assert_eq!(advert[56..58], (!sum).to_be_bytes());
     }
 
     #[test]

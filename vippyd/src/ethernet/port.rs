@@ -1,15 +1,19 @@
 //! A raw socket on one interface: frames go out and, where that is asked for,
 //! come in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::IoSlice;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{
-    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, send, socket,
+    AddressFamily, LinkAddr, MsgFlags, MultiHeaders, SockFlag, SockProtocol, SockType,
+    SockaddrStorage, bind, recv, sendmmsg, socket,
 };
 use pnet_datalink::MacAddr;
 use socket2::{SockFilter, SockRef};
@@ -24,6 +28,9 @@ const PAUSE: Duration = Duration::from_micros(250);
 
 /// `BPF_RET | BPF_K`: with zero, drop.
 const RETURN: u16 = 0x06;
+
+/// Frames handed to the kernel in one call.
+pub(crate) const BATCH: usize = 64;
 
 /// An interface as frames leave by it.
 #[derive(Debug)]
@@ -68,6 +75,34 @@ impl Interfaces {
         let router = forwarding.is_ok_and(|text| !text.starts_with(b"0"));
         Ok(Some(Identity { mac: MacAddr::from(mac), router }))
     }
+}
+
+/// The networks of the addresses that interfaces carry now.
+#[derive(Debug, Default)]
+pub(crate) struct Networks(BTreeSet<(String, IpNet)>);
+
+impl Networks {
+    /// Asks the kernel.
+    pub(crate) fn now() -> Result<Networks, Errno> {
+        let network = |entry: nix::ifaddrs::InterfaceAddress| {
+            let ip = ip_of(entry.address.as_ref()?)?;
+            let net = IpNet::with_netmask(ip, ip_of(entry.netmask.as_ref()?)?).ok()?;
+            Some((entry.interface_name, net.trunc()))
+        };
+        Ok(Networks(getifaddrs()?.filter_map(network).collect()))
+    }
+
+    /// The narrowest network on an interface that has more than this address.
+    pub(crate) fn around(&self, interface: &str, ip: IpAddr) -> Option<IpNet> {
+        let near = self.0.iter().filter(|(name, net)| name == interface && net.contains(&ip));
+        let wide = near.map(|(_, net)| *net).filter(|net| net.prefix_len() < net.max_prefix_len());
+        wide.max_by_key(IpNet::prefix_len)
+    }
+}
+
+fn ip_of(address: &SockaddrStorage) -> Option<IpAddr> {
+    let v4 = address.as_sockaddr_in().map(|address| address.ip().into());
+    v4.or_else(|| address.as_sockaddr_in6().map(|address| address.ip().into()))
 }
 
 /// A socket that is on no interface yet. It names no protocol: the kernel
@@ -128,10 +163,16 @@ impl Port {
 
     /// Sends one frame; waits a little while the queue is full.
     pub(crate) fn send(&self, frame: &[u8]) -> Result<(), Errno> {
+        self.send_all(&[frame])
+    }
+
+    /// Sends frames in their order; waits a little whenever the queue is full.
+    pub(crate) fn send_all(&self, frames: &[impl AsRef<[u8]>]) -> Result<(), Errno> {
         let mut since = None;
-        loop {
-            match send(self.socket.as_raw_fd(), frame, MsgFlags::MSG_DONTWAIT) {
-                Ok(_) => return Ok(()),
+        let mut rest = frames;
+        while !rest.is_empty() {
+            match self.send_some(&rest[..rest.len().min(BATCH)]) {
+                Ok(sent) => (rest, since) = (&rest[sent..], None),
                 Err(Errno::EINTR) => {}
                 Err(errno @ (Errno::ENOBUFS | Errno::EAGAIN)) => {
                     if since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
@@ -142,5 +183,16 @@ impl Port {
                 Err(errno) => return Err(errno),
             }
         }
+        Ok(())
+    }
+
+    /// Hands frames to the kernel; how many of them it took, at least one.
+    fn send_some(&self, frames: &[impl AsRef<[u8]>]) -> Result<usize, Errno> {
+        let slices: Vec<_> = frames.iter().map(|frame| [IoSlice::new(frame.as_ref())]).collect();
+        let mut headers = MultiHeaders::<()>::preallocate(slices.len(), None);
+        let nobody = vec![None; slices.len()];
+        let flags = MsgFlags::MSG_DONTWAIT;
+        let fd = self.socket.as_raw_fd();
+        Ok(sendmmsg(fd, &mut headers, &slices, nobody, [], flags)?.count())
     }
 }

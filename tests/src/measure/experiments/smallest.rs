@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use vippy_lab::Port;
+use vippy_lab::make_prompt;
 use vippy_lab::options::{vip4, vip6};
 
 use super::super::scene::{PATIENCE, Scene};
@@ -49,6 +50,43 @@ impl Drop for Load {
     }
 }
 
+/// How long a thread with a real-time priority was kept waiting by the machine
+/// itself: what no daemon on it can do anything about.
+struct Stalls {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Vec<Duration>>>,
+}
+
+/// How often the thread wants to run, and from when on it counts as kept waiting.
+const LOOK: Duration = Duration::from_millis(1);
+const STALL: Duration = Duration::from_millis(5);
+
+impl Stalls {
+    fn watch() -> Stalls {
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = std::thread::spawn({
+            let stop = Arc::clone(&stop);
+            move || {
+                make_prompt();
+                let mut stalls = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let before = Instant::now();
+                    std::thread::sleep(LOOK);
+                    let late = before.elapsed().saturating_sub(LOOK);
+                    stalls.extend((late >= STALL).then_some(late));
+                }
+                stalls
+            }
+        });
+        Stalls { stop, thread: Some(thread) }
+    }
+
+    fn finish(mut self) -> Vec<Duration> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or_default()
+    }
+}
+
 /// Prints a line for each way to run the daemons.
 ///
 /// # Errors
@@ -80,9 +118,11 @@ fn way(bench: &Bench, realtime: bool) -> Outcome<()> {
     let scene = Scene::new(options, Some(ADVERTS))?;
     let before = changes(&scene.cluster)?;
     let load = Load::new(LOOPS);
+    let stalls = Stalls::watch();
     let watch = scene.cluster.lan().watch()?;
     std::thread::sleep(bench.watch);
     let seen = watch.finish();
+    let stalls = stalls.finish();
     drop(load);
     let arrivals = |ip| -> usize {
         let ports = seen.ever(ip).into_iter();
@@ -98,6 +138,13 @@ fn way(bench: &Bench, realtime: bool) -> Outcome<()> {
         if realtime { " with realtime" } else { "" },
         arrivals(vip4(1)),
         Spread::of(&outages, |(own, _)| ms(*own)),
+    );
+    println!(
+        "    meanwhile the machine kept a real-time thread waiting for {} ms or more {} times, for \
+         {:.1} ms at most",
+        STALL.as_millis(),
+        stalls.len(),
+        ms(stalls.into_iter().max().unwrap_or_default()),
     );
     if scene.keepalived.is_some() {
         println!(

@@ -9,9 +9,13 @@ use super::clients::Astray;
 use super::truth::{available, can_hold, process, takes_part};
 use super::window::Window;
 use super::{Referee, Violation, broken};
+use crate::sim::Micros;
 use crate::sim::cluster::node_name;
 use crate::sim::fabric::Stations;
 use crate::sim::world::World;
+
+/// Time in which neighbour caches travel, in microseconds.
+const CACHES: Micros = 2_000_000;
 
 impl Referee {
     pub(super) fn judge_rest(&mut self, world: &World) -> Result<(), Violation> {
@@ -36,7 +40,7 @@ impl Referee {
         if world.now() < self.acted + self.fencing(world) && self.awaits_fence(world) {
             return Ok(());
         }
-        if self.retries(world) {
+        if self.retries(world) || self.misses_caches(world)? {
             return Ok(());
         }
         // What has just ended is a change that nobody saw.
@@ -61,6 +65,31 @@ impl Referee {
         let processes = world.stations.iter().filter_map(|station| station.process.as_ref());
         let mut tried = processes.flat_map(|process| process.failed.values());
         tried.any(|at| world.now() <= at + slack)
+    }
+
+    /// N2: everybody comes to know what each other node's machine knows.
+    fn misses_caches(&self, world: &World) -> Result<bool, Violation> {
+        if !world.setup.travels {
+            return Ok(false);
+        }
+        let nodes: Vec<usize> =
+            world.awake().iter().filter(|station| *station < world.setup.nodes).collect();
+        for station in &nodes {
+            let Some(status) = world.status(*station) else { continue };
+            let known = |other: &&usize| {
+                let expected = world.neighbours(**other).len();
+                status.neighbours.get(&node_name(**other)) == Some(&expected)
+            };
+            if let Some(other) = nodes.iter().find(|other| !known(other)) {
+                let limit = self.acted + self.settling(world) + world.timing().mature() + CACHES;
+                if world.now() > limit {
+                    let text = format!("s{station} does not know the neighbours of s{other}");
+                    return broken(world, "N2: a neighbour cache does not arrive", text);
+                }
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// O7: without a quorum all are at rest when nobody holds anything.

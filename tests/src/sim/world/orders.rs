@@ -83,6 +83,7 @@ impl World {
                     process.telling.remove(&group);
                 }
             }
+            Output::Neighbours { .. } => {}
             Output::Remember(memory) => self.stations[station].memory = (memory, self.now),
             Output::Ask { witnesses } => self.ask(station, process, &witnesses, inputs),
             Output::StoreEpoch(epoch) => {

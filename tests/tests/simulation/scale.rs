@@ -1,0 +1,43 @@
+//! As large as it may get.
+
+use std::time::Duration;
+
+use vippy_tests::sim::change::Action;
+use vippy_tests::sim::cluster::{Setup, Timing};
+
+use crate::lan::Lan;
+
+const NODES: usize = 100;
+const GROUPS: usize = 10_000;
+
+/// Largest and smallest number of groups that one of these nodes holds.
+fn spread(lan: &Lan, nodes: impl IntoIterator<Item = usize>) -> (usize, usize) {
+    let held: Vec<usize> = nodes.into_iter().map(|node| lan.held_by(node).len()).collect();
+    (held.iter().copied().max().unwrap(), held.iter().copied().min().unwrap())
+}
+
+#[test]
+fn ten_thousand_groups_on_a_hundred_nodes() {
+    let timing = Timing::millis(1_000, 3_000, 5_000);
+    let mut lan = Lan::settled(Setup { timing, ..Setup::new(1, NODES, GROUPS) });
+    assert_eq!(spread(&lan, 0..NODES), (100, 100));
+
+    // At rest an announcement is so many parts of a frame each, once an interval.
+    let since = lan.now();
+    lan.stay(Duration::from_secs(10));
+    let sent: Vec<usize> = (0..NODES).map(|node| lan.count(node, since, "sends ")).collect();
+    assert!(sent.iter().all(|sent| *sent <= 3 * 11), "{sent:?}");
+
+    let before = lan.assignment();
+    for victim in [0, 41, 99] {
+        lan.act(Action::PowerFail(victim));
+    }
+    lan.settle();
+    let left = (0..NODES).filter(|node| ![0, 41, 99].contains(node));
+    let (most, least) = spread(&lan, left);
+    assert!(most - least <= 1, "{least} to {most}");
+    for (group, holders) in before.iter().enumerate() {
+        let orphan = [0, 41, 99].iter().any(|victim| holders == &[*victim]);
+        assert!(orphan || lan.holders(group) == *holders, "g{group} moved without need");
+    }
+}
