@@ -224,14 +224,15 @@ pub struct Fabric {
     seed: u64,
     delay: (Micros, Micros),
     rules: Vec<Rule>,
-    /// Packets carried at this instant, so that each gets chance of its own.
-    instant: (Micros, u64),
+    /// Packets carried at this instant, own ones and relayed ones, so that each gets
+    /// chance of its own.
+    instant: (Micros, [u64; 2]),
 }
 
 impl Fabric {
     /// A faultless wire on which a packet takes `delay`.
     pub fn new(seed: u64, delay: (Micros, Micros)) -> Fabric {
-        Fabric { seed, delay, rules: Vec::new(), instant: (0, 0) }
+        Fabric { seed, delay, rules: Vec::new(), instant: (0, [0; 2]) }
     }
 
     /// Adds a fault.
@@ -256,14 +257,17 @@ impl Fabric {
 
     /// When a packet sent now arrives: never, once or several times.
     ///
-    /// Its fate hangs on the seed, the link, the time and how many packets went
-    /// on this link at this instant: never on other links.
-    pub fn carry(&mut self, now: Micros, packet: Packet) -> Vec<Micros> {
+    /// Its fate hangs on the seed, the link, the time and how many packets of its
+    /// kind were sent at this instant. What is relayed is a kind of its own: a
+    /// stranger may cause it (W2).
+    pub fn carry(&mut self, now: Micros, packet: Packet, relayed: bool) -> Vec<Micros> {
         if self.instant.0 != now {
-            self.instant = (now, 0);
+            self.instant = (now, [0; 2]);
         }
-        self.instant.1 += 1;
-        let labels = [packet.from as u64, packet.to as u64, now, self.instant.1];
+        let kind = usize::from(relayed);
+        self.instant.1[kind] += 1;
+        let number = self.instant.1[kind] | (kind as u64) << 32;
+        let labels = [packet.from as u64, packet.to as u64, now, number];
         let mut dice = Random::labelled(self.seed, &labels);
         let mut arrivals = vec![now + dice.span(self.delay)];
         for rule in &self.rules {
@@ -371,7 +375,7 @@ mod tests {
     fn arrivals(rules: &[Rule], packet: Packet, count: u64) -> Vec<Vec<Micros>> {
         let mut fabric = Fabric::new(1, HUNDRED);
         rules.iter().for_each(|rule| fabric.add(*rule));
-        (0..count).map(|n| fabric.carry(n * 1000, packet)).collect()
+        (0..count).map(|n| fabric.carry(n * 1000, packet, false)).collect()
     }
 
     #[test]
@@ -428,8 +432,8 @@ mod tests {
         busy.add(Rule::everywhere(Effect::Lose(500)));
         let with_traffic: Vec<_> = (0..50)
             .map(|n| {
-                busy.carry(n * 1000 - n.min(1), packet(2, 1));
-                busy.carry(n * 1000, packet(0, 1))
+                busy.carry(n * 1000 - n.min(1), packet(2, 1), false);
+                busy.carry(n * 1000, packet(0, 1), false)
             })
             .collect();
         // At time 0 both share an instant; from then on they do not.

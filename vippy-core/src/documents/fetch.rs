@@ -28,7 +28,18 @@ pub(crate) struct Fetch {
     missing: Ranges,
     ask_at: Instant,
     patience: Duration,
+    /// This node has left the asking to another one since it last asked itself, or
+    /// since anything came.
+    left: bool,
+    /// Requests of this node since anything came.
+    unanswered: u32,
 }
+
+/// So many requests follow each other at the usual pace; then it slows down.
+const EAGER: u32 = 3;
+
+/// By how many doublings at most.
+const SLOWEST: u32 = 5;
 
 impl Fetch {
     /// Asks first after `wait`, and again whenever nothing came for `patience`.
@@ -40,7 +51,7 @@ impl Fetch {
     ) -> Fetch {
         let bytes = vec![0; name.size as usize];
         let missing = Ranges::whole(name.size);
-        Fetch { name, bytes, missing, ask_at: now + wait, patience }
+        Fetch { name, bytes, missing, ask_at: now + wait, patience, left: false, unanswered: 0 }
     }
 
     pub(crate) fn next_deadline(&self) -> Instant {
@@ -53,9 +64,12 @@ impl Fetch {
         self.name.size.saturating_sub(missing)
     }
 
-    /// Somebody else has just asked for it, and everybody hears the answer.
+    /// Somebody else has just asked for it, and everybody hears the answer: unless
+    /// who could answer does not hear that one, so this node waits but once.
     pub(crate) fn asked_by_another(&mut self, now: Instant) {
-        self.ask_at = self.ask_at.max(now + self.patience);
+        if !std::mem::replace(&mut self.left, true) {
+            self.ask_at = self.ask_at.max(now + self.patience);
+        }
     }
 
     /// The request that is due.
@@ -63,7 +77,10 @@ impl Fetch {
         if now < self.ask_at {
             return None;
         }
-        self.ask_at = now + self.patience;
+        let slower = self.unanswered.saturating_sub(EAGER).min(SLOWEST);
+        self.ask_at = now + self.patience * (1 << slower);
+        self.unanswered += 1;
+        self.left = false;
         let ranges = self.missing.lengths().take(MAX_RANGES).collect();
         Some(DocumentRequest { digest: self.name.digest, ranges })
     }
@@ -80,6 +97,7 @@ impl Fetch {
         let length = u32::try_from(chunk.bytes.len()).unwrap_or(u32::MAX);
         self.missing.remove(chunk.offset, chunk.offset.saturating_add(length));
         self.ask_at = now + self.patience;
+        (self.left, self.unanswered) = (false, 0);
         if !self.missing.is_empty() {
             return None;
         }

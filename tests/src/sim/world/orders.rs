@@ -325,7 +325,7 @@ impl World {
         };
         for to in receivers.iter() {
             let packet = Packet { from: station, to, multicast };
-            for at in self.fabric.carry(self.now, packet) {
+            for at in self.fabric.carry(self.now, packet, transmit.seq.is_none()) {
                 let parcel = Parcel {
                     source: address(station),
                     multicast,
