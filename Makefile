@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help build demo test check unit simulate mutants namespaces measure docs install clean
+.PHONY: help build demo test check unit simulate mutants namespaces measure bench docs install clean
 
 help:                   ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -35,6 +35,11 @@ namespaces:             ## real daemons in network namespaces
 measure:                ## outages, floods, restarts in figures: docs/MEASUREMENTS.md
 	$(CARGO) build --release --locked -p vippyd -p vippyctl -p vippy-tests --bin vippyd --bin vippyctl --bin measure
 	./target/release/measure all
+
+bench:                  ## beside keepalived and others, as ratios: docs/BENCHMARKS.md
+	$(CARGO) bench --locked -p vippy-core --benches
+	$(CARGO) build --release --locked -p vippyd -p vippy-tests --bin vippyd --bin bench --bin bulk
+	./target/release/bench
 
 docs:                   ## the key reference and man page, from docs/keys.toml
 	$(CARGO) run --locked -p vippy-tests --bin reference

@@ -121,7 +121,7 @@ fn group_sections(groups: &Groups<'_>) -> Vec<Section> {
     let slices = (0..groups.count)
         .step_by(GROUP_SLICE as usize)
         .map(|first| (first, (first + GROUP_SLICE).min(groups.count) - 1));
-    let cut = |bits: &Bits, first, last| bits.range(first, last).collect::<GroupSet>();
+    let cut = |bits: &Bits, first, last| GroupSet(bits.cut(first, last));
     slices
         .flat_map(|(first, last)| {
             let cannot = cut(groups.cannot, first, last);

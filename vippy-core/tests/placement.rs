@@ -306,6 +306,31 @@ proptest! {
     }
 }
 
+/// Owners, all nodes up or one of them down, of a placement made once.
+fn owners_of(placement: &Placement, shared: &SharedPart, down: Option<usize>) -> Vec<usize> {
+    let head = |g| [placement.leader(g), placement.second(g)].into_iter().flatten();
+    let up = |g| head(g).map(NodeIndex::get).find(|node| Some(*node) != down);
+    shared.group_indexes().map(|g| up(g).unwrap()).collect()
+}
+
+#[test]
+fn ten_thousand_groups_on_a_hundred_nodes_are_level_and_move_no_more_than_they_must() {
+    let (nodes, groups) = (100, 10_000);
+    let before = shared(nodes, groups, |_| None);
+    let placement = Placement::new(&before);
+    let all_up = owners_of(&placement, &before, None);
+    assert!(spread(&all_up, 0..nodes) <= 1);
+    for dies in 0..nodes {
+        let after = owners_of(&placement, &before, Some(dies));
+        assert!(all_up.iter().zip(&after).all(|(b, a)| b == a || *b == dies));
+        assert!(spread(&after, (0..nodes).filter(|n| *n != dies)) <= 2);
+    }
+    let appended = owners(&shared(nodes + 1, groups, |_| None), |_| false);
+    let moved = all_up.iter().zip(&appended).filter(|(b, a)| b != a);
+    assert!(moved.clone().all(|(_, a)| *a == nodes), "only to the new node");
+    assert_eq!(moved.count(), groups / (nodes + 1));
+}
+
 /// Two releases that order nodes differently would fight over every group.
 #[test]
 fn the_lists_of_a_cluster_are_those_of_every_release() {

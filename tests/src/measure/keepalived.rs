@@ -1,6 +1,7 @@
 //! keepalived beside Vippy on the same LAN, for comparison.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -21,27 +22,48 @@ const PROGRAM: &str = "/usr/sbin/keepalived";
 /// How long a daemon may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What one of its instances keeps.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// Addresses with the lengths of their prefixes.
+    pub addresses: Vec<(IpAddr, u8)>,
+    /// The node that is master whenever it is there.
+    pub home: usize,
+}
+
 /// Its daemons and their files. The daemons end with their machines at the
 /// latest.
 #[derive(Debug)]
 pub struct Keepalived {
     directory: TempDir,
     interval: Duration,
+    instances: Vec<Instance>,
     running: Mutex<BTreeMap<usize, Process>>,
 }
 
 impl Keepalived {
-    /// Ready to start daemons with this advertisement interval; `None` if it is
-    /// not installed.
+    /// Ready to start daemons with this advertisement interval and one instance,
+    /// which keeps [`KEEPALIVED`] on the first node; `None` if it is not installed.
     ///
     /// # Errors
     /// No temporary directory can be made.
     pub fn new(interval: Duration) -> std::io::Result<Option<Keepalived>> {
+        Keepalived::with(interval, vec![Instance { addresses: vec![(KEEPALIVED, 24)], home: 1 }])
+    }
+
+    /// The same with other instances; the protocol allows 255.
+    ///
+    /// # Errors
+    /// No temporary directory can be made.
+    pub fn with(
+        interval: Duration,
+        instances: Vec<Instance>,
+    ) -> std::io::Result<Option<Keepalived>> {
         if !PathBuf::from(PROGRAM).exists() {
             return Ok(None);
         }
         let directory = tempfile::Builder::new().prefix("vippy-keepalived-").tempdir()?;
-        Ok(Some(Keepalived { directory, interval, running: Mutex::default() }))
+        Ok(Some(Keepalived { directory, interval, instances, running: Mutex::default() }))
     }
 
     /// What `keepalived --version` calls itself.
@@ -56,16 +78,17 @@ impl Keepalived {
         self.interval
     }
 
-    /// Starts a daemon on a node. The first node has the highest priority, so
-    /// it is master whenever it is there.
+    /// Starts a daemon on a node.
     ///
     /// # Errors
     /// Files cannot be written or it cannot be started.
     pub fn start(&self, lan: &Lan, node: usize) -> Result<(), LabError> {
         let machine = lan.machine(node)?;
         // An earlier life's address stays in the kernel for good.
-        if machine.addresses()?.iter().any(|(ip, _)| *ip == KEEPALIVED) {
-            machine.remove_address(KEEPALIVED, 24)?;
+        for (ip, prefix) in machine.addresses()? {
+            if self.addresses().any(|kept| *kept == (ip, prefix)) {
+                machine.remove_address(ip, prefix)?;
+            }
         }
         let system = |what: &str| {
             let what = what.to_owned();
@@ -143,19 +166,55 @@ impl Keepalived {
         parent.map_or(Ok(()), |parent| parent.wait(PATIENCE).map(drop))
     }
 
+    /// All its processes on a node.
+    pub fn processes(&self, node: usize) -> Vec<u32> {
+        let parent = self.running().get(&node).map(Process::pid);
+        let children = parent.map(children).unwrap_or_default();
+        let children = children.into_iter().filter_map(|child| u32::try_from(child.as_raw()).ok());
+        parent.into_iter().chain(children).collect()
+    }
+
     fn running(&self) -> MutexGuard<'_, BTreeMap<usize, Process>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn addresses(&self) -> impl Iterator<Item = &(IpAddr, u8)> {
+        self.instances.iter().flat_map(|instance| &instance.addresses)
+    }
+
     fn config(&self, node: usize) -> String {
-        let priority = 200 - 20 * node;
+        let mut text = format!("global_defs {{\n  router_id node{node}\n  vrrp_version 3\n}}\n");
         let interval = self.interval.as_secs_f64();
-        format!(
-            "global_defs {{\n  router_id node{node}\n  vrrp_version 3\n}}\n\
-             vrrp_instance lab {{\n  state BACKUP\n  interface eth0\n  virtual_router_id 51\n  \
-             priority {priority}\n  advert_int {interval}\n  \
-             virtual_ipaddress {{\n    {KEEPALIVED}/24 dev eth0\n  }}\n}}\n"
-        )
+        for (id, instance) in (1..).zip(&self.instances) {
+            instance.write(&mut text, id, node, interval);
+        }
+        text
+    }
+}
+
+impl Instance {
+    fn write(&self, text: &mut String, id: u8, node: usize, interval: f64) {
+        let priority = if node == self.home { 200 } else { 180 - node };
+        let _ = write!(
+            text,
+            "vrrp_instance lab{id} {{\n  state BACKUP\n  interface eth0\n  \
+             virtual_router_id {id}\n  priority {priority}\n  advert_int {interval}\n"
+        );
+        // What an advert names must fit into it: the others go along unnamed.
+        let (named, others) = self.addresses.split_at(self.addresses.len().min(1));
+        for (block, addresses) in
+            [("virtual_ipaddress", named), ("virtual_ipaddress_excluded", others)]
+        {
+            if addresses.is_empty() {
+                continue;
+            }
+            let _ = writeln!(text, "  {block} {{");
+            for (ip, prefix) in addresses {
+                let _ = writeln!(text, "    {ip}/{prefix} dev eth0");
+            }
+            text.push_str("  }\n");
+        }
+        text.push_str("}\n");
     }
 }
 

@@ -4,11 +4,13 @@
 //! Nothing here asserts anything; the namespace tests do.
 
 mod capture;
+pub mod comparison;
 mod cost;
 pub mod experiments;
 mod flood;
 mod keepalived;
 mod numbers;
+mod rest;
 mod scene;
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -16,9 +18,10 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 pub use capture::{Capture, Captured};
 pub use cost::Cost;
 pub use flood::{Flood, Sent, announcement, bit_flipped, garbage, truncated, wrong_key};
-pub use keepalived::{KEEPALIVED, Keepalived};
+pub use keepalived::{Instance, KEEPALIVED, Keepalived};
 pub use numbers::{Spread, ms};
-pub use scene::tells;
+pub use rest::{AtRest, at_rest};
+pub use scene::{tells, told};
 
 /// The multicast group of the lab's clusters.
 pub const GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(224, 1, 1, 1), 5007);

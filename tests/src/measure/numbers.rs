@@ -30,6 +30,11 @@ impl Spread {
         self.0.len()
     }
 
+    /// All values, the least first.
+    pub fn iter(&self) -> impl Iterator<Item = f64> + '_ {
+        self.0.iter().copied()
+    }
+
     /// The value below which `share` of all lie, 0 to 1; NaN if there are none.
     #[allow(
         clippy::cast_possible_truncation,

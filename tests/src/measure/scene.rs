@@ -250,23 +250,28 @@ impl Seen {
     }
 }
 
-/// Whether a frame tells everybody where the address is: a gratuitous ARP, or
-/// an unsolicited neighbour advertisement.
+/// Whether a frame tells everybody where the address is.
 pub fn tells(frame: &Frame, ip: IpAddr) -> bool {
-    let part = |from: usize, length: usize| frame.bytes.get(from..from + length);
-    match ip {
-        IpAddr::V4(ip) => {
-            let (sender, target) = (part(28, 4), part(38, 4));
-            frame.kind == FrameKind::Arp && sender == Some(&ip.octets()) && sender == target
+    told(frame) == Some(ip)
+}
+
+/// The address of which a frame tells everybody where it is: a gratuitous ARP, or
+/// an unsolicited neighbour advertisement.
+pub fn told(frame: &Frame) -> Option<IpAddr> {
+    let bytes = &frame.bytes;
+    match frame.kind {
+        FrameKind::Arp => {
+            let address = |from: usize| bytes.get(from..)?.first_chunk().copied();
+            let (sender, target): (Option<[u8; 4]>, Option<[u8; 4]>) = (address(28), address(38));
+            sender.filter(|_| sender == target).map(IpAddr::from)
         }
-        IpAddr::V6(ip) => {
+        FrameKind::Icmp6 => {
             // An advertisement to all nodes (RFC 4861, section 4.4).
-            let everybody = part(0, 6) == Some(&[0x33, 0x33, 0, 0, 0, 1]);
-            let kind = frame.bytes.get(54) == Some(&136);
-            frame.kind == FrameKind::Icmp6
-                && everybody
-                && kind
-                && part(62, 16) == Some(&ip.octets())
+            let everybody = bytes.get(0..6) == Some(&[0x33, 0x33, 0, 0, 0, 1]);
+            let kind = bytes.get(54) == Some(&136);
+            let target: [u8; 16] = bytes.get(62..)?.first_chunk().copied()?;
+            (everybody && kind).then(|| IpAddr::from(target))
         }
+        FrameKind::Udp(_) | FrameKind::Other => None,
     }
 }

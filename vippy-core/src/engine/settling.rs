@@ -26,7 +26,7 @@ impl Engine {
         self.settle_groups(now);
         self.settle_farewell(now);
         self.renew(now);
-        self.hushed &= !self.holdings.all_idle();
+        self.hushed = self.hushed && !self.holdings.all_idle();
         self.speak(now);
         self.distribute(now);
         // What was claimed may have found nobody to ask.

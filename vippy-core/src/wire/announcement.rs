@@ -28,6 +28,8 @@ pub const MAX_OBJECTION: usize = 200;
 pub const MAX_DETAIL: usize = 120;
 /// Bytes of a section before its content.
 const SECTION_HEADER: usize = 3;
+/// Sections of an announcement that has nothing special to say.
+const USUAL_SECTIONS: usize = 4;
 
 /// One part of an announcement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,12 +180,14 @@ impl Announcement {
         let version = reader.u64()?;
         let digest = Digest(reader.array()?);
         let detail = reader.text()?.to_owned();
-        let mut sections = Vec::new();
+        let mut sections = Vec::with_capacity(USUAL_SECTIONS);
         while !reader.is_empty() {
             let kind = reader.u8()?;
             let length = reader.u16()?;
             let content = reader.take(length.into())?;
-            sections.extend(Section::decode(kind, content)?);
+            if let Some(section) = Section::decode(kind, content)? {
+                sections.push(section);
+            }
         }
         Ok(Announcement { state, reason, detail, version, digest, sections })
     }
@@ -271,7 +275,7 @@ impl Section {
             }
             4 => {
                 let mut reader = Reader::new(content, "documents section");
-                let mut names = Vec::new();
+                let mut names = Vec::with_capacity(content.len() / DocumentName::SIZE);
                 while !reader.is_empty() {
                     names.push(DocumentName::decode(&mut reader)?);
                 }
@@ -383,13 +387,13 @@ impl GroupSet {
 
     /// Bytes of the smaller encoding.
     fn size(&self, first: u32, last: u32) -> usize {
-        let sparse = 2 + 2 * self.0.range(first, last).count();
+        let sparse = 2 + 2 * self.0.count_within(first, last);
         1 + sparse.min(Self::dense_bytes(first, last))
     }
 
     fn encode(&self, first: u32, last: u32, out: &mut Vec<u8>) {
         let dense = Self::dense_bytes(first, last);
-        let count = self.0.range(first, last).count();
+        let count = self.0.count_within(first, last);
         if 2 + 2 * count <= dense {
             out.push(SPARSE);
             out.extend_from_slice(&offset(count).to_be_bytes());
@@ -398,19 +402,14 @@ impl GroupSet {
             }
         } else {
             out.push(DENSE);
-            let start = out.len();
-            out.resize(start + dense, 0);
-            for member in self.0.range(first, last) {
-                let position = member - first;
-                out[start + (position / 8) as usize] |= 1 << (position % 8);
-            }
+            self.0.write(first, last, out);
         }
     }
 
     fn decode(reader: &mut Reader<'_>, first: u32, last: u32) -> Result<Self, Malformed> {
-        let mut set = Bits::new();
         match reader.u8()? {
             SPARSE => {
+                let mut set = Bits::new();
                 let mut previous = None;
                 for _ in 0..reader.u16()? {
                     let position = reader.u16()?;
@@ -421,21 +420,20 @@ impl GroupSet {
                     previous = Some(position);
                     set.set(first + u32::from(position), true);
                 }
+                Ok(GroupSet(set))
             }
             DENSE => {
                 let bytes = reader.take(Self::dense_bytes(first, last))?;
-                for (byte, base) in bytes.iter().zip((0u32..).step_by(8)) {
-                    for bit in (0..8).filter(|bit| byte >> bit & 1 == 1) {
-                        if base + bit > last - first {
-                            return Err(reader.fail());
-                        }
-                        set.set(first + base + bit, true);
-                    }
+                let used = (last - first) % 8 + 1;
+                let beyond = bytes.last().is_some_and(|byte| u32::from(*byte) >> used != 0);
+                if beyond {
+                    Err(reader.fail())
+                } else {
+                    Ok(GroupSet(Bits::from_bytes(first, bytes)))
                 }
             }
-            _ => return Err(reader.fail()),
+            _ => Err(reader.fail()),
         }
-        Ok(GroupSet(set))
     }
 }
 

@@ -2,11 +2,11 @@
 
 mod deleted;
 mod flood;
-mod idle;
+pub(super) mod idle;
 mod killed;
-mod moves;
+pub(super) mod moves;
 mod one_way;
-mod outage;
+pub(super) mod outage;
 mod partition;
 mod renewal;
 mod restart;
@@ -16,7 +16,7 @@ mod strangers;
 mod suspended;
 
 use std::error::Error;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -60,7 +60,10 @@ pub struct Bench {
 impl Bench {
     /// Does something `count` times; what was done while the onlookers lost
     /// something is done again.
-    fn repeat<T>(count: usize, mut one: impl FnMut(usize) -> Outcome<T>) -> Outcome<Vec<T>> {
+    pub(super) fn repeat<T>(
+        count: usize,
+        mut one: impl FnMut(usize) -> Outcome<T>,
+    ) -> Outcome<Vec<T>> {
         let mut runs = Vec::new();
         for number in 0..2 * count {
             match valid(one(number))? {
@@ -75,7 +78,13 @@ impl Bench {
     }
 
     /// Three nodes and as many clients, other times, groups of one address.
-    fn options(&self, interval: f64, stale: f64, groups: Value, clients: usize) -> Options {
+    pub(super) fn options(
+        &self,
+        interval: f64,
+        stale: f64,
+        groups: Value,
+        clients: usize,
+    ) -> Options {
         let seconds = Duration::from_secs_f64;
         let mature = (interval * 5.0).clamp(0.5, 2.0);
         // What is killed, cut or stopped again and again must come back each time.
@@ -85,9 +94,18 @@ impl Bench {
     }
 }
 
+/// Length of the prefix of [`many`] addresses.
+pub const MANY_PREFIX: u8 = 16;
+
+/// An address of a network with room for many.
+pub fn many(number: usize) -> Ipv4Addr {
+    let part = |number: usize| u8::try_from(number).unwrap_or(u8::MAX);
+    Ipv4Addr::new(10, 79, part(number / 250), part(number % 250 + 1))
+}
+
 /// `count` groups of one address each; the first prefers node1.
-fn groups(count: usize) -> Value {
-    let address = |number: usize| format!("10.79.{}.{}/16", number / 250, number % 250 + 1);
+pub(super) fn groups(count: usize) -> Value {
+    let address = |number: usize| format!("{}/{MANY_PREFIX}", many(number));
     let group = |number: usize| match number {
         0 => json!(["node1", vip(vip4(1))]),
         1..6 => json!([vip(vip4(u8::try_from(number + 1).unwrap_or(u8::MAX)))]),
@@ -101,7 +119,7 @@ fn addresses() -> Vec<IpAddr> {
     (1..=6).map(vip4).collect()
 }
 
-fn settled(options: Options) -> Outcome<Cluster> {
+pub(super) fn settled(options: Options) -> Outcome<Cluster> {
     let cluster = Cluster::start(options)?;
     cluster.wait_settled(PATIENCE)?;
     Ok(cluster)

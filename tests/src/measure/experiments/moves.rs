@@ -100,26 +100,52 @@ fn pace(bench: &Bench, times: (f64, f64), rate: u32) -> Outcome<()> {
     println!(
         "  interval {interval} s, stale {stale} s, adverts {interval} s, {rate} datagrams a second to each address"
     );
+    let runs = repeated(bench, times, rate, &Move::ALL)?;
+    runs.iter().for_each(|(kind, runs)| line(*kind, runs));
+    Ok(())
+}
+
+/// Moves of these kinds, one after the other, again and again.
+fn repeated(
+    bench: &Bench,
+    (interval, stale): (f64, f64),
+    rate: u32,
+    kinds: &[Move],
+) -> Outcome<BTreeMap<Move, Vec<Run>>> {
     let options = bench.options(interval, stale, groups("node1"), 1);
     let scene = Scene::new(options, Some(Duration::from_secs_f64(interval)))?;
     let mut version = 1;
     let mut runs: BTreeMap<Move, Vec<Run>> = BTreeMap::new();
     let enough = |runs: &BTreeMap<Move, Vec<Run>>| {
-        Move::ALL.iter().all(|kind| runs.get(kind).is_some_and(|done| done.len() >= bench.runs))
+        kinds.iter().all(|kind| runs.get(kind).is_some_and(|done| done.len() >= bench.runs))
     };
     while !enough(&runs) {
-        for kind in Move::ALL {
-            runs.entry(kind).or_default().extend(valid(one(
-                bench,
-                &scene,
-                kind,
-                rate,
-                &mut version,
-            ))?);
+        for kind in kinds {
+            let run = valid(one(bench, &scene, *kind, rate, &mut version))?;
+            runs.entry(*kind).or_default().extend(run);
         }
     }
-    runs.iter().for_each(|(kind, runs)| line(*kind, runs));
-    Ok(())
+    Ok(runs)
+}
+
+/// Questions lost at each clean stop of a node, of `asked`, per address.
+#[derive(Debug)]
+pub(in crate::measure) struct Stops {
+    pub(in crate::measure) asked: f64,
+    pub(in crate::measure) vippy: Vec<f64>,
+    /// Empty where keepalived is not installed.
+    pub(in crate::measure) keepalived: Vec<f64>,
+}
+
+/// Stops a daemon in order, and starts it again, a thousand questions a second.
+pub(in crate::measure) fn clean_stops(bench: &Bench, times: (f64, f64)) -> Outcome<Stops> {
+    let mut runs = repeated(bench, times, 1_000, &[Move::Stop, Move::Return])?;
+    let stops = runs.remove(&Move::Stop).unwrap_or_default();
+    Ok(Stops {
+        asked: Spread::of(&stops, |run| run.asked as f64).at(0.5),
+        vippy: stops.iter().map(|run| run.lost[0] as f64).collect(),
+        keepalived: stops.iter().filter_map(|run| Some(run.other?.0 as f64)).collect(),
+    })
 }
 
 fn line(kind: Move, runs: &[Run]) {

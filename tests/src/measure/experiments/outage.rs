@@ -36,17 +36,36 @@ pub fn outage(bench: &Bench) -> Outcome<()> {
         None => println!("  keepalived: not installed"),
     }
     for (interval, stale) in SETTINGS {
-        one(bench, interval, stale)?;
+        let deaths = deaths(bench, (interval, stale), QUIET)?;
+        let allowed = (stale + interval) * 1e3;
+        line("vippy", (interval, stale), &deaths.vippy, allowed, deaths.moved);
+        if let Some((lasted, moved)) = &deaths.keepalived {
+            line("keepalived", (interval, f64::NAN), lasted, interval * 1e3, *moved);
+        }
     }
     Ok(())
 }
 
-fn one(bench: &Bench, interval: f64, stale: f64) -> Outcome<()> {
+/// Outages in milliseconds, one a death, and what changed hands in the quiet before.
+#[derive(Debug)]
+pub(in crate::measure) struct Deaths {
+    pub(in crate::measure) vippy: Vec<f64>,
+    pub(in crate::measure) moved: u64,
+    /// The same of keepalived, where it is installed.
+    pub(in crate::measure) keepalived: Option<(Vec<f64>, u64)>,
+}
+
+/// Lets a node that both programs prefer die again and again.
+pub(in crate::measure) fn deaths(
+    bench: &Bench,
+    (interval, stale): (f64, f64),
+    quiet: Duration,
+) -> Outcome<Deaths> {
     let options = bench.options(interval, stale, groups(6), 1);
     let scene = Scene::new(options, Some(Duration::from_secs_f64(interval)))?;
     let cluster = &scene.cluster;
     let before = changes(cluster)?;
-    let quiet = probe(cluster, QUIET)?;
+    let quiet = probe(cluster, quiet)?;
     let moved = changes(cluster)? - before;
     let reigns = quiet.series.get(&KEEPALIVED).map(|series| series.reigns().len());
     let unasked = reigns.map(|reigns| reigns.saturating_sub(1)).unwrap_or_default();
@@ -69,13 +88,9 @@ fn one(bench: &Bench, interval: f64, stale: f64) -> Outcome<()> {
             }
         })?;
     }
-    let allowed = (stale + interval) * 1e3;
-    line("vippy", (interval, stale), &lasted.0, allowed, moved);
-    if scene.keepalived.is_some() {
-        let unasked = u64::try_from(unasked)?;
-        line("keepalived", (interval, f64::NAN), &lasted.1, interval * 1e3, unasked);
-    }
-    Ok(())
+    let unasked = u64::try_from(unasked)?;
+    let keepalived = scene.keepalived.is_some().then_some((lasted.1, unasked));
+    Ok(Deaths { vippy: lasted.0, moved, keepalived })
 }
 
 fn line(program: &str, (interval, stale): (f64, f64), lasted: &[f64], allowed: f64, moved: u64) {

@@ -1,0 +1,100 @@
+//! Vippy beside others on LANs of the same shape: what `make bench` measures,
+//! with what `docs/BENCHMARKS.md` is written. Figures are for reading as ratios;
+//! nothing is passed or failed.
+
+mod micro;
+mod plot;
+mod rest;
+mod rows;
+mod takeover;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Keepalived;
+use super::experiments::moves::clean_stops;
+use super::experiments::outage::deaths;
+use super::experiments::{Bench, Outcome};
+
+pub use plot::{Curve, plot};
+pub use rows::{Row, table};
+
+/// Numbers of addresses that move at once.
+const TAKEOVERS: [usize; 2] = [1_000, 5_000];
+/// Interval and `stale` of the outages, in seconds.
+const OUTAGES: [(f64, f64); 2] = [(0.1, 0.3), (1.0, 3.0)];
+/// Interval and `stale` of the clean stops, in seconds.
+const STOPS: (f64, f64) = (0.1, 0.3);
+/// Numbers of groups at rest; keepalived can do 255.
+const AT_REST: [usize; 3] = [1, 50, 250];
+
+/// What is compared with what.
+#[derive(Debug)]
+pub struct Plan {
+    /// How, and with which daemon.
+    pub bench: Bench,
+    /// The program that takes addresses over by bulk netlink.
+    pub bulk: PathBuf,
+    /// Where criterion left its results.
+    pub criterion: PathBuf,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Comparison {
+    /// What keepalived calls itself, where it is installed.
+    pub keepalived: Option<String>,
+    /// Everything in order.
+    pub rows: Vec<Row>,
+    /// Outages in multiples of the interval.
+    pub curves: Vec<Curve>,
+}
+
+/// Measures everything; `tell` hears what is being measured.
+///
+/// # Errors
+/// A cluster does not start, or does not do what it should.
+pub fn compare(plan: &Plan, tell: &mut dyn FnMut(&str)) -> Outcome<Comparison> {
+    let keepalived = Keepalived::version();
+    if keepalived.is_none() {
+        tell("keepalived is not installed: nothing is measured beside it");
+    }
+    let mut all =
+        Comparison { keepalived, rows: rows::core(&plan.criterion), ..Comparison::default() };
+    if all.rows.is_empty() {
+        tell("criterion has left nothing: cargo bench -p vippy-core comes first");
+    }
+    for count in TAKEOVERS {
+        tell(&format!("takeover of {count} addresses"));
+        let takeovers = takeover::takeovers(&plan.bench, &plan.bulk, count)?;
+        all.rows.extend(rows::takeover(&takeovers));
+    }
+    for (interval, stale) in OUTAGES {
+        tell(&format!("outages at an interval of {interval} s"));
+        let deaths = deaths(&plan.bench, (interval, stale), Duration::ZERO)?;
+        all.rows.extend(rows::outage((interval, stale), &deaths));
+        all.curves.extend(curves((interval, stale), deaths.vippy, deaths.keepalived));
+    }
+    tell("clean stops");
+    all.rows.extend(rows::stop(&clean_stops(&plan.bench, STOPS)?));
+    for count in AT_REST {
+        tell(&format!("{count} groups at rest"));
+        all.rows.extend(rows::rest(&rest::rest(&plan.bench, count)?));
+    }
+    Ok(all)
+}
+
+/// The outages of both programs, in multiples of the interval.
+fn curves(
+    (interval, stale): (f64, f64),
+    vippy: Vec<f64>,
+    keepalived: Option<(Vec<f64>, u64)>,
+) -> Vec<Curve> {
+    let curve = |program: &str, lasted: Vec<f64>| Curve {
+        name: program.to_owned(),
+        values: lasted.into_iter().map(|ms| ms / (interval * 1e3)).collect(),
+    };
+    let vippy = curve(&format!("vippy, interval {interval} s, stale {stale} s"), vippy);
+    let other = keepalived.map(|(lasted, _)| curve(&format!("keepalived, {interval} s"), lasted));
+    [vippy].into_iter().chain(other).collect()
+}
