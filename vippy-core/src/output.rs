@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Digest, Group, SharedPart};
 use crate::event::Event;
-use crate::identity::{Epoch, GroupId, Seq};
+use crate::identity::{Epoch, GroupId, Mac, Seq};
 use crate::memory::Memory;
 
 /// One order. The daemon carries orders out in the order in which they come.
@@ -40,6 +40,15 @@ pub enum Output {
     Notify {
         /// The group.
         group: GroupId,
+    },
+    /// Ask the LAN for a group's first address, as any host would (ARP, neighbour
+    /// discovery), a few times unless only the station expected answers; answer
+    /// [`Input::Sighted`](crate::input::Input::Sighted).
+    Look {
+        /// The group.
+        group: GroupId,
+        /// Where another node says that it is.
+        expected: Mac,
     },
     /// Stop telling the neighbours about a group that is going away.
     Silence {

@@ -28,6 +28,7 @@ use crate::kernel::{self, Kernel, KernelError};
 use crate::load::{LoadError, Loaded, Source};
 use crate::logging::{Level, Logger};
 use crate::management::ManagementError;
+use crate::neighbourhood::Neighbourhood;
 use crate::operators::Operators;
 use crate::realtime;
 use crate::signals::Signals;
@@ -228,6 +229,7 @@ fn operate(
     let kernel = Kernel::start(settings, &config.shared.groups)?;
     let announcer = Announcer::start()?;
     let prober = Prober::start(&config, &node).map_err(system("start a thread"))?;
+    let neighbourhood = Neighbourhood::start().map_err(system("start a thread"))?;
     let start = Start {
         config: Arc::clone(&config),
         node: node.clone(),
@@ -251,6 +253,7 @@ fn operate(
         homes: kernel.homes,
         announcer,
         prober,
+        neighbourhood,
         writer,
         stored,
         requests,

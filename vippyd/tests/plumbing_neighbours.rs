@@ -276,7 +276,7 @@ fn a_group_that_was_silenced_is_not_reported() {
 fn told_within(announcer: &mut Announcer, patience: Duration) -> Option<GroupId> {
     let end = Instant::now() + patience;
     while Instant::now() < end {
-        if let Some(group) = announcer.told_at_hand() {
+        if let Some((group, _)) = announcer.told_at_hand() {
             return Some(group);
         }
         std::thread::sleep(Duration::from_micros(50));

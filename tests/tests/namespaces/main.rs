@@ -14,6 +14,7 @@ mod deaths;
 mod hands;
 mod interfaces;
 mod links;
+mod neighbourhood;
 mod operators;
 mod partitions;
 mod plans;

@@ -260,6 +260,7 @@ impl Segment {
             | Input::Resource { .. }
             | Input::EpochStored(_)
             | Input::Told { .. }
+            | Input::Sighted { .. }
             | Input::Renewed { .. }
             | Input::Asked { .. }
             | Input::Answered { .. }

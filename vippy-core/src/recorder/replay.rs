@@ -156,6 +156,7 @@ fn with_keys(input: Input, keys: &[usize]) -> Input {
         | Input::Resource { .. }
         | Input::EpochStored(_)
         | Input::Told { .. }
+        | Input::Sighted { .. }
         | Input::Renewed { .. }
         | Input::Asked { .. }
         | Input::Answered { .. }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use vippy_core::config::{Address, Group};
-use vippy_core::identity::GroupId;
+use vippy_core::identity::{GroupId, Mac};
 use vippy_core::time::Instant as Moment;
 
 use super::licence::Licence;
@@ -70,6 +70,17 @@ enum Command {
 struct Told {
     group: GroupId,
     order: OrderNumber,
+    /// Where they were told that its first address is.
+    mac: Option<Mac>,
+}
+
+/// A first round that is yet to be over.
+#[derive(Debug)]
+struct First {
+    group: GroupId,
+    order: OrderNumber,
+    /// The interface of its first address.
+    interface: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -155,23 +166,23 @@ impl Announcer {
     }
 
     /// The next group about which everything was said once, as far as its
-    /// interfaces took it. Dropping the future loses none; `None`: the thread
-    /// ended.
-    pub async fn told(&mut self) -> Option<GroupId> {
+    /// interfaces took it, and the MAC at which its first address was said to be.
+    /// Dropping the future loses none; `None`: the thread ended.
+    pub async fn told(&mut self) -> Option<(GroupId, Option<Mac>)> {
         loop {
             let told = self.reports.recv().await?;
             if self.is_awaited(&told) {
-                return Some(told.group);
+                return Some((told.group, told.mac));
             }
         }
     }
 
     /// The same without waiting; `None`: there is none now.
-    pub fn told_at_hand(&mut self) -> Option<GroupId> {
+    pub fn told_at_hand(&mut self) -> Option<(GroupId, Option<Mac>)> {
         loop {
             let told = self.reports.try_recv().ok()?;
             if self.is_awaited(&told) {
-                return Some(told.group);
+                return Some((told.group, told.mac));
             }
         }
     }
@@ -235,8 +246,11 @@ fn say(mouth: &mut Mouth, due: Vec<Due>, told: &UnboundedSender<Told>) -> Result
     let mut spoken = Vec::new();
     for Due { places, firsts } in due {
         mouth.say(&places, Form::Request)?;
-        // The handle is gone when the daemon is about to end.
-        firsts.into_iter().for_each(|first| drop(told.send(first)));
+        for First { group, order, interface } in firsts {
+            let mac = interface.and_then(|interface| mouth.mac(&interface));
+            // The handle is gone when the daemon is about to end.
+            let _ = told.send(Told { group, order, mac });
+        }
         spoken.push(places);
     }
     spoken.iter().try_for_each(|places| mouth.say(places, Form::Reply))
@@ -261,7 +275,7 @@ struct Telling {
 struct Due {
     places: Places,
     /// Whose first round this is.
-    firsts: Vec<Told>,
+    firsts: Vec<First>,
 }
 
 impl Schedule {
@@ -310,7 +324,8 @@ impl Due {
             }
         }
         if telling.rounds_left == ROUNDS {
-            self.firsts.push(Told { group: group.clone(), order: telling.order });
+            let interface = telling.places.first().map(|(interface, _)| interface.clone());
+            self.firsts.push(First { group: group.clone(), order: telling.order, interface });
         }
     }
 }

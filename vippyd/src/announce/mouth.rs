@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use nix::errno::Errno;
+use vippy_core::identity::Mac;
 
 use super::announcer::Counters;
 use super::licence::Licence;
+use crate::ethernet;
 use crate::ethernet::frames::{Form, gratuitous_arp, unsolicited_advertisement};
 use crate::ethernet::port::{Identity, Interfaces, Port};
 
@@ -81,6 +83,13 @@ impl Mouth {
             }
         }
         Ok(())
+    }
+
+    /// Where this round's frames say that the addresses of an interface are; `None`
+    /// where nobody keeps such a thing, or it took no frame.
+    pub(super) fn mac(&self, interface: &str) -> Option<Mac> {
+        let spoke = !self.given_up.contains(interface);
+        self.interfaces.mac(interface).filter(|_| spoke).map(ethernet::mac)
     }
 
     fn fail(&self) {
