@@ -64,6 +64,10 @@ fn full() -> Value {
             "addresses": ["10.0.0.1/24"], "interfaces": ["eth0"], "owner": "node1", "holders": ["node1"],
             "succession": ["node1"], "here": "held", "cannot": "x",
             "rather_not": "x", "epoch": 1,
+            "belief": {
+                "believed": 1, "of": 2, "after_ms": 1, "doubted_by": "node2",
+                "instead": "02:00:00:00:00:01", "repeated": 1,
+            },
         }],
         "peers": [{
             "name": "node2", "configured": true, "counts": true, "alive": true,
@@ -83,6 +87,7 @@ fn full_timeline() -> Value {
             "moves": [{
                 "node": "node1", "groups": 1, "first": "x", "heard_ms": 1.0, "found_ms": 1.0,
                 "decided_ms": 1.0, "plumbed_ms": 1.0, "announced_ms": 1.0, "released_ms": 1.0,
+                "believed_ms": 1.0, "belief": { "believed": 2, "of": 2 },
             }],
         }],
     })

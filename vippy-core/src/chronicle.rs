@@ -17,7 +17,7 @@ use crate::identity::{BootId, GroupId, GroupIndex, NodeIndex, NodeName};
 use crate::membership::Membership;
 use crate::output::Output;
 use crate::time::Instant;
-use crate::timeline::{self, Entry, MoveCause, Timeline};
+use crate::timeline::{self, Belief, Entry, MoveCause, Timeline};
 use crate::wire::moves::{MAX_MOVES, MoveReport};
 
 /// Own moves remembered.
@@ -54,6 +54,8 @@ struct Move {
     telling: Awaited,
     /// Groups that the former holder still announces.
     leaving: Awaited,
+    /// Groups of which it is not known yet whether the neighbours believe it.
+    doubtful: Awaited,
 }
 
 /// Groups of which something is awaited.
@@ -124,7 +126,7 @@ impl Chronicle {
     pub(crate) fn configure(&mut self, shared: &SharedPart) {
         self.last_held = vec![None; shared.groups.len()];
         for own in &mut self.own {
-            (own.plumbing, own.telling, own.leaving) = Default::default();
+            (own.plumbing, own.telling, own.leaving, own.doubtful) = Default::default();
         }
     }
 
@@ -142,6 +144,7 @@ impl Chronicle {
                 | Output::Plumb { .. }
                 | Output::Unplumb { .. }
                 | Output::Renew { .. }
+                | Output::Look { .. }
                 | Output::Silence { .. }
                 | Output::Neighbours { .. }
                 | Output::StoreEpoch(_)
@@ -213,7 +216,8 @@ impl Chronicle {
         (own.entry.heard, own.entry.found) = (own.entry.heard.or(heard), own.entry.found.or(found));
         own.plumbing.add(group);
         own.telling.add(group);
-        (own.entry.plumbed, own.entry.announced) = (None, None);
+        own.doubtful.add(group);
+        (own.entry.plumbed, own.entry.announced, own.entry.believed) = (None, None, None);
         if let (Some(slot), Some(me)) = (self.last_held.get_mut(group.get()), view.me) {
             *slot = Some(me);
         }
@@ -296,6 +300,18 @@ impl Chronicle {
         }
     }
 
+    /// It has come out whether the neighbours believe that a group is here.
+    pub(crate) fn believed(&mut self, group: GroupIndex, belief: Belief, now: Instant) {
+        let Some(own) = self.own.iter_mut().rfind(|own| own.doubtful.contains(group)) else {
+            return;
+        };
+        own.changed = now;
+        own.entry.belief = own.entry.belief.worse(belief);
+        if own.doubtful.remove(group) && own.entry.belief.of > 0 {
+            own.entry.believed = Some(now);
+        }
+    }
+
     /// A group did not come up, or is let go before it did: it is no longer
     /// waited for.
     fn given_up(&mut self, group: GroupIndex, now: Instant) {
@@ -306,6 +322,10 @@ impl Chronicle {
             }
             if own.telling.remove(group) && own.came_up {
                 own.entry.announced = Some(now);
+                own.changed = now;
+            }
+            if own.doubtful.remove(group) && own.entry.belief.of > 0 {
+                own.entry.believed = Some(now);
                 own.changed = now;
             }
         }
@@ -336,7 +356,8 @@ impl Chronicle {
         own.came_up = true;
         own.entry.plumbed = Some(now);
         own.telling.add(group);
-        own.entry.announced = None;
+        own.doubtful.add(group);
+        (own.entry.announced, own.entry.believed) = (None, None);
     }
 
     /// A fresh frame of `node` changed what it holds: `shows` tells what it
@@ -433,6 +454,8 @@ impl Move {
             plumbed: None,
             announced: None,
             released: None,
+            believed: None,
+            belief: Belief::default(),
         };
         Move {
             entry,
@@ -441,6 +464,7 @@ impl Move {
             plumbing: Awaited::default(),
             telling: Awaited::default(),
             leaving: Awaited::default(),
+            doubtful: Awaited::default(),
         }
     }
 }
@@ -459,6 +483,8 @@ fn report(now: Instant, entry: &Entry, shared: &SharedPart, holdings: &Holdings)
         plumbed: age(entry.plumbed),
         announced: age(entry.announced),
         released: age(entry.released),
+        believed: age(entry.believed),
+        belief: entry.belief,
     }
 }
 
@@ -486,6 +512,8 @@ fn understand(
         plumbed: at(report.plumbed),
         announced: at(report.announced),
         released: at(report.released),
+        believed: at(report.believed),
+        belief: report.belief,
     }
 }
 
@@ -510,6 +538,7 @@ fn refine(known: &mut Entry, again: Entry) {
         plumbed: phase(known.plumbed, again.plumbed),
         announced: phase(known.announced, again.announced),
         released: phase(known.released, again.released),
+        believed: phase(known.believed, again.believed),
         ..again
     };
 }

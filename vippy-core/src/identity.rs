@@ -1,6 +1,7 @@
 //! Names and numbers that identify things; none of them is a bare integer.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -133,9 +134,79 @@ impl fmt::Display for Epoch {
     }
 }
 
+/// A station's address on an Ethernet link.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Mac(pub [u8; 6]);
+
+/// A text that is no [`Mac`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("found {0:?}, expected a MAC such as 02:00:5e:10:00:01")]
+pub struct NotAMac(String);
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl fmt::Debug for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<Mac> for String {
+    fn from(mac: Mac) -> String {
+        mac.to_string()
+    }
+}
+
+impl FromStr for Mac {
+    type Err = NotAMac;
+
+    fn from_str(text: &str) -> Result<Mac, NotAMac> {
+        let byte = |part: &str| {
+            let digits = part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+            digits.then(|| u8::from_str_radix(part, 16).ok())?
+        };
+        let bytes: Option<Vec<u8>> = text.split(':').map(byte).collect();
+        let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Mac).ok_or_else(|| NotAMac(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Mac {
+    type Error = NotAMac;
+
+    fn try_from(text: String) -> Result<Mac, NotAMac> {
+        text.parse()
+    }
+}
+
+impl Mac {
+    /// Whether it can be a station's: not of a group, and not empty.
+    pub fn is_station(self) -> bool {
+        self.0[0] & 1 == 0 && self.0 != [0; 6]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mac_is_read_as_it_is_written() {
+        let mac = Mac([2, 0, 0x5e, 0x10, 0, 0xff]);
+        assert_eq!(mac.to_string(), "02:00:5e:10:00:ff");
+        assert_eq!(Mac::try_from(mac.to_string()), Ok(mac));
+        for text in
+            ["", "02:00:5e:10:00", "02:00:5e:10:00:ff:00", "2:0:5e:10:0:ff", "+2:0:5e:10:0:ff", "x"]
+        {
+            assert_eq!(Mac::try_from(text.to_owned()), Err(NotAMac(text.into())));
+        }
+    }
 
     #[test]
     fn next_epoch_is_higher_and_never_ties_between_nodes() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Digest, SharedPart};
-use crate::identity::{BootId, Epoch, GroupId, Seq};
+use crate::identity::{BootId, Epoch, GroupId, Mac, Seq};
 
 /// One thing that happened. Time is the other argument of
 /// [`Engine::handle`](crate::engine::Engine::handle).
@@ -61,6 +61,17 @@ pub enum Input {
     Told {
         /// The group.
         group: GroupId,
+        /// Where they were told that its first address is; `None` where nobody
+        /// keeps such a thing, or no frame could leave.
+        mac: Option<Mac>,
+    },
+    /// Who answers for a group's first address (answer to
+    /// [`Output::Look`](crate::output::Output::Look)).
+    Sighted {
+        /// The group.
+        group: GroupId,
+        /// The station, another one than expected if any such did; `None`: nobody.
+        mac: Option<Mac>,
     },
     /// This node's neighbour cache, as a document
     /// ([`neighbours::document`](crate::neighbours::document)), to be shared; empty:

@@ -9,6 +9,7 @@
 //! written down in `docs/PROTOCOL.md`.
 
 mod authority;
+mod belief;
 mod bits;
 mod chronicle;
 mod collective;

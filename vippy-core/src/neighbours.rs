@@ -4,12 +4,12 @@
 //! A line for each station, by ascending address: its IP address, its MAC, and
 //! `router` if it is one.
 
-use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use crate::identity::Mac;
 
 /// Stations in one cache; a node that knows more leaves out those that it has not
 /// heard of for longest.
@@ -17,42 +17,6 @@ pub const MOST_STATIONS: usize = 4_096;
 
 /// What a line ends with for a router.
 const ROUTER: &str = "router";
-
-/// An Ethernet address of a single station.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Mac(pub [u8; 6]);
-
-impl Mac {
-    /// Whether it can be a station's: not of a group, and not empty.
-    pub fn is_station(self) -> bool {
-        self.0[0] & 1 == 0 && self.0 != [0; 6]
-    }
-}
-
-impl fmt::Display for Mac {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
-    }
-}
-
-/// What should have been a MAC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected six bytes in hexadecimal with colons between them")]
-pub struct NoMac;
-
-impl FromStr for Mac {
-    type Err = NoMac;
-
-    fn from_str(text: &str) -> Result<Mac, NoMac> {
-        let byte = |digits: &str| {
-            let hex = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-            hex.then(|| u8::from_str_radix(digits, 16).ok()).flatten().ok_or(NoMac)
-        };
-        let bytes = text.split(':').map(byte).collect::<Result<Vec<u8>, NoMac>>()?;
-        Ok(Mac(bytes.try_into().map_err(|_| NoMac)?))
-    }
-}
 
 /// Who is at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

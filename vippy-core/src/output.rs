@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Digest, Group, SharedPart};
 use crate::event::Event;
-use crate::identity::{Epoch, GroupId, NodeName, Seq};
+use crate::identity::{Epoch, GroupId, Mac, NodeName, Seq};
 use crate::memory::Memory;
 use crate::neighbours::Station;
 
@@ -41,6 +41,15 @@ pub enum Output {
     Notify {
         /// The group.
         group: GroupId,
+    },
+    /// Ask the LAN for a group's first address, as any host would (ARP, neighbour
+    /// discovery), a few times unless only the station expected answers; answer
+    /// [`Input::Sighted`](crate::input::Input::Sighted).
+    Look {
+        /// The group.
+        group: GroupId,
+        /// Where another node says that it is.
+        expected: Mac,
     },
     /// Stop telling the neighbours about a group that is going away.
     Silence {

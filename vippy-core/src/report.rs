@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::belief::takes::Take;
 use crate::dialect::Readings;
 use crate::engine::Engine;
 use crate::group::Phase;
@@ -10,9 +11,9 @@ use crate::identity::{BootId, GroupIndex, NodeIndex, NodeName};
 use crate::membership::process::Process;
 use crate::rollout::proposal::{Outcome, Proposal};
 use crate::status::{
-    AnswerStatus, ConfigStatus, FetchStatus, GroupStatus, HeardBy, Holding, NetStats, NodeReason,
-    NodeState, NodeStatus, OutcomeStatus, PeerStatus, ProposalStatus, RefusedStatus, RejectReason,
-    RolloutStatus, StateStatus, Stats, Status, TrialStatus, VipEntry, original_form,
+    AnswerStatus, BeliefStatus, ConfigStatus, FetchStatus, GroupStatus, HeardBy, Holding, NetStats,
+    NodeReason, NodeState, NodeStatus, OutcomeStatus, PeerStatus, ProposalStatus, RefusedStatus,
+    RejectReason, RolloutStatus, StateStatus, Stats, Status, TrialStatus, VipEntry, original_form,
 };
 use crate::time::Instant;
 use crate::wire::announcement::Paths;
@@ -260,6 +261,19 @@ fn group(engine: &Engine, readings: &Readings, index: GroupIndex) -> GroupStatus
         cannot: slot.cannot().map(str::to_owned),
         rather_not: engine.holdings.reluctance().reason(index).map(str::to_owned),
         epoch: slot.epoch(),
+        belief: engine.takes.of(index).filter(|_| slot.is_up()).map(|take| belief(engine, take)),
+    }
+}
+
+fn belief(engine: &Engine, take: &Take) -> BeliefStatus {
+    let doubted_by = take.doubt.and_then(|(by, _)| engine.config.shared.nodes.get(by.get()));
+    BeliefStatus {
+        believed: take.belief.believed,
+        of: take.belief.of,
+        after_ms: take.after.map(millis),
+        doubted_by: doubted_by.map(|node| node.name.clone()),
+        instead: take.doubt.and_then(|(_, mac)| mac),
+        repeated: take.repeated,
     }
 }
 

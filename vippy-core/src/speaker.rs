@@ -9,7 +9,6 @@ use crate::identity::BootId;
 use crate::time::Instant;
 use crate::wire::announcement::{Announcement, GROUP_SLICE, GroupSet, HEARD_ENTRY, Heard, Section};
 use crate::wire::frame::HEADER;
-use crate::wire::moves::MoveReport;
 use crate::wire::{MAX_FRAME, auth::TAG};
 
 /// Groups of a slice that are told anew one by one.
@@ -61,28 +60,24 @@ pub(crate) struct Groups<'a> {
 }
 
 /// Cuts an announcement into parts that each fit one frame. `base` has no
-/// sections; `name` is the length of the sender's name in bytes; the sections of
-/// `rollout` stay together.
+/// sections; `name` is the length of the sender's name in bytes; what else there is
+/// to say comes in blocks whose sections stay together.
 pub(crate) fn parts(
     base: &Announcement,
     name: usize,
     heard: &[Heard],
     groups: &Groups<'_>,
-    rollout: Vec<Section>,
-    moves: Vec<MoveReport>,
+    blocks: Vec<Vec<Section>>,
 ) -> Vec<Announcement> {
     let room = MAX_FRAME - HEADER - name - TAG - 1 - Announcement::fixed_size(&base.detail);
-    let tells_moves = !moves.is_empty();
     // What is heard comes first: a part that shows a group held is then never
     // older than the echo beside it (O8).
     let heard = heard_sections(heard, room);
     let groups = group_sections(groups);
-    let moves = Some(Section::Moves(moves)).filter(|_| tells_moves);
-    let single = |section| vec![section];
-    let facts = heard.into_iter().chain(groups).map(single);
+    let facts = heard.into_iter().chain(groups).map(|section| vec![section]);
     let mut parts = vec![base.clone()];
     let mut used = 0;
-    for block in facts.chain([rollout]).chain(moves.map(single)) {
+    for block in facts.chain(blocks) {
         let size: usize = block.iter().map(Section::size).sum();
         if used + size > room {
             parts.push(base.clone());
@@ -137,6 +132,19 @@ fn group_sections(groups: &Groups<'_>) -> Vec<Section> {
         .collect()
 }
 
+/// The slices in which some groups are, each from the first to the last of them.
+pub(crate) fn slices(groups: &Bits) -> Vec<(u32, u32, GroupSet)> {
+    let mut slices = Vec::new();
+    let mut rest = groups.iter().peekable();
+    while let Some(first) = rest.peek().copied() {
+        let members = std::iter::from_fn(|| rest.next_if(|group| group - first < GROUP_SLICE));
+        let members: Vec<u32> = members.collect();
+        let last = members.last().copied().unwrap_or(first);
+        slices.push((first, last, members.into_iter().collect()));
+    }
+    slices
+}
+
 /// A slice by whether the neighbours have been told. Many interruptions are one:
 /// each costs some bytes.
 fn spans(retelling: &Bits, first: u32, last: u32) -> Vec<(u32, u32, bool)> {
@@ -167,11 +175,11 @@ mod tests {
     use crate::config::Digest;
     use crate::identity::Seq;
     use crate::status::{NodeReason, NodeState};
-    use crate::timeline::MoveCause;
+    use crate::timeline::{Belief, MoveCause};
     use crate::wire::announcement::Paths;
     use crate::wire::announcement::{MAX_OBJECTION, TrialNotice, Verdict};
     use crate::wire::document::{DocumentKind, DocumentName};
-    use crate::wire::moves::MAX_MOVES;
+    use crate::wire::moves::{MAX_MOVES, MoveReport};
 
     fn base() -> Announcement {
         Announcement {
@@ -204,6 +212,8 @@ mod tests {
             plumbed: None,
             announced: None,
             released: None,
+            believed: None,
+            belief: Belief::default(),
         };
         (0..MAX_MOVES).map(report).collect()
     }
@@ -218,7 +228,7 @@ mod tests {
             cannot: &bits,
             rather_not: &none,
         };
-        parts(&base(), 63, &heard(nodes), &groups, rollout(), moves())
+        parts(&base(), 63, &heard(nodes), &groups, vec![rollout(), vec![Section::Moves(moves())]])
     }
 
     /// The longest there can be.
@@ -264,7 +274,11 @@ mod tests {
                             let together = part.sections.iter().filter(|s| rollout().contains(s));
                             assert_eq!(together.count(), 3);
                         }
-                        Section::Refusing { .. } | Section::Verdicts(_) | Section::Trial(_) => {}
+                        Section::Refusing { .. }
+                        | Section::Verdicts(_)
+                        | Section::Trial(_)
+                        | Section::Look(_)
+                        | Section::Sighting(_) => {}
                         Section::Moves(some) => told.extend(some.clone()),
                     }
                 }
@@ -285,6 +299,17 @@ mod tests {
         let many: Bits = (100..200).step_by(2).collect();
         let together = [(0, 99, true), (100, 198, false), (199, 2047, true)];
         assert_eq!(spans(&many, 0, 2047), together);
+    }
+
+    #[test]
+    fn some_groups_are_in_slices_no_longer_than_one_may_be() {
+        assert_eq!(slices(&Bits::new()), []);
+        let groups: Bits = [7, 9, 2054, 2055, 5000].into_iter().collect();
+        let bounds = slices(&groups).into_iter().map(|(first, last, _)| (first, last));
+        assert_eq!(bounds.collect::<Vec<_>>(), [(7, 2054), (2055, 2055), (5000, 5000)]);
+        let all =
+            slices(&groups).into_iter().flat_map(|(_, _, set)| set.0.iter().collect::<Vec<_>>());
+        assert_eq!(all.collect::<Bits>(), groups);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Address, Group, SharedPart};
-use crate::identity::{Epoch, GroupId, NodeName};
+use crate::identity::{Epoch, GroupId, Mac, NodeName};
 
 pub use rollout::{
     AnswerStatus, FetchStatus, FileStatus, OutcomeStatus, ProposalStatus, RefusedStatus,
@@ -388,6 +388,27 @@ pub struct GroupStatus {
     pub rather_not: Option<String>,
     /// The fencing number of this node's ownership, while it holds (W7).
     pub epoch: Option<Epoch>,
+    /// Whether the neighbours believe that it is here, if this node took it.
+    #[serde(default)]
+    pub belief: Option<BeliefStatus>,
+}
+
+/// Whether the neighbours believe that a group is here: other nodes ask the LAN
+/// where it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BeliefStatus {
+    /// How many nodes found it here.
+    pub believed: u8,
+    /// How many were asked.
+    pub of: u8,
+    /// Milliseconds from the decision to take it to the last answer of these nodes.
+    pub after_ms: Option<u64>,
+    /// A node that was not answered from here.
+    pub doubted_by: Option<NodeName>,
+    /// The station that answered it instead, if any.
+    pub instead: Option<Mac>,
+    /// How often the neighbours were told again because of that.
+    pub repeated: u8,
 }
 
 /// What a node does with a group.

@@ -63,6 +63,34 @@ pub struct NodeMove {
     pub announced_ms: Option<f64>,
     /// The former holder was heard to have let go of the last group.
     pub released_ms: Option<f64>,
+    /// The verifiers had said of the last group where it is for the neighbours.
+    #[serde(default)]
+    pub believed_ms: Option<f64>,
+    /// How many of them found each group at this node, and how many were asked.
+    #[serde(default)]
+    pub belief: Belief,
+}
+
+/// How many nodes found a group where its holder says that it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Belief {
+    /// How many; of several groups the fewest.
+    pub believed: u8,
+    /// Of how many that were asked.
+    pub of: u8,
+}
+
+impl Belief {
+    /// What is said of several groups: that of the worst of them. Where nobody could
+    /// be asked says nothing.
+    pub(crate) fn worse(self, other: Belief) -> Belief {
+        match (self.of, other.of) {
+            (0, _) => other,
+            (_, 0) => self,
+            _ if other.believed < self.believed => other,
+            _ => self,
+        }
+    }
 }
 
 /// Why groups moved.
@@ -101,6 +129,8 @@ pub(crate) struct Entry {
     pub(crate) plumbed: Option<Instant>,
     pub(crate) announced: Option<Instant>,
     pub(crate) released: Option<Instant>,
+    pub(crate) believed: Option<Instant>,
+    pub(crate) belief: Belief,
 }
 
 impl Entry {
@@ -159,6 +189,8 @@ fn tell(now: Instant, thread: Thread<'_>) -> Option<Failover> {
         plumbed_ms: entry.plumbed.map(ms),
         announced_ms: entry.announced.map(ms),
         released_ms: entry.released.map(ms),
+        believed_ms: entry.believed.map(ms),
+        belief: entry.belief,
     };
     Some(Failover {
         cause: first.cause,
@@ -195,6 +227,8 @@ mod tests {
             plumbed: Some(at(decided + 2)),
             announced: None,
             released: None,
+            believed: None,
+            belief: Belief::default(),
         }
     }
 
@@ -218,6 +252,15 @@ mod tests {
         let parts = [("node1", 5_000.0), ("node2", 5_010.0), ("node1", 20_000.0)];
         let parts = parts.map(|(node, at)| (node.to_owned(), at)).to_vec();
         assert_eq!(told(&entries), [(MoveCause::Death, parts)]);
+    }
+
+    #[test]
+    fn several_groups_are_believed_as_the_worst_of_them_is() {
+        let by = |believed, of| Belief { believed, of };
+        assert_eq!(by(2, 2).worse(by(1, 2)), by(1, 2));
+        assert_eq!(by(0, 2).worse(by(1, 1)), by(0, 2));
+        assert_eq!(by(0, 0).worse(by(1, 1)), by(1, 1));
+        assert_eq!(by(2, 2).worse(by(0, 0)), by(2, 2));
     }
 
     #[test]

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use lan::{INTERVAL, Lan, Plan, STALE, name};
 use vippy_core::event::Event;
+use vippy_core::identity::Mac;
 use vippy_core::input::Input;
-use vippy_core::neighbours::{Mac, Station, document};
+use vippy_core::neighbours::{Station, document};
 use vippy_core::output::Output;
 
 /// A cache of so many stations from 10.`net`.0.0 on.

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use vippy_core::config::{Digest, Secret};
-use vippy_core::identity::{BootId, Epoch, GroupIndex, NodeIndex, Seq};
+use vippy_core::identity::{BootId, Epoch, GroupIndex, Mac, NodeIndex, Seq};
 use vippy_core::status::{NodeReason, NodeState, RejectReason};
-use vippy_core::timeline::MoveCause;
+use vippy_core::timeline::{Belief, MoveCause};
 use vippy_core::wire::announcement::{Announcement, Heard, Paths, Section};
 use vippy_core::wire::auth::Keyring;
+use vippy_core::wire::belief::{Look, Sighting};
 use vippy_core::wire::document::{DocumentChunk, DocumentKind, DocumentName, DocumentRequest};
 use vippy_core::wire::frame::{self, Body, Header};
 use vippy_core::wire::moves::MoveReport;
@@ -95,6 +96,8 @@ fn moves() -> Body {
         plumbed: Some(micros(400)),
         announced: None,
         released: None,
+        believed: None,
+        belief: Belief::default(),
     };
     let start = MoveReport {
         id: 6,
@@ -108,6 +111,8 @@ fn moves() -> Body {
         plumbed: Some(micros(60_000)),
         announced: Some(micros(59_000)),
         released: None,
+        believed: Some(micros(2_000)),
+        belief: Belief { believed: 1, of: 2 },
     };
     Body::Announcement(Announcement {
         state: NodeState::Active,
@@ -116,6 +121,38 @@ fn moves() -> Body {
         version: 5,
         digest: digest(),
         sections: vec![Section::Moves(vec![start, death])],
+    })
+}
+
+fn belief() -> Body {
+    let mac = Mac([2, 0, 0, 0, 0, 7]);
+    let look = Look {
+        number: 3,
+        by: [Some(NodeIndex(2)), None],
+        mac,
+        first: 8,
+        last: 23,
+        groups: (8..24).collect(),
+    };
+    let sighting = |mac, group| Sighting {
+        holder: NodeIndex(1),
+        number: 9,
+        mac,
+        first: group,
+        last: group,
+        groups: [group].into_iter().collect(),
+    };
+    Body::Announcement(Announcement {
+        state: NodeState::Active,
+        reason: NodeReason::None,
+        detail: String::new(),
+        version: 5,
+        digest: digest(),
+        sections: vec![
+            Section::Look(look),
+            Section::Sighting(sighting(Some(mac), 4)),
+            Section::Sighting(sighting(None, 5)),
+        ],
     })
 }
 
@@ -132,6 +169,7 @@ fn all() -> Vec<(&'static str, Header, Body)> {
         ("document-request", header(43), Body::DocumentRequest(request)),
         ("document-chunk", header(44), Body::DocumentChunk(chunk)),
         ("moves", header(45), moves()),
+        ("belief", header(46), belief()),
     ]
 }
 

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use vippy_client::Answer;
 use vippy_core::config::{Config, Group};
 use vippy_core::engine::Engine;
-use vippy_core::identity::{GroupId, NodeName};
+use vippy_core::identity::{GroupId, Mac, NodeName};
 use vippy_core::input::{Command, Input, ResourceReport};
 use vippy_core::output::{Output, Transmit};
 use vippy_core::recorder::Recorded;
@@ -40,6 +40,7 @@ use crate::load::Source;
 use crate::logging::{Level, Logger};
 use crate::management::Request;
 use crate::narrate;
+use crate::neighbourhood::{Neighbourhood, News};
 use crate::signals::{Signal, Signals};
 use crate::state_dir::{Stored, Writer};
 use crate::successor::Successor;
@@ -92,6 +93,8 @@ pub struct Parts {
     pub collector: Collector,
     /// Asks for evidence (O7).
     pub prober: Prober,
+    /// Hears who has the cluster's addresses.
+    pub neighbourhood: Neighbourhood,
     /// Writes what must outlive this process.
     pub writer: Writer,
     /// What became of it.
@@ -141,9 +144,10 @@ enum Woken {
     Alarm,
     Datagrams,
     Report(Report),
-    Told(GroupId),
+    Told((GroupId, Option<Mac>)),
     Evidence(Evidence),
     Neighbours(Cache),
+    News(News),
     Renewed(Duration),
     Notice(String),
     Stored(Stored),
@@ -209,6 +213,7 @@ impl Daemon {
             announcer,
             collector,
             prober,
+            neighbourhood,
             notices,
             renewals,
             stored,
@@ -224,6 +229,7 @@ impl Daemon {
             told = announcer.told() => told.map_or(Woken::Lost("announcer"), Woken::Told),
             evidence = prober.evidence() => evidence.map_or(Woken::Lost("witness"), Woken::Evidence),
             cache = collector.changed() => cache.map_or(Woken::Lost("collector"), Woken::Neighbours),
+            news = neighbourhood.news() => news.map_or(Woken::Lost("neighbourhood"), Woken::News),
             // These end together with the reports, which tell.
             Some(notice) = notices.recv() => Woken::Notice(notice),
             Some(took) = renewals.recv() => Woken::Renewed(took),
@@ -257,9 +263,10 @@ impl Daemon {
             // The tick before and the reads after are all there is to do.
             Woken::Alarm | Woken::Datagrams => {}
             Woken::Report(report) => self.take_report(report),
-            Woken::Told(group) => self.tell(Input::Told { group }),
+            Woken::Told((group, mac)) => self.tell(Input::Told { group, mac }),
             Woken::Evidence(evidence) => self.take_evidence(evidence),
             Woken::Neighbours(cache) => self.take_neighbours(cache),
+            Woken::News(news) => self.take_news(news),
             Woken::Renewed(took) => self.tell(Input::Renewed { took }),
             Woken::Notice(text) => self.parts.logger.notice(text),
             Woken::Stored(stored) => self.take_stored(stored),
@@ -291,8 +298,12 @@ impl Daemon {
             self.take_report(report);
         }
         for _ in 0..BATCH {
-            let Some(group) = self.parts.announcer.told_at_hand() else { break };
-            self.tell(Input::Told { group });
+            let Some((group, mac)) = self.parts.announcer.told_at_hand() else { break };
+            self.tell(Input::Told { group, mac });
+        }
+        for _ in 0..BATCH {
+            let Some(news) = self.parts.neighbourhood.news_at_hand() else { break };
+            self.take_news(news);
         }
         while let Ok(stored) = self.parts.stored.try_recv() {
             self.take_stored(stored);
@@ -330,8 +341,14 @@ impl Daemon {
             Output::Notify { group } => match self.groups.get(&group) {
                 Some(group) => self.parts.announcer.notify(group, &self.parts.homes.borrow()),
                 // It left the configuration meanwhile: nobody is kept waiting.
-                None => self.answers.push_back(Input::Told { group }),
+                None => self.answers.push_back(Input::Told { group, mac: None }),
             },
+            Output::Look { group, expected } => {
+                if let Some(group) = self.groups.get(&group) {
+                    let homes = self.parts.homes.borrow();
+                    self.parts.neighbourhood.look(group, &homes, expected);
+                }
+            }
             Output::Silence { group } => self.parts.announcer.silence(&group),
             Output::Neighbours { node, stations } => self.parts.announcer.learn(node, stations),
             Output::Examine { document, digest, strict } => self.examine(document, digest, strict),
@@ -391,6 +408,12 @@ impl Daemon {
     fn take_neighbours(&mut self, Cache { document, stations }: Cache) {
         self.parts.announcer.learn(self.parts.node.clone(), stations);
         self.tell(Input::Neighbours(document));
+    }
+
+    fn take_news(&mut self, news: News) {
+        self.tell(match news {
+            News::Sighted { group, mac } => Input::Sighted { group, mac },
+        });
     }
 
     fn take_stored(&mut self, stored: Stored) {

@@ -21,6 +21,7 @@ pub mod load;
 pub mod logging;
 pub mod management;
 pub mod narrate;
+pub mod neighbourhood;
 pub mod operators;
 pub mod realtime;
 pub mod secrets;

@@ -29,6 +29,7 @@ use crate::kernel::{self, Kernel, KernelError};
 use crate::load::{LoadError, Loaded, Source};
 use crate::logging::{Level, Logger};
 use crate::management::ManagementError;
+use crate::neighbourhood::Neighbourhood;
 use crate::operators::Operators;
 use crate::realtime;
 use crate::signals::Signals;
@@ -232,6 +233,7 @@ fn operate(
     let collector = Collector::start(Arc::clone(&config), kernel.homes.clone())
         .map_err(system("start a thread"))?;
     let prober = Prober::start(&config, &node).map_err(system("start a thread"))?;
+    let neighbourhood = Neighbourhood::start().map_err(system("start a thread"))?;
     let start = Start {
         config: Arc::clone(&config),
         node: node.clone(),
@@ -256,6 +258,7 @@ fn operate(
         announcer,
         collector,
         prober,
+        neighbourhood,
         writer,
         stored,
         requests,

@@ -21,8 +21,8 @@ use nix::sys::socket::{
 use nix::sys::time::TimeVal;
 use pnet_packet::icmpv6::{Icmpv6Packet, checksum};
 use support::{eventually, group, in_namespace, ip};
-use vippy_core::identity::GroupId;
-use vippy_core::neighbours::{Mac, Station};
+use vippy_core::identity::{GroupId, Mac};
+use vippy_core::neighbours::Station;
 use vippyd::announce::{AnnounceError, Announcer};
 use vippyd::clock;
 use vippyd::kernel::Homes;
@@ -365,7 +365,7 @@ fn a_group_that_was_silenced_is_not_reported() {
 fn told_within(announcer: &mut Announcer, patience: Duration) -> Option<GroupId> {
     let end = Instant::now() + patience;
     while Instant::now() < end {
-        if let Some(group) = announcer.told_at_hand() {
+        if let Some((group, _)) = announcer.told_at_hand() {
             return Some(group);
         }
         std::thread::sleep(Duration::from_micros(50));

@@ -64,6 +64,7 @@ fn told(output: &Output) -> String {
         Output::Unplumb { .. }
         | Output::Renew { .. }
         | Output::Notify { .. }
+        | Output::Look { .. }
         | Output::Silence { .. }
         | Output::StoreEpoch(_)
         | Output::Remember(_)

@@ -58,6 +58,10 @@ pub enum Action {
     Heal,
     /// The daemon reads this version of the configuration.
     Configure(usize, u64),
+    /// A host that is not of the cluster answers for a group's addresses.
+    Stray(usize),
+    /// It does so no more.
+    StrayGone(usize),
 }
 
 /// How addresses left a machine.

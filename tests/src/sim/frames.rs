@@ -3,6 +3,7 @@
 use vippy_core::config::Secret;
 use vippy_core::wire::announcement::{Announcement, GroupSet, Heard, Section};
 use vippy_core::wire::auth::Keyring;
+use vippy_core::wire::belief::Sighting;
 use vippy_core::wire::frame::{Body, open};
 use zeroize::Zeroizing;
 
@@ -56,6 +57,11 @@ fn section(section: &Section) -> String {
         Section::Verdicts(verdicts) => format!("{} verdicts", verdicts.len()),
         Section::Trial(_) => "on trial".to_owned(),
         Section::Moves(moves) => format!("{} moves", moves.len()),
+        Section::Look(look) => format!("look#{}{}", look.number, positions(&look.groups)),
+        Section::Sighting(Sighting { number, mac, groups, .. }) => {
+            let who = mac.map_or("nobody".to_owned(), |mac| mac.to_string());
+            format!("saw#{number}{} at {who}", positions(groups))
+        }
     }
 }
 

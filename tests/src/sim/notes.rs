@@ -58,6 +58,7 @@ pub(super) fn summary(output: &Output) -> Option<String> {
         Output::Unplumb { group } => Some(format!("unplumb {group}")),
         Output::Renew { .. } => Some("renew".to_owned()),
         Output::Notify { group } => Some(format!("notify {group}")),
+        Output::Look { group, .. } => Some(format!("look for {group}")),
         Output::Silence { group } => Some(format!("silence {group}")),
         Output::Neighbours { node, stations } => {
             Some(format!("neighbours {node} {}", stations.len()))

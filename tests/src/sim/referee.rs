@@ -5,6 +5,7 @@
 //! tells an engine anything.
 
 mod authority;
+mod belief;
 mod bounds;
 mod clients;
 mod lives;
@@ -83,6 +84,8 @@ pub struct Referee {
     lives: Lives,
     /// When all was last at rest.
     rested: Option<Micros>,
+    /// Whether it was judged since then what the neighbours believe.
+    belief_judged: bool,
     sides_judged: bool,
     /// When the network was last in parts or losing packets, or somebody paused.
     cut: Micros,
@@ -118,6 +121,7 @@ impl Referee {
             astray: Astray::default(),
             lives: Lives::new(),
             rested: None,
+            belief_judged: false,
             sides_judged: false,
             cut: 0,
             configured: 0,
@@ -148,6 +152,7 @@ impl Referee {
         self.judge_reach(world)?;
         self.judge_astray(world)?;
         self.judge_clones(world)?;
+        self.judge_belief(world)?;
         if self.asked { Ok(()) } else { self.look_for_rest(world) }
     }
 

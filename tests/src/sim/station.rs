@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vippy_core::config::{Config, Digest};
-use vippy_core::identity::{BootId, Epoch};
+use vippy_core::identity::{BootId, Epoch, Mac};
 use vippy_core::input::Input;
 use vippy_core::memory::Memory;
 use vippy_core::recorder::Recorded;
@@ -138,6 +138,13 @@ pub enum Work {
     Unplumb {
         /// The group.
         group: usize,
+    },
+    /// Ask the LAN for a group's address.
+    Look {
+        /// The group.
+        group: usize,
+        /// Who should have it.
+        expected: Mac,
     },
     /// Write an epoch to disk.
     Store(Epoch),

@@ -6,18 +6,18 @@
 
 mod clients;
 mod freezing;
-mod neighbourhood;
+pub mod neighbourhood;
 mod orders;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use vippy_core::engine::{Engine, Start};
-use vippy_core::identity::{BootId, Epoch};
+use vippy_core::identity::{BootId, Epoch, Mac};
 use vippy_core::input::{Command, Datagram, Input, ResourceReport};
 use vippy_core::memory::Memory;
-use vippy_core::neighbours::{self, Mac};
+use vippy_core::neighbours;
 use vippy_core::recorder::Recorded as Recorder;
 use vippy_core::status::{NodeState, Status};
 
@@ -75,6 +75,8 @@ pub struct World {
     pub holders: Vec<Stations>,
     /// Where clients send their packets.
     pub clients: Clients,
+    /// Groups for whose addresses a host answers that is not of the cluster.
+    pub strays: BTreeSet<usize>,
     /// The story.
     pub timeline: Timeline,
     /// Every output, byte for byte, when asked for.
@@ -106,6 +108,7 @@ impl World {
             stations,
             holders: vec![Stations::NONE; setup.groups.len() + 8],
             clients: Clients::default(),
+            strays: BTreeSet::new(),
             timeline: Timeline::of(notes.timeline),
             outputs: notes.outputs.then(Vec::new),
             doings: notes.doings.then(Vec::new),
@@ -208,6 +211,12 @@ impl World {
             Action::Fault(rule) => self.fabric.add(rule),
             Action::Repair(rule) => self.fabric.remove(rule),
             Action::Heal => self.fabric.heal(),
+            Action::Stray(group) => {
+                self.strays.insert(group);
+            }
+            Action::StrayGone(group) => {
+                self.strays.remove(&group);
+            }
             Action::Configure(station, version) => {
                 let config = self.setup.config(version);
                 self.stations[station].config = Arc::clone(&config);
@@ -568,8 +577,8 @@ fn new_station(setup: &Setup, station: usize) -> Station {
         process: None,
         lives: 0,
         uplink: true,
-        unavailable: std::collections::BTreeSet::new(),
-        unpluggable: std::collections::BTreeSet::new(),
+        unavailable: BTreeSet::new(),
+        unpluggable: BTreeSet::new(),
         seed: dice.bits(),
         dice,
     }

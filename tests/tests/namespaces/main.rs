@@ -14,6 +14,7 @@ mod deaths;
 mod hands;
 mod interfaces;
 mod links;
+mod neighbourhood;
 mod neighbours;
 mod operators;
 mod partitions;

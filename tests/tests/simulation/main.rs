@@ -3,6 +3,7 @@
 //! A test that fails prints what happened, or the seed that replays it.
 
 mod authority;
+mod belief;
 mod cases;
 mod lan;
 mod rules;

@@ -42,6 +42,7 @@ impl Engine {
                 self.learn(now, boot, &frame.body);
                 self.learn_of_trials(now, boot, &frame.body);
                 self.take_note(now, boot, changes);
+                self.hear_of_belief(now, boot, &frame.body);
                 self.notice_standstill(now);
                 self.forward(now, boot, &datagram.bytes);
             }
@@ -57,7 +58,10 @@ impl Engine {
                 self.take_note(now, boot, changes);
                 self.forward(now, boot, &datagram.bytes);
                 match self.members.take_leave(now, boot) {
-                    Some(node) => self.tell(Event::PeerLeft { node }),
+                    Some(node) => {
+                        self.ask_others(&node);
+                        self.tell(Event::PeerLeft { node });
+                    }
                     None => {
                         // Nobody met it, yet it may have told the neighbours anything.
                         self.holdings.meet();
@@ -119,6 +123,9 @@ impl Engine {
             let node = name.and_then(|name| Some((self.config.shared.node_index(name)?, name)));
             if let Some(node) = node.filter(|_| !changes.holding.is_empty()) {
                 self.chronicle.peer_changed(now, node, &changes.holding, &facts.holding);
+            }
+            if !changes.holding.is_empty() {
+                self.lookout.stir();
             }
             self.holdings.touch(changes.holding.iter().copied());
             self.holdings.contact(changes.holding);

@@ -5,6 +5,7 @@
 //! [`Engine::next_deadline`] or the next input. Every [`Output::Send`] of an own
 //! frame is answered with [`Input::Sent`] before anything else is handled.
 
+mod believing;
 mod distributing;
 mod hearing;
 mod settling;
@@ -19,6 +20,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::authority::Authority;
+use crate::belief::lookout::Lookout;
+use crate::belief::takes::Takes;
 use crate::chronicle::{Chronicle, View};
 use crate::collective::Collective;
 use crate::conduct::Conduct;
@@ -102,6 +105,8 @@ pub struct Engine {
     pub(crate) authority: Authority,
     pub(crate) traffic: Traffic,
     pub(crate) watch: Watch,
+    pub(crate) takes: Takes,
+    lookout: Lookout,
     #[serde(skip)]
     keys: Keyring,
     speaker: Speaker,
@@ -187,6 +192,8 @@ impl Engine {
             authority: Authority::new(now),
             traffic: Traffic::default(),
             watch: Watch::new(shared),
+            takes: Takes::new(boot),
+            lookout: Lookout::default(),
             speaker: Speaker::new(),
             chronicle: Chronicle::new(shared),
             unicast: Unicast::new(now),
@@ -284,12 +291,16 @@ impl Engine {
                 self.epochs.stored(epoch);
                 self.speaker.touch();
             }
-            Input::Told { group } => {
+            Input::Told { group, mac } => {
                 if let Some(index) = self.holdings.position(&group) {
-                    self.chronicle.told(index, now);
-                    let config = self.config.clone();
-                    let (holdings, mut hands) = self.holdings_and_hands();
-                    holdings.told(&config.shared, index, &mut hands);
+                    self.told(now, index, mac);
+                }
+            }
+            Input::Sighted { group, mac } => {
+                if let Some(index) = self.holdings.position(&group)
+                    && self.lookout.sighted(index, mac)
+                {
+                    self.speaker.touch();
                 }
             }
             Input::Neighbours(cache) => self.share_neighbours(&cache),
@@ -381,6 +392,7 @@ impl Engine {
             self.removed_until.filter(|_| self.holdings.any_plumbed()),
             self.authority.next_deadline(),
             self.rollout_deadline(),
+            self.takes.next_deadline(),
         ];
         deadlines.into_iter().fold(None, earliest)
     }
@@ -533,6 +545,8 @@ impl Engine {
         }
         self.ranking.forget();
         self.chronicle.configure(new);
+        self.takes.configure((&old.shared, new), |group| self.holdings.position(group));
+        self.lookout.configure();
         self.watch.configure(now, &old.shared, new);
         self.graduation.reconsider();
         self.forget_neighbours();

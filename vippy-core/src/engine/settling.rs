@@ -24,6 +24,7 @@ impl Engine {
         self.settle_standing(now);
         self.settle_rollout(now);
         self.settle_groups(now);
+        self.settle_belief(now);
         self.settle_farewell(now);
         self.renew(now);
         self.hushed = self.hushed && !self.holdings.all_idle();
@@ -49,10 +50,14 @@ impl Engine {
                 }
                 Passage::Lost { name, silent } => {
                     self.outlive(&name);
+                    self.ask_others(&name);
                     let silent_ms = u64::try_from(silent.as_millis()).unwrap_or(u64::MAX);
                     self.tell(Event::PeerLost { node: name, silent_ms });
                 }
-                Passage::Restarted { name } => self.tell(Event::PeerRestarted { node: name }),
+                Passage::Restarted { name } => {
+                    self.ask_others(&name);
+                    self.tell(Event::PeerRestarted { node: name });
+                }
             }
         }
         let own = self.members.own.boot;
@@ -176,6 +181,7 @@ impl Engine {
         }
         if self.holdings.has_news() {
             self.speaker.touch();
+            self.lookout.stir();
         }
         self.look(now, if all { Scope::All } else { Scope::These(&touched) });
     }

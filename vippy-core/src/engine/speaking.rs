@@ -8,7 +8,7 @@ use crate::output::{Destination, Output, Transmit};
 use crate::speaker;
 use crate::standing::Farewell;
 use crate::time::Instant;
-use crate::wire::announcement::Announcement;
+use crate::wire::announcement::{Announcement, Section};
 use crate::wire::frame::{self, Body, Header};
 
 impl Engine {
@@ -72,9 +72,13 @@ impl Engine {
         };
         let moves =
             self.chronicle.reports(now, self.timing.acting().interval, shared, &self.holdings);
+        let tells_moves = !moves.is_empty();
+        let belief = self.takes.sections().into_iter().chain(self.lookout.sections(now));
+        let moves = Some(Section::Moves(moves)).filter(|_| tells_moves);
+        let apart = belief.chain(moves).map(|section| vec![section]);
+        let blocks = [self.document_sections(now)].into_iter().chain(apart).collect();
         let name = self.name.as_str().len();
-        let documents = self.document_sections(now);
-        for part in speaker::parts(&base, name, &heard, &groups, documents, moves) {
+        for part in speaker::parts(&base, name, &heard, &groups, blocks) {
             self.transmit(now, &Body::Announcement(part), true, &targets);
             self.traffic.sent += 1;
         }

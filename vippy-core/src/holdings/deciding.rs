@@ -47,7 +47,7 @@ impl Holdings {
             self.seen.set(group, true);
         }
         self.decide(now, &around.field.shared.group_indexes().collect::<Vec<_>>(), around, hands);
-        self.meet_rivals(around, hands);
+        self.meet_rivals(now, around, hands);
     }
 
     /// Decides about the groups touched: with many groups in motion, each report
@@ -66,7 +66,7 @@ impl Holdings {
             self.seen.set(group.0, seen);
         }
         self.decide(now, &groups, around, hands);
-        self.meet_rivals(around, hands);
+        self.meet_rivals(now, around, hands);
     }
 
     fn decide(
@@ -221,6 +221,7 @@ impl Holdings {
         let config = &around.field.shared.groups[group.get()];
         self.slots[group.get()].readdressed = false;
         self.enter(group, Phase::Taking, config.exclusive);
+        self.untried.insert(group, now);
         let from = around.last_holder(group);
         self.plumb(now, config, hands);
         hands.tell(Event::Taking { group: config.id.clone(), from });

@@ -36,6 +36,9 @@ pub(crate) struct Holdings {
     /// Held, but the neighbours are being told anew: nobody may rely on it until
     /// they are (O9).
     retelling: Bits,
+    /// Groups that nobody was asked about since they were taken, or kept against a
+    /// rival, and when that was decided.
+    untried: BTreeMap<GroupIndex, Instant>,
     cannot: Bits,
     reluctance: Reluctance,
     /// Groups seen held by anybody since this node's start (O6).
@@ -75,6 +78,7 @@ impl Holdings {
             owners: vec![None; shared.groups.len()],
             holding: Bits::new(),
             retelling: Bits::new(),
+            untried: BTreeMap::new(),
             cannot: Bits::new(),
             reluctance: Reluctance::new(shared),
             seen: Bits::new(),
@@ -123,6 +127,10 @@ impl Holdings {
             groups.iter().filter_map(|g| Some(&old.groups.get(g as usize)?.id)).collect()
         };
         let (seen, retelling) = (ids(&self.seen), ids(&self.retelling));
+        let untried = self.untried.iter();
+        let untried: BTreeMap<&GroupId, Instant> = untried
+            .filter_map(|(group, since)| Some((&old.groups.get(group.get())?.id, *since)))
+            .collect();
         let held = ids(&self.holding);
         let met = ids(&self.contacts.iter().map(|group| group.0).collect());
         let mut next = Holdings::new(new);
@@ -145,6 +153,9 @@ impl Holdings {
             next.retelling.set(group.0, retelling.contains(&config.id));
             if met.contains(&config.id) {
                 next.contacts.insert(group);
+            }
+            if let Some(since) = untried.get(&config.id) {
+                next.untried.insert(group, *since);
             }
             next.slots[group.get()] = slot;
             next.publish(group, config.exclusive);

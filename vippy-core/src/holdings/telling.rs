@@ -14,11 +14,18 @@ use crate::group::{Phase, UNANNOUNCED};
 use crate::identity::GroupIndex;
 use crate::output::Output;
 use crate::surroundings::Surroundings;
+use crate::time::Instant;
 
 impl Holdings {
     /// The neighbours have been told of a group: whoever held it may rely on
-    /// this node now (O8).
-    pub(crate) fn told(&mut self, shared: &SharedPart, group: GroupIndex, hands: &mut Hands<'_>) {
+    /// this node now (O8). When it was taken, if nobody was asked yet whether they
+    /// believe it.
+    pub(crate) fn told(
+        &mut self,
+        shared: &SharedPart,
+        group: GroupIndex,
+        hands: &mut Hands<'_>,
+    ) -> Option<Instant> {
         match self.slots[group.get()].phase {
             Phase::Telling { epoch } => {
                 self.hold(group, epoch);
@@ -33,6 +40,24 @@ impl Holdings {
             | Phase::LettingGo => {}
         }
         self.touched.insert(group);
+        self.untried.remove(&group).filter(|_| self.slots[group.get()].is_up())
+    }
+
+    /// Has the neighbours told again that a group is here, if this node goes on
+    /// telling them so at all; says whether it does.
+    pub(crate) fn insist(
+        &self,
+        shared: &SharedPart,
+        group: GroupIndex,
+        hands: &mut Hands<'_>,
+    ) -> bool {
+        let Some(slot) = self.slots.get(group.get()) else { return false };
+        let speaks = slot.is_up() && !slot.silenced && !slot.readdressed;
+        if speaks {
+            let group = shared.groups[group.get()].id.clone();
+            hands.outputs.push_back(Output::Notify { group });
+        }
+        speaks
     }
 
     /// Notes what a peer's announcement changed, or a contact with a peer.
@@ -90,7 +115,12 @@ impl Holdings {
 
     /// The rightful holder of a group re-announces it after every contact with
     /// another holder, and when that one has let go (O8, O9).
-    pub(super) fn meet_rivals(&mut self, around: &Surroundings<'_>, hands: &mut Hands<'_>) {
+    pub(super) fn meet_rivals(
+        &mut self,
+        now: Instant,
+        around: &Surroundings<'_>,
+        hands: &mut Hands<'_>,
+    ) {
         // What a process found at its start the neighbours were told of before, if
         // nobody took over meanwhile; if somebody did, they must not be led away.
         let Some(me) = around.field.me.filter(|_| !around.knows_nobody_yet()) else { return };
@@ -105,6 +135,7 @@ impl Holdings {
                 slot.renumber(hands.epochs.raise(me));
                 slot.changed = UNANNOUNCED;
                 self.news = true;
+                self.untried.insert(group, now);
             }
             self.tell_anew(group, &around.field.shared.groups[group.get()], hands);
         }

@@ -133,7 +133,7 @@ impl Facts {
                 self.verdicts.clear();
             }
             Section::Verdicts(verdicts) => self.verdicts.clone_from(verdicts),
-            Section::Moves(_) | Section::Trial(_) => {}
+            Section::Moves(_) | Section::Trial(_) | Section::Look(_) | Section::Sighting(_) => {}
         }
     }
 

@@ -573,7 +573,9 @@ fn omits(announcement: &Announcement, boot: BootId) -> bool {
         | Section::Documents(_)
         | Section::Moves(_)
         | Section::Verdicts(_)
-        | Section::Trial(_) => false,
+        | Section::Trial(_)
+        | Section::Look(_)
+        | Section::Sighting(_) => false,
     })
 }
 
@@ -589,7 +591,9 @@ fn echo_of(announcement: &Announcement, boot: BootId) -> Option<Seq> {
         | Section::Documents(_)
         | Section::Moves(_)
         | Section::Verdicts(_)
-        | Section::Trial(_) => None,
+        | Section::Trial(_)
+        | Section::Look(_)
+        | Section::Sighting(_) => None,
     })
 }
 

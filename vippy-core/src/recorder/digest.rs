@@ -23,6 +23,7 @@ pub(super) fn of<'a>(outputs: impl Iterator<Item = &'a Output>) -> (u32, u64) {
             | Output::Unplumb { .. }
             | Output::Renew { .. }
             | Output::Notify { .. }
+            | Output::Look { .. }
             | Output::Silence { .. }
             | Output::Neighbours { .. }
             | Output::StoreEpoch(_)

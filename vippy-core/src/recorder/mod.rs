@@ -261,6 +261,7 @@ impl Segment {
             | Input::EpochStored(_)
             | Input::Told { .. }
             | Input::Neighbours(_)
+            | Input::Sighted { .. }
             | Input::Renewed { .. }
             | Input::Asked { .. }
             | Input::Answered { .. }

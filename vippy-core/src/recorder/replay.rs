@@ -157,6 +157,7 @@ fn with_keys(input: Input, keys: &[usize]) -> Input {
         | Input::EpochStored(_)
         | Input::Told { .. }
         | Input::Neighbours(_)
+        | Input::Sighted { .. }
         | Input::Renewed { .. }
         | Input::Asked { .. }
         | Input::Answered { .. }

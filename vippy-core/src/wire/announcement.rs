@@ -13,6 +13,7 @@ use crate::config::Digest;
 use crate::identity::{BootId, Seq};
 use crate::status::{NodeReason, NodeState};
 use crate::time::micros;
+use crate::wire::belief::{Look, Sighting};
 use crate::wire::codec::{Malformed, Reader, put_text};
 use crate::wire::document::DocumentName;
 use crate::wire::moves::{self, MoveReport};
@@ -93,6 +94,10 @@ pub enum Section {
     /// Kind 8: the configuration that the sender runs is on trial; in the part
     /// that has kind 4, and absent there when it is not.
     Trial(TrialNotice),
+    /// Kind 9: the sender asks where groups that it took are for the neighbours.
+    Look(Look),
+    /// Kind 10: the sender was asked so, and saw this.
+    Sighting(Sighting),
 }
 
 /// What a node says to a configuration that was proposed.
@@ -211,6 +216,8 @@ impl Section {
             Section::Moves(reports) => reports.len() * moves::ENTRY,
             Section::Verdicts(verdicts) => verdicts.iter().map(Verdict::size).sum(),
             Section::Trial(_) => TrialNotice::SIZE,
+            Section::Look(look) => look.size(),
+            Section::Sighting(sighting) => sighting.size(),
         };
         SECTION_HEADER + content
     }
@@ -238,6 +245,8 @@ impl Section {
             Section::Moves(reports) => reports.iter().for_each(|report| report.encode(out)),
             Section::Verdicts(verdicts) => verdicts.iter().for_each(|verdict| verdict.encode(out)),
             Section::Trial(trial) => trial.encode(out),
+            Section::Look(look) => look.encode(out),
+            Section::Sighting(sighting) => sighting.encode(out),
         }
     }
 
@@ -251,6 +260,8 @@ impl Section {
             Section::Holding { told: false, .. } => 6,
             Section::Verdicts(_) => 7,
             Section::Trial(_) => 8,
+            Section::Look(_) => 9,
+            Section::Sighting(_) => 10,
         }
     }
 
@@ -295,6 +306,18 @@ impl Section {
                 let trial = TrialNotice::decode(&mut reader)?;
                 finished(&reader)?;
                 Section::Trial(trial)
+            }
+            9 => {
+                let mut reader = Reader::new(content, "look section");
+                let look = Look::decode(&mut reader)?;
+                finished(&reader)?;
+                Section::Look(look)
+            }
+            10 => {
+                let mut reader = Reader::new(content, "sightings section");
+                let sighting = Sighting::decode(&mut reader)?;
+                finished(&reader)?;
+                Section::Sighting(sighting)
             }
             _ => return Ok(None),
         };
@@ -386,12 +409,12 @@ impl GroupSet {
     }
 
     /// Bytes of the smaller encoding.
-    fn size(&self, first: u32, last: u32) -> usize {
+    pub(super) fn size(&self, first: u32, last: u32) -> usize {
         let sparse = 2 + 2 * self.0.count_within(first, last);
         1 + sparse.min(Self::dense_bytes(first, last))
     }
 
-    fn encode(&self, first: u32, last: u32, out: &mut Vec<u8>) {
+    pub(super) fn encode(&self, first: u32, last: u32, out: &mut Vec<u8>) {
         let dense = Self::dense_bytes(first, last);
         let count = self.0.count_within(first, last);
         if 2 + 2 * count <= dense {
@@ -406,7 +429,11 @@ impl GroupSet {
         }
     }
 
-    fn decode(reader: &mut Reader<'_>, first: u32, last: u32) -> Result<Self, Malformed> {
+    pub(super) fn decode(
+        reader: &mut Reader<'_>,
+        first: u32,
+        last: u32,
+    ) -> Result<Self, Malformed> {
         match reader.u8()? {
             SPARSE => {
                 let mut set = Bits::new();
@@ -442,12 +469,12 @@ fn offset(number: impl TryInto<u16>) -> u16 {
     number.try_into().unwrap_or(u16::MAX)
 }
 
-fn put_slice(out: &mut Vec<u8>, first: u32, last: u32) {
+pub(super) fn put_slice(out: &mut Vec<u8>, first: u32, last: u32) {
     out.extend_from_slice(&first.to_be_bytes());
     out.extend_from_slice(&last.to_be_bytes());
 }
 
-fn slice(reader: &mut Reader<'_>) -> Result<(u32, u32), Malformed> {
+pub(super) fn slice(reader: &mut Reader<'_>) -> Result<(u32, u32), Malformed> {
     let (first, last) = (reader.u32()?, reader.u32()?);
     let sane = first <= last && last - first < GROUP_SLICE && last < MAX_GROUPS;
     if sane { Ok((first, last)) } else { Err(reader.fail()) }

@@ -2,10 +2,11 @@
 //!
 //! `docs/PROTOCOL.md` describes it byte by byte. Numbers are in network byte
 //! order. [`frame`] holds what every datagram has, [`auth`] the keys and the
-//! tag, [`announcement`] (with [`moves`]) and [`document`] the bodies.
+//! tag, [`announcement`] (with [`belief`] and [`moves`]) and [`document`] the bodies.
 
 pub mod announcement;
 pub mod auth;
+pub mod belief;
 mod codec;
 pub mod document;
 pub mod frame;

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use crate::identity::{GroupIndex, NodeIndex};
 use crate::time::micros;
-use crate::timeline::MoveCause;
+use crate::timeline::{Belief, MoveCause};
 use crate::wire::codec::{Malformed, Reader};
 
 /// Bytes of one entry.
-pub(super) const ENTRY: usize = 39;
+pub(super) const ENTRY: usize = 45;
 /// Most entries in one announcement.
-pub const MAX_MOVES: usize = 6;
+pub const MAX_MOVES: usize = 5;
 /// No node.
 const NOBODY: u16 = u16::MAX;
 /// No group, or not yet.
@@ -43,6 +43,10 @@ pub struct MoveReport {
     pub announced: Option<Duration>,
     /// Since the former holder was heard to have let go of all groups.
     pub released: Option<Duration>,
+    /// Since the last group was believed, or was given up.
+    pub believed: Option<Duration>,
+    /// By how many nodes, of how many that were asked; of the worst group.
+    pub belief: Belief,
 }
 
 impl MoveReport {
@@ -60,8 +64,10 @@ impl MoveReport {
             age(self.plumbed),
             age(self.announced),
             age(self.released),
+            age(self.believed),
         ];
         numbers.iter().for_each(|number| out.extend_from_slice(&number.to_be_bytes()));
+        out.extend_from_slice(&[self.belief.believed, self.belief.of]);
     }
 
     /// `None` for a cause that only a later program knows.
@@ -77,6 +83,8 @@ impl MoveReport {
         let (heard, found) = (age(number()?), age(number()?));
         let decided = Duration::from_micros(number()?.into());
         let (plumbed, announced, released) = (age(number()?), age(number()?), age(number()?));
+        let believed = age(number()?);
+        let belief = Belief { believed: reader.u8()?, of: reader.u8()? };
         Ok(cause.map(|cause| MoveReport {
             id,
             cause,
@@ -89,6 +97,8 @@ impl MoveReport {
             plumbed,
             announced,
             released,
+            believed,
+            belief,
         }))
     }
 }

@@ -15,7 +15,7 @@ use vippy_core::config::{
 };
 use vippy_core::engine::{Engine, Start};
 use vippy_core::event::Event;
-use vippy_core::identity::{BootId, Epoch, GroupId, NodeName};
+use vippy_core::identity::{BootId, Epoch, GroupId, Mac, NodeName};
 use vippy_core::input::{Command, Datagram, Input, ResourceReport};
 use vippy_core::memory::Memory;
 use vippy_core::output::{Adoption, Destination, Output};
@@ -28,6 +28,8 @@ pub(crate) const STALE: Duration = Duration::from_millis(500);
 pub(crate) const MATURE: Duration = Duration::from_millis(1000);
 /// Bytes of each machine's recorder: little enough to begin anew now and then.
 const TAPE: usize = 32 << 10;
+/// Time that it takes to ask the LAN for an address.
+const LOOKING: Duration = Duration::from_millis(50);
 /// Time on the wire, and time that a kernel takes.
 const DELAY: Duration = Duration::from_micros(500);
 
@@ -120,6 +122,11 @@ pub(crate) fn id(group: &str) -> GroupId {
     GroupId::from(group)
 }
 
+/// The station of a node.
+pub(crate) fn mac(node: usize) -> Mac {
+    Mac([2, 0, 0, 0, 0, u8::try_from(node).unwrap()])
+}
+
 /// A named group on 10.0.0.`host`.
 pub(crate) fn group(name: &str, host: u8) -> Group {
     let net = format!("10.0.0.{host}/24").parse().unwrap();
@@ -209,6 +216,8 @@ pub(crate) struct Lan {
     pub(crate) illiterate: BTreeSet<usize>,
     /// Bytes of each recorder.
     pub(crate) tape: usize,
+    /// What answers for a group in place of the nodes that have it; `None`: nothing.
+    pub(crate) answering_for: BTreeMap<GroupId, Option<Mac>>,
     queue: BTreeMap<(Instant, u64), (usize, Input)>,
     serial: u64,
 }
@@ -223,6 +232,7 @@ impl Lan {
             objecting: BTreeSet::new(),
             illiterate: BTreeSet::new(),
             tape: TAPE,
+            answering_for: BTreeMap::new(),
             queue: BTreeMap::new(),
             serial: 0,
         }
@@ -302,8 +312,21 @@ impl Lan {
     }
 
     fn later(&mut self, node: usize, input: Input) {
+        self.after(DELAY, node, input);
+    }
+
+    fn after(&mut self, span: Duration, node: usize, input: Input) {
         self.serial += 1;
-        self.queue.insert((self.now + DELAY, self.serial), (node, input));
+        self.queue.insert((self.now + span, self.serial), (node, input));
+    }
+
+    /// What a node that asks for a group's address hears.
+    fn sighted(&self, group: &GroupId, expected: Mac) -> Option<Mac> {
+        if let Some(instead) = self.answering_for.get(group) {
+            return *instead;
+        }
+        let holders: Vec<Mac> = self.holders(group.as_str()).into_iter().map(mac).collect();
+        holders.iter().find(|mac| **mac != expected).or(holders.first()).copied()
     }
 
     fn drain(&mut self, node: usize) {
@@ -363,7 +386,13 @@ impl Lan {
                 let boot = BootId(self.serial * 1000 + node as u64);
                 self.later(node, Input::Boot(boot));
             }
-            Output::Notify { group } => self.later(node, Input::Told { group }),
+            Output::Notify { group } => {
+                self.later(node, Input::Told { group, mac: Some(mac(node)) });
+            }
+            Output::Look { group, expected } => {
+                let mac = self.sighted(&group, expected);
+                self.after(LOOKING, node, Input::Sighted { group, mac });
+            }
             Output::Examine { document, digest, strict } => {
                 let outcome = self.examine(node, &document, strict);
                 self.later(node, Input::Examined { document: digest, outcome });

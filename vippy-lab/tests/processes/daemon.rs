@@ -75,6 +75,7 @@ fn status(name: &str, config: &Value) -> Status {
             cannot: None,
             rather_not: None,
             epoch: None,
+            belief: None,
         }
     };
     Status {

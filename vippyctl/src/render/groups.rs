@@ -2,7 +2,7 @@
 
 use vippy_client::Status;
 use vippy_client::identity::NodeName;
-use vippy_client::status::{GroupStatus, Holding, NodeState};
+use vippy_client::status::{BeliefStatus, GroupStatus, Holding, NodeState};
 
 use super::table::{Cell, Row, listed, table, wrap};
 use super::{Style, Tone, count, judge, list};
@@ -98,6 +98,7 @@ fn notes(group: &GroupStatus, view: &View<'_>) -> Vec<Cell> {
         Holding::LettingGo => notes.push(Cell::new(Tone::Careful, "being let go by this node")),
         Holding::Held | Holding::No => {}
     }
+    notes.extend(group.belief.as_ref().and_then(doubt));
     if let Some(why) = &group.cannot {
         let text = format!("cannot be held here: {}", printable(why));
         notes.push(Cell::new(Tone::Careful, text));
@@ -107,6 +108,15 @@ fn notes(group: &GroupStatus, view: &View<'_>) -> Vec<Cell> {
         notes.push(Cell::new(Tone::Careful, text));
     }
     notes
+}
+
+/// The neighbours do not believe that it is here.
+fn doubt(belief: &BeliefStatus) -> Option<Cell> {
+    let by = printable(belief.doubted_by.as_ref()?.as_str());
+    let who = belief.instead.map_or("nobody".to_owned(), |mac| mac.to_string());
+    let (believed, of) = (belief.believed, belief.of);
+    let text = format!("believed by {believed} of {of}: asked by {by}, {who} answered");
+    Some(Cell::new(Tone::Careful, text))
 }
 
 /// Who holds it, if that is not what the owner column says.

@@ -12,7 +12,7 @@ use vippy_client::status::{
     Breach, ConfigStatus, GroupStatus, HeardBy, Holding, InquiryStatus, Invariants, NodeReason,
     NodeState, NodeStatus, PeerStatus, QuorumStatus, RolloutStatus, StateStatus, Stats,
 };
-use vippy_client::timeline::{Failover, MoveCause, NodeMove};
+use vippy_client::timeline::{Belief, Failover, MoveCause, NodeMove};
 
 use super::*;
 
@@ -119,6 +119,7 @@ fn group(owner: &str, addresses: &[&str]) -> GroupStatus {
         cannot: None,
         rather_not: None,
         epoch: None,
+        belief: None,
     }
 }
 
@@ -359,9 +360,12 @@ fn story() -> Timeline {
         plumbed_ms: Some(decided + 2.05),
         announced_ms: Some(decided + 4.0),
         released_ms: None,
+        believed_ms: Some(decided + 57.3),
+        belief: Belief { believed: if node == "node3" { 1 } else { 2 }, of: 2 },
     };
     let mut unfinished = part("node1", 1, 0.0);
     (unfinished.heard_ms, unfinished.found_ms, unfinished.announced_ms) = (None, None, None);
+    (unfinished.believed_ms, unfinished.belief) = (None, Belief::default());
     let drained = NodeMove { released_ms: Some(5.5), first: None, ..unfinished.clone() };
     let failover = |cause, from: Option<&str>, age_ms, moves| {
         let from = from.map(NodeName::from);

@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use time::OffsetDateTime;
 use vippy_client::Timeline;
-use vippy_client::timeline::{Failover, MoveCause, NodeMove};
+use vippy_client::timeline::{Belief, Failover, MoveCause, NodeMove};
 
 use super::table::{Cell, Row, table};
 use super::{Style, Tone, count};
@@ -58,7 +58,7 @@ fn title(failover: &Failover) -> String {
 fn parts(failover: &Failover, style: Style, width: usize) -> String {
     if failover.cause == MoveCause::Death {
         let heading =
-            ["", "NODE", "LAST HEARD", "FOUND DEAD", "DECIDED", "PLUMBED", "ANNOUNCED", "GROUPS"];
+            ["", "NODE", "HEARD", "DEAD", "DECIDED", "PLUMBED", "ANNOUNCED", "BELIEVED", "GROUPS"];
         let row = |part: &NodeMove| {
             let times = [
                 time(part.heard_ms),
@@ -69,13 +69,16 @@ fn parts(failover: &Failover, style: Style, width: usize) -> String {
             ];
             let [heard, found, decided, plumbed, announced] = times;
             let (node, groups) = (node(part), groups(part));
-            let cells = [indent(), node, heard, found, decided, plumbed, announced, groups];
+            let believed = believed(part);
+            let cells =
+                [indent(), node, heard, found, decided, plumbed, announced, believed, groups];
             Row { cells, notes: Vec::new() }
         };
-        let rows: Vec<Row<8>> = failover.moves.iter().map(row).collect();
+        let rows: Vec<Row<9>> = failover.moves.iter().map(row).collect();
         return table(heading, &rows, style, width);
     }
-    let heading = ["", "NODE", "DECIDED", "PLUMBED", "ANNOUNCED", "OLD HOLDER OUT", "GROUPS"];
+    let heading =
+        ["", "NODE", "DECIDED", "PLUMBED", "ANNOUNCED", "OLD HOLDER OUT", "BELIEVED", "GROUPS"];
     let row = |part: &NodeMove| {
         let times = [
             time(Some(part.decided_ms)),
@@ -85,10 +88,11 @@ fn parts(failover: &Failover, style: Style, width: usize) -> String {
         ];
         let [decided, plumbed, announced, released] = times;
         let (node, groups) = (node(part), groups(part));
-        let cells = [indent(), node, decided, plumbed, announced, released, groups];
+        let believed = believed(part);
+        let cells = [indent(), node, decided, plumbed, announced, released, believed, groups];
         Row { cells, notes: Vec::new() }
     };
-    let rows: Vec<Row<7>> = failover.moves.iter().map(row).collect();
+    let rows: Vec<Row<8>> = failover.moves.iter().map(row).collect();
     table(heading, &rows, style, width)
 }
 
@@ -102,6 +106,14 @@ fn node(part: &NodeMove) -> Cell {
 
 fn time(at: Option<f64>) -> Cell {
     Cell::plain(at.map_or("-".to_owned(), |ms| format!("+{ms:.1}")))
+}
+
+/// When it came out whether the neighbours believe it, and how many do.
+fn believed(part: &NodeMove) -> Cell {
+    let Belief { believed, of } = part.belief;
+    let Some(ms) = part.believed_ms else { return Cell::plain("-") };
+    let text = format!("+{ms:.1} {believed} of {of}");
+    if believed < of { Cell::new(Tone::Careful, text) } else { Cell::plain(text) }
 }
 
 fn groups(part: &NodeMove) -> Cell {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use vippy_core::config::{Address, Group, LocalPart};
-use vippy_core::identity::{GroupId, NodeName};
+use vippy_core::identity::{GroupId, Mac, NodeName};
 use vippy_core::neighbours::Station;
 use vippy_core::time::Instant as Moment;
 
@@ -142,23 +142,23 @@ impl Announcer {
     }
 
     /// The next group about which everything was said once, as far as its
-    /// interfaces took it. Dropping the future loses none; `None`: the thread
-    /// ended.
-    pub async fn told(&mut self) -> Option<GroupId> {
+    /// interfaces took it, and the MAC at which its first address was said to be.
+    /// Dropping the future loses none; `None`: the thread ended.
+    pub async fn told(&mut self) -> Option<(GroupId, Option<Mac>)> {
         loop {
             let told = self.reports.recv().await?;
             if self.is_awaited(&told) {
-                return Some(told.group);
+                return Some((told.group, told.mac));
             }
         }
     }
 
     /// The same without waiting; `None`: there is none now.
-    pub fn told_at_hand(&mut self) -> Option<GroupId> {
+    pub fn told_at_hand(&mut self) -> Option<(GroupId, Option<Mac>)> {
         loop {
             let told = self.reports.try_recv().ok()?;
             if self.is_awaited(&told) {
-                return Some(told.group);
+                return Some((told.group, told.mac));
             }
         }
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
 use vippy_core::config::NotifyTarget;
-use vippy_core::identity::NodeName;
-use vippy_core::neighbours::{Mac, Station};
+use vippy_core::identity::{Mac, NodeName};
+use vippy_core::neighbours::Station;
 
 /// What the configuration says, and what all nodes know.
 #[derive(Debug, Default)]

@@ -139,7 +139,8 @@ impl Campaign {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use vippy_core::neighbours::{Mac, Station};
+    use vippy_core::identity::Mac;
+    use vippy_core::neighbours::Station;
 
     use super::*;
 

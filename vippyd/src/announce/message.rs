@@ -82,7 +82,7 @@ impl Message {
 
 #[cfg(test)]
 mod tests {
-    use vippy_core::neighbours::Mac;
+    use vippy_core::identity::Mac;
 
     use super::*;
 

@@ -15,7 +15,7 @@ mod rounds;
 mod work;
 
 use ipnet::IpNet;
-use vippy_core::identity::GroupId;
+use vippy_core::identity::{GroupId, Mac};
 
 pub use announcer::{AnnounceError, Announcer, Counts};
 
@@ -30,4 +30,6 @@ type OrderNumber = u64;
 struct Told {
     group: GroupId,
     order: OrderNumber,
+    /// Where they were told that its first address is.
+    mac: Option<Mac>,
 }

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use nix::errno::Errno;
+use vippy_core::identity::Mac;
 
 use super::announcer::Counters;
 use super::licence::Licence;
 use super::message::Message;
+use crate::ethernet;
 use crate::ethernet::port::{BATCH, Interfaces, Networks, Port};
 
 /// Interfaces are recreated, and MACs change: what is known of them counts for
@@ -115,6 +117,13 @@ impl Mouth {
             self.fail();
             Interfaces::default()
         });
+    }
+
+    /// Where frames say that the addresses of an interface are; `None` where nobody
+    /// keeps such a thing, or it took no frame in this round.
+    pub(super) fn mac(&self, interface: &str) -> Option<Mac> {
+        let spoke = !self.given_up.contains(interface);
+        self.interfaces.mac(interface).filter(|_| spoke).map(ethernet::mac)
     }
 
     fn fail(&self) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use vippy_core::identity::GroupId;
 
-use super::{OrderNumber, Place, Told};
+use super::{OrderNumber, Place};
 
 /// How often everything is said.
 pub(super) const ROUNDS: u32 = 3;
@@ -53,7 +53,16 @@ pub(super) struct Turn {
 pub(super) struct Due {
     pub(super) turns: Vec<Turn>,
     /// Whose first round this is.
-    pub(super) firsts: Vec<Told>,
+    pub(super) firsts: Vec<First>,
+}
+
+/// A first round that is yet to be over.
+#[derive(Debug)]
+pub(super) struct First {
+    pub(super) group: GroupId,
+    pub(super) order: OrderNumber,
+    /// The interface of its first address.
+    pub(super) interface: Option<String>,
 }
 
 impl Schedule {
@@ -122,7 +131,9 @@ impl Due {
     fn add(&mut self, group: &GroupId, telling: &Telling) {
         self.turns.push(telling.turn.clone());
         if telling.rounds_left == ROUNDS {
-            self.firsts.push(Told { group: group.clone(), order: telling.turn.order });
+            let Turn { order, places } = &telling.turn;
+            let interface = places.first().map(|(interface, _)| interface.clone());
+            self.firsts.push(First { group: group.clone(), order: *order, interface });
         }
     }
 }

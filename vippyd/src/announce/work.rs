@@ -16,7 +16,7 @@ use super::audience::Audience;
 use super::campaign::{Campaign, Extent, Flock};
 use super::message::{Message, Recipient};
 use super::mouth::{Lapsed, Mouth};
-use super::rounds::{Due, ROUNDS, Schedule, Turn};
+use super::rounds::{Due, First, ROUNDS, Schedule, Turn};
 use super::{OrderNumber, Told};
 use crate::ethernet::frames::Form;
 
@@ -131,8 +131,11 @@ impl Worker {
         let mut spoken = Vec::new();
         for (left, Due { turns, firsts }) in due {
             self.say_to_everybody(&turns, Form::Request)?;
-            // The handle is gone when the daemon is about to end.
-            firsts.into_iter().for_each(|first| drop(self.told.send(first)));
+            for First { group, order, interface } in firsts {
+                let mac = interface.and_then(|interface| self.mouth.mac(&interface));
+                // The handle is gone when the daemon is about to end.
+                let _ = self.told.send(Told { group, order, mac });
+            }
             spoken.push((left, turns));
         }
         for (_, turns) in &spoken {

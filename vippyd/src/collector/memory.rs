@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use vippy_core::neighbours::{MOST_STATIONS, Mac, Station};
+use vippy_core::identity::Mac;
+use vippy_core::neighbours::{MOST_STATIONS, Station};
 
 use crate::kernel::neighbours::{Gateway, Neighbour};
 

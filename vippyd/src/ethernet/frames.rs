@@ -118,15 +118,25 @@ pub(crate) fn solicitation(mac: MacAddr, source: Option<Ipv6Addr>, target: Ipv6A
     ndp((mac, source.unwrap_or(Ipv6Addr::UNSPECIFIED)), (to_mac, to), length, write)
 }
 
-/// The address of which a frame says where it is, if it is the answer to such a
-/// question.
-pub(crate) fn answer(frame: &[u8]) -> Option<IpAddr> {
-    let kind = EthernetPacket::new(frame)?.get_ethertype();
+/// What a station says of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Whereabouts {
+    /// The address.
+    pub(crate) ip: IpAddr,
+    /// Where it is.
+    pub(crate) mac: MacAddr,
+}
+
+/// What a frame says, if it is the answer to the question where an address is.
+pub(crate) fn answer(frame: &[u8]) -> Option<Whereabouts> {
+    let ethernet = EthernetPacket::new(frame)?;
+    let kind = ethernet.get_ethertype();
     let packet = frame.get(ETHERNET..)?;
     if kind == EtherTypes::Arp {
         let arp = ArpPacket::new(packet)?;
         let reply = arp.get_operation() == ArpOperations::Reply;
-        return reply.then(|| arp.get_sender_proto_addr().into());
+        let (ip, mac) = (arp.get_sender_proto_addr().into(), arp.get_sender_hw_addr());
+        return reply.then_some(Whereabouts { ip, mac });
     }
     if kind != EtherTypes::Ipv6 {
         return None;
@@ -139,7 +149,16 @@ pub(crate) fn answer(frame: &[u8]) -> Option<IpAddr> {
     }
     let advert = NeighborAdvertPacket::new(packet.get(IPV6..)?)?;
     let is_one = advert.get_icmpv6_type() == Icmpv6Types::NeighborAdvert;
-    is_one.then(|| advert.get_target_addr().into())
+    // An answer to one who names himself may leave the option out (RFC 4861 4.4).
+    let told = target_mac(packet.get(IPV6 + usize::from(NDP)..)?);
+    let mac = told.unwrap_or_else(|| ethernet.get_source());
+    is_one.then(|| Whereabouts { ip: advert.get_target_addr().into(), mac })
+}
+
+/// The target link-layer address, where it is the first option.
+fn target_mac(options: &[u8]) -> Option<MacAddr> {
+    let [2, 1, mac @ ..] = options.first_chunk::<8>()? else { return None };
+    Some((*mac).into())
 }
 
 /// One side of an ARP packet.
@@ -330,10 +349,17 @@ mod tests {
     fn answers_are_read_and_everything_else_is_none() {
         let v4 = Ipv4Addr::new(10, 1, 2, 3);
         let v6: Ipv6Addr = "fd00::1:2".parse().unwrap();
-        assert_eq!(answer(&gratuitous_arp(MAC, v4, Form::Reply)), Some(v4.into()));
+        let here = |ip| Some(Whereabouts { ip, mac: MAC });
+        assert_eq!(answer(&gratuitous_arp(MAC, v4, Form::Reply)), here(v4.into()));
         assert_eq!(answer(&gratuitous_arp(MAC, v4, Form::Request)), None);
         let advert = unsolicited_advertisement(MAC, v6, false);
-        assert_eq!(answer(&advert), Some(v6.into()));
+        assert_eq!(answer(&advert), here(v6.into()));
+        let bare = &advert[..advert.len() - usize::from(OPTION)];
+        assert_eq!(answer(bare), here(v6.into()), "by the frame's source");
+        let mut elsewhere = advert.clone();
+        elsewhere[85] = 0x99;
+        let mac = MacAddr(0x02, 0x11, 0x22, 0x33, 0x44, 0x99);
+        assert_eq!(answer(&elsewhere), Some(Whereabouts { ip: v6.into(), mac }));
         assert_eq!(answer(&solicitation(MAC, None, v6)), None);
         let mut far = advert.clone();
         far[21] = 254;

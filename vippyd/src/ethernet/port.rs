@@ -64,16 +64,20 @@ impl Interfaces {
         Ok(Interfaces { by_name: getifaddrs()?.filter_map(link).collect() })
     }
 
+    /// An interface's MAC, if it is Ethernet.
+    pub(crate) fn mac(&self, name: &str) -> Option<MacAddr> {
+        let address = self.by_name.get(name)?;
+        address.addr().filter(|_| address.hatype() == ETHERNET).map(MacAddr::from)
+    }
+
     /// An interface's MAC and role. `None` if it is not Ethernet: nobody there
     /// keeps a cache to correct.
     pub(crate) fn identity(&self, name: &str) -> Result<Option<Identity>, Errno> {
-        let address = self.by_name.get(name).ok_or(Errno::ENODEV)?;
-        let Some(mac) = address.addr().filter(|_| address.hatype() == ETHERNET) else {
-            return Ok(None);
-        };
+        self.by_name.get(name).ok_or(Errno::ENODEV)?;
+        let Some(mac) = self.mac(name) else { return Ok(None) };
         let forwarding = fs::read(format!("/proc/sys/net/ipv6/conf/{name}/forwarding"));
         let router = forwarding.is_ok_and(|text| !text.starts_with(b"0"));
-        Ok(Some(Identity { mac: MacAddr::from(mac), router }))
+        Ok(Some(Identity { mac, router }))
     }
 }
 

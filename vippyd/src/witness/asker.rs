@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use futures_util::future::{pending, select_all};
+use futures_util::future::pending;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use vippy_core::config::Config;
 use vippy_core::identity::NodeName;
 
 use super::choice::{self, Excluded, Target};
-use super::filter::Interest;
-use super::tap::{Heard, Tap};
 use super::{Evidence, Question};
 use crate::chat::{Interface, Wires, scan};
+use crate::ethernet::filter::Interest;
+use crate::ethernet::frames::answer;
 use crate::ethernet::port::Interfaces;
+use crate::ethernet::tap::{Tap, any_ready};
 use crate::kernel::neighbours::Neighbours;
 
 /// After the last question answers are waited for this long.
@@ -126,7 +127,7 @@ impl Asker {
                         self.ask(&question).await;
                     }
                 }
-                index = ready(&self.taps) => self.read(index),
+                index = any_ready(&self.taps) => self.read(index),
                 () = close => self.close(),
             }
         }
@@ -210,7 +211,7 @@ impl Asker {
             }
             let Some(interface) = scene.interface(index) else { continue };
             // One that is gone since, or not Ethernet, cannot be asked on.
-            if let Ok(Some(tap)) = Tap::open(&interface.name, &scene.links) {
+            if let Ok(Some(tap)) = Tap::open(&interface.name, &scene.links, Interest::Answers) {
                 self.taps.insert(index, tap);
             }
         }
@@ -229,20 +230,22 @@ impl Asker {
 
     fn read(&mut self, index: u32) {
         let Some(tap) = self.taps.get(&index) else { return };
-        let Ok(heard) = tap.read() else {
+        let (mut answered, mut arrived) = (Vec::new(), false);
+        let read = tap.read(|frame| match answer(frame) {
+            Some(told) => answered.push(told.ip),
+            None => arrived = true,
+        });
+        if read.is_err() {
             self.taps.remove(&index);
             self.look_at = None;
             return;
-        };
-        for heard in heard {
-            match heard {
-                Heard::Answer(from) if self.asked.contains(&from) => {
-                    self.tell(Evidence::Answered { from });
-                }
-                // The answer to somebody else's question.
-                Heard::Answer(_) => {}
-                Heard::Other => self.arrived(),
-            }
+        }
+        // What was not asked is the answer to somebody else's question.
+        for from in answered.into_iter().filter(|from| self.asked.contains(from)) {
+            self.tell(Evidence::Answered { from });
+        }
+        if arrived {
+            self.arrived();
         }
     }
 
@@ -268,18 +271,4 @@ impl Asker {
         // The loop is gone when the process is about to end.
         let _ = self.evidence.send(evidence);
     }
-}
-
-/// The next interface on which something came in.
-async fn ready(taps: &BTreeMap<u32, Tap>) -> u32 {
-    if taps.is_empty() {
-        return pending().await;
-    }
-    let waits = taps.iter().map(|(index, tap)| {
-        Box::pin(async move {
-            tap.ready().await;
-            *index
-        })
-    });
-    select_all(waits).await.0
 }

@@ -9,8 +9,6 @@
 
 mod asker;
 mod choice;
-mod filter;
-mod tap;
 
 use std::collections::BTreeSet;
 use std::io;

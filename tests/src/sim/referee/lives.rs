@@ -99,7 +99,9 @@ impl Referee {
             | Action::Fault(_)
             | Action::Repair(_)
             | Action::Heal
-            | Action::Configure(..) => {}
+            | Action::Configure(..)
+            | Action::Stray(_)
+            | Action::StrayGone(_) => {}
         }
         if !matches!(action, Action::Start(_)) {
             self.lives.twin = None;

@@ -54,6 +54,7 @@ impl Referee {
         self.astray = Astray::default();
         self.rest = true;
         self.rested = Some(world.now());
+        self.belief_judged = false;
         self.window = Some(Window::open());
         Ok(())
     }

@@ -57,7 +57,7 @@ impl Referee {
         Ok(())
     }
 
-    fn torn_before(&self, world: &World, at: Micros, patience: Micros) -> bool {
+    pub(super) fn torn_before(&self, world: &World, at: Micros, patience: Micros) -> bool {
         self.intact(world) && self.torn + patience < at
     }
 

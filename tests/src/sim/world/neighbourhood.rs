@@ -1,18 +1,31 @@
-//! The hosts on the LAN that are not of the cluster: they answer whoever asks
-//! them, if both directions let it pass (O7).
+//! What is heard on the LAN beside the chat. Hosts that are not of the cluster
+//! answer whoever asks them (O7), and whatever has a group's addresses answers for
+//! them, if both directions let it pass.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
+use vippy_core::identity::Mac;
 use vippy_core::input::Input;
 
 use super::{Happening, World};
 use crate::sim::Micros;
 use crate::sim::fabric::{Packet, address};
-use crate::sim::station::Process;
+use crate::sim::station::{Process, Work};
 
 /// How long after a request a daemon notes what else arrives.
 const LISTENS: Micros = 200_000;
+
+/// How long it takes to ask for an address: the window of one question.
+const LOOKS: Micros = 50_000;
+
+/// A host that answers for addresses of the cluster.
+pub const STRAY: Mac = Mac([2, 0xff, 0, 0, 0, 0]);
+
+/// A station's place on the LAN.
+pub fn mac(station: usize) -> Mac {
+    Mac([2, 0, 0, 0, 0, u8::try_from(station).unwrap_or(u8::MAX)])
+}
 
 impl World {
     /// Asks the witnesses that are set, else every host outside the cluster.
@@ -78,6 +91,27 @@ impl World {
                 self.schedule(at, Happening::Noise { station: to, life });
             }
         }
+    }
+
+    /// Begins to ask the LAN for a group's address.
+    pub(super) fn look(&mut self, station: usize, life: u64, group: usize, expected: Mac) {
+        let work = Work::Look { group, expected };
+        self.schedule(self.now + LOOKS, Happening::Finish { station, life, work });
+    }
+
+    /// Who answers a station for a group's address, another one than expected if
+    /// any such does. A machine's kernel does so whatever becomes of its daemon.
+    pub(super) fn sighted(&self, station: usize, group: usize, expected: Mac) -> Option<Mac> {
+        let asks = self.stations[station].uplink;
+        let answers = |other: &usize| {
+            let machine = &self.stations[*other];
+            let hears = self.fabric.hears(*other, station) && self.fabric.hears(station, *other);
+            asks && hears && machine.uplink && machine.frozen.is_none()
+        };
+        let holders = self.holders[group].without(station).iter().filter(answers).map(mac);
+        let stray = self.strays.contains(&group).then_some(STRAY);
+        let found: Vec<Mac> = holders.chain(stray).collect();
+        found.iter().find(|mac| **mac != expected).or(found.first()).copied()
     }
 
     pub(super) fn noticed(&mut self, station: usize, life: u64) {

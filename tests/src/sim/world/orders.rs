@@ -12,6 +12,7 @@ use vippy_core::input::{Input, ResourceReport};
 use vippy_core::output::{Destination, Output, Transmit};
 use vippy_core::time::micros;
 
+use super::neighbourhood::mac;
 use super::{End, Happening, KERNEL_LATE, World};
 use crate::sim::Micros;
 use crate::sim::change::{Action, Change, Left};
@@ -76,6 +77,11 @@ impl World {
             Output::Notify { group } => {
                 if let Some(group) = self.known(station, &group) {
                     self.notify(station, process, group);
+                }
+            }
+            Output::Look { group, expected } => {
+                if let Some(group) = self.known(station, &group) {
+                    self.look(station, process.life, group, expected);
                 }
             }
             Output::Silence { group } => {
@@ -190,9 +196,14 @@ impl World {
             }
             Work::Tell { group, order, round } => {
                 if self.told(station, life, (group, order, round)) {
-                    self.feed(station, Input::Told { group: group_id(group) });
+                    let mac = Some(mac(station));
+                    self.feed(station, Input::Told { group: group_id(group), mac });
                 }
                 return;
+            }
+            Work::Look { group, expected } => {
+                let mac = self.sighted(station, group, expected);
+                Input::Sighted { group: group_id(group), mac }
             }
             Work::Examine { document, digest } => {
                 let shared = parse_document(&document, "document").map(Arc::new);

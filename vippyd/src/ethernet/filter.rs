@@ -1,5 +1,5 @@
 //! The kernel's own look at what arrives, so that a busy LAN does not wake the
-//! asker for every frame: a classic BPF program, put together from steps that
+//! daemon for every frame: a classic BPF program, put together from steps that
 //! jump by name.
 
 use pnet_datalink::MacAddr;
@@ -49,7 +49,7 @@ const LINK_ONLY: u32 = 0x0180_c200;
 
 /// What is to be heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Interest {
+pub(crate) enum Interest {
     /// Answers to questions about addresses.
     Answers,
     /// These, and everything of other stations that is not of the chat.
@@ -93,7 +93,7 @@ fn at(place: To, step: Step) -> Step {
 }
 
 /// The program for an interface with this MAC.
-pub(super) fn program(own: MacAddr, interest: Interest) -> Vec<SockFilter> {
+pub(crate) fn program(own: MacAddr, interest: Interest) -> Vec<SockFilter> {
     let start = u32::from_be_bytes([0, 0, own.0, own.1]);
     let rest = u32::from_be_bytes([own.2, own.3, own.4, own.5]);
     let magic = u32::from_be_bytes(MAGIC);

@@ -1,36 +1,29 @@
-//! One interface as the asker uses it: questions leave, answers come in.
+//! One interface on which questions leave and answers come in.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, RawFd};
 
+use futures_util::future::{pending, select_all};
 use nix::errno::Errno;
 use pnet_datalink::MacAddr;
 use tokio::io::Interest as Readiness;
 use tokio::io::unix::AsyncFd;
 
 use super::filter::{Interest, program};
-use crate::ethernet::frames::{answer, arp_request, solicitation};
-use crate::ethernet::port::{Interfaces, Port};
+use super::frames::{arp_request, solicitation};
+use super::port::{Interfaces, Port};
 
 /// Room for one frame of an answer.
 const BUFFER: usize = 128;
 
-/// Frames read in a row: the asker has other things to do as well.
+/// Frames read in a row: whoever listens has other things to do as well.
 const READS: usize = 64;
-
-/// A frame that came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
-    /// Somebody says where this address is.
-    Answer(IpAddr),
-    /// Something else.
-    Other,
-}
 
 /// An open interface.
 #[derive(Debug)]
-pub(super) struct Tap {
+pub(crate) struct Tap {
     socket: AsyncFd<Ears>,
     name: String,
     mac: MacAddr,
@@ -47,14 +40,17 @@ impl AsRawFd for Ears {
 }
 
 impl Tap {
-    /// Opens an interface. `None` where addresses are not asked for: it is not
+    /// Opens an interface for what is of interest. `None` where addresses are not asked for: it is not
     /// Ethernet. Must be called inside a runtime.
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn open(name: &str, interfaces: &Interfaces) -> io::Result<Option<Tap>> {
+    pub(crate) fn open(
+        name: &str,
+        interfaces: &Interfaces,
+        interest: Interest,
+    ) -> io::Result<Option<Tap>> {
         let Some(identity) = interfaces.identity(name)? else { return Ok(None) };
-        let interest = Interest::Answers;
         let port = Port::open_ears(name, interfaces, &program(identity.mac, interest))?;
         // The replacement is `unsafe`, because a type might close or swap its
         // descriptor while it is registered; `Ears` does neither.
@@ -64,7 +60,7 @@ impl Tap {
     }
 
     /// Whether this is still the interface of its name, with the same MAC.
-    pub(super) fn is_current(&self, interfaces: &Interfaces) -> bool {
+    pub(crate) fn is_current(&self, interfaces: &Interfaces) -> bool {
         let same_mac = interfaces
             .identity(&self.name)
             .is_ok_and(|found| found.is_some_and(|identity| identity.mac == self.mac));
@@ -72,12 +68,12 @@ impl Tap {
     }
 
     /// What is heard.
-    pub(super) fn interest(&self) -> Interest {
+    pub(crate) fn interest(&self) -> Interest {
         self.interest
     }
 
     /// What is to be heard from now on.
-    pub(super) fn listen_for(&mut self, interest: Interest) {
+    pub(crate) fn listen_for(&mut self, interest: Interest) {
         if self.interest != interest && self.port().filter(&program(self.mac, interest)).is_ok() {
             self.interest = interest;
         }
@@ -87,7 +83,7 @@ impl Tap {
     ///
     /// # Errors
     /// The question did not leave.
-    pub(super) fn ask(&self, source: Option<IpAddr>, target: IpAddr) -> Result<(), Errno> {
+    pub(crate) fn ask(&self, source: Option<IpAddr>, target: IpAddr) -> Result<(), Errno> {
         let frame = match (target, source) {
             (IpAddr::V4(target), Some(IpAddr::V4(own))) => arp_request(self.mac, Some(own), target),
             (IpAddr::V4(target), _) => arp_request(self.mac, None, target),
@@ -101,35 +97,45 @@ impl Tap {
 
     /// Completes when something may have come in. Dropping the future loses
     /// nothing.
-    pub(super) async fn ready(&self) {
+    pub(crate) async fn ready(&self) {
         // An error shows when it is read.
         let _ = self.socket.readable().await.map(|mut guard| guard.retain_ready());
     }
 
-    /// What came in.
+    /// Takes a bounded number of frames that came in.
     ///
     /// # Errors
     /// The interface is gone.
-    pub(super) fn read(&self) -> io::Result<Vec<Heard>> {
-        let mut heard = Vec::new();
+    pub(crate) fn read(&self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
         let mut buffer = [0; BUFFER];
         for _ in 0..READS {
             let received = self.socket.try_io(Readiness::READABLE, |ears| {
                 ears.0.receive(&mut buffer).map_err(io::Error::from)
             });
             match received {
-                Ok(length) => {
-                    let frame = &buffer[..length.min(BUFFER)];
-                    heard.push(answer(frame).map_or(Heard::Other, Heard::Answer));
-                }
+                Ok(length) => take(&buffer[..length.min(BUFFER)]),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 Err(e) => return Err(e),
             }
         }
-        Ok(heard)
+        Ok(())
     }
 
     fn port(&self) -> &Port {
         &self.socket.get_ref().0
     }
+}
+
+/// The next of several interfaces on which something came in.
+pub(crate) async fn any_ready<K: Clone>(taps: &BTreeMap<K, Tap>) -> K {
+    if taps.is_empty() {
+        return pending().await;
+    }
+    let waits = taps.iter().map(|(key, tap)| {
+        Box::pin(async move {
+            tap.ready().await;
+            key.clone()
+        })
+    });
+    select_all(waits).await.0
 }
