@@ -98,7 +98,9 @@ fn decision(frame: &Frame) -> Option<Instant> {
         | Section::Refusing { .. }
         | Section::Documents(_)
         | Section::Verdicts(_)
-        | Section::Trial(_) => None,
+        | Section::Trial(_)
+        | Section::Look(_)
+        | Section::Sighting(_) => None,
     });
     let deaths = moves.flatten().filter(|report| report.cause == MoveCause::Death);
     deaths.filter_map(|report| frame.at.checked_sub(report.decided)).min()
