@@ -14,6 +14,7 @@ const DOCUMENT: &str = include_str!("../../docs/API.md");
 
 /// Objects whose keys are data.
 const MAPS: [&str; 5] = [
+    "neighbours",
     "stats.rejects",
     "config.rollout.proposal.answers",
     "state.ownership",
@@ -75,6 +76,7 @@ fn full() -> Value {
             "address": "x", "hears_by": ["multicast"], "hears": { "node1": ["multicast"] },
             "version": 1, "digest": "00", "key": "00", "holding": 1, "uptime_ms": 1,
         }],
+        "neighbours": { "node1": 1 },
     })
 }
 

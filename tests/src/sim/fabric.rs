@@ -224,8 +224,8 @@ pub struct Fabric {
     seed: u64,
     delay: (Micros, Micros),
     rules: Vec<Rule>,
-    /// Packets carried at this instant, own ones and relayed ones, so that each gets
-    /// chance of its own.
+    /// Packets carried at this instant, announcements and what is said aside, so that
+    /// each gets chance of its own.
     instant: (Micros, [u64; 2]),
 }
 
@@ -258,13 +258,13 @@ impl Fabric {
     /// When a packet sent now arrives: never, once or several times.
     ///
     /// Its fate hangs on the seed, the link, the time and how many packets of its
-    /// kind were sent at this instant. What is relayed is a kind of its own: a
-    /// stranger may cause it (W2).
-    pub fn carry(&mut self, now: Micros, packet: Packet, relayed: bool) -> Vec<Micros> {
+    /// kind were sent at this instant. What is said `aside`, relays and requests for
+    /// evidence, is a kind of its own: a stranger may cause it, or its moment.
+    pub fn carry(&mut self, now: Micros, packet: Packet, aside: bool) -> Vec<Micros> {
         if self.instant.0 != now {
             self.instant = (now, [0; 2]);
         }
-        let kind = usize::from(relayed);
+        let kind = usize::from(aside);
         self.instant.1[kind] += 1;
         let number = self.instant.1[kind] | (kind as u64) << 32;
         let labels = [packet.from as u64, packet.to as u64, now, number];

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::groups::host_rule;
 use super::model::NotifyTarget;
-use super::reader::{Fields, Reader, quoted, span};
+use super::reader::{Fields, Reader, quoted, span, whole};
 use super::suggest::nearest;
 use super::text::{Node, Value};
 
@@ -15,8 +15,8 @@ const RATE: u32 = 25_000;
 /// Prefix of the largest IPv4 network.
 const WIDEST: u8 = 16;
 
-const SLOWEST: u64 = 100;
-const FASTEST: u64 = 1_000_000;
+const SLOWEST: u32 = 100;
+const FASTEST: u32 = 1_000_000;
 
 impl Reader {
     /// A number, or a number in quotes: the original accepted both.
@@ -82,11 +82,19 @@ impl Reader {
 
     pub(super) fn notify_rate(&mut self, top: &Fields<'_>) -> u32 {
         let Some(node) = top.get("notify_rate") else { return RATE };
-        let rate = self.integer(node).unwrap_or(RATE.into());
-        if !(SLOWEST..=FASTEST).contains(&rate) {
-            let expected = format!("{SLOWEST} to {FASTEST} frames a second");
-            return self.wrong(node, expected).unwrap_or(RATE);
-        }
-        u32::try_from(rate).unwrap_or(RATE)
+        let rate = match &node.value {
+            Value::Number(literal) => whole(literal),
+            Value::Null
+            | Value::Bool(_)
+            | Value::String(_)
+            | Value::Array(_)
+            | Value::Object(_)
+            | Value::Broken => None,
+        };
+        let rate = rate.and_then(|rate| u32::try_from(rate).ok());
+        let expected = || format!("a whole number, {SLOWEST} to {FASTEST} frames a second");
+        rate.filter(|rate| (SLOWEST..=FASTEST).contains(rate))
+            .or_else(|| self.wrong(node, expected()))
+            .unwrap_or(RATE)
     }
 }

@@ -46,7 +46,7 @@ impl World {
         let life = process.life;
         for outsider in targets {
             let packet = Packet { from: station, to: outsider, multicast: false };
-            for at in self.fabric.carry(self.now, packet, false) {
+            for at in self.fabric.carry(self.now, packet, true) {
                 self.schedule(at, Happening::Request { outsider, station, life });
             }
         }
@@ -62,7 +62,7 @@ impl World {
 
     pub(super) fn requested(&mut self, outsider: usize, station: usize, life: u64) {
         let packet = Packet { from: outsider, to: station, multicast: false };
-        for at in self.fabric.carry(self.now, packet, false) {
+        for at in self.fabric.carry(self.now, packet, true) {
             self.schedule(at, Happening::Answer { outsider, station, life });
         }
     }
@@ -87,7 +87,7 @@ impl World {
             let Some(life) = listening(self, to) else { continue };
             // By broadcast, which nothing prunes.
             let packet = Packet { from, to, multicast: false };
-            for at in self.fabric.carry(self.now, packet, false) {
+            for at in self.fabric.carry(self.now, packet, true) {
                 self.schedule(at, Happening::Noise { station: to, life });
             }
         }
