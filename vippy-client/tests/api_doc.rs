@@ -68,6 +68,9 @@ fn full() -> Value {
                 "believed": 1, "of": 2, "after_ms": 1, "doubted_by": "node2",
                 "instead": "02:00:00:00:00:01", "repeated": 1,
             },
+            "claimed": {
+                "mac": "02:00:00:00:00:01", "times": 1, "last_ms": 1, "defended": 1,
+            },
         }],
         "peers": [{
             "name": "node2", "configured": true, "counts": true, "alive": true,

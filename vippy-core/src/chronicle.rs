@@ -202,6 +202,7 @@ impl Chronicle {
             | Event::TrialConfirmed { .. }
             | Event::RolledBack { .. }
             | Event::Rejected { .. }
+            | Event::Claimed { .. }
             | Event::Warning { .. } => {}
         }
     }

@@ -73,6 +73,15 @@ pub enum Input {
         /// The station, another one than expected if any such did; `None`: nobody.
         mac: Option<Mac>,
     },
+    /// Another station said that addresses of a group which is up here are its own.
+    Claimed {
+        /// The group.
+        group: GroupId,
+        /// The station.
+        mac: Mac,
+        /// How often since this was last told.
+        times: u64,
+    },
     /// The addresses were renewed (answer to
     /// [`Output::Renew`](crate::output::Output::Renew)).
     Renewed {

@@ -12,6 +12,7 @@ mod authority;
 mod belief;
 mod bits;
 mod chronicle;
+mod claimants;
 mod conduct;
 pub mod config;
 mod dialect;

@@ -261,6 +261,7 @@ impl Segment {
             | Input::EpochStored(_)
             | Input::Told { .. }
             | Input::Sighted { .. }
+            | Input::Claimed { .. }
             | Input::Renewed { .. }
             | Input::Asked { .. }
             | Input::Answered { .. }

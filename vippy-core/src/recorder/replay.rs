@@ -157,6 +157,7 @@ fn with_keys(input: Input, keys: &[usize]) -> Input {
         | Input::EpochStored(_)
         | Input::Told { .. }
         | Input::Sighted { .. }
+        | Input::Claimed { .. }
         | Input::Renewed { .. }
         | Input::Asked { .. }
         | Input::Answered { .. }
