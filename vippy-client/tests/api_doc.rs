@@ -13,7 +13,7 @@ use vippy_client::{Explanation, Plan, Status, Timeline};
 const DOCUMENT: &str = include_str!("../../docs/API.md");
 
 /// Objects whose keys are data.
-const MAPS: [&str; 5] = [
+const MAPS: [&str; 6] = [
     "neighbours",
     "stats.rejects",
     "config.rollout.proposal.answers",
@@ -68,6 +68,9 @@ fn full() -> Value {
             "belief": {
                 "believed": 1, "of": 2, "after_ms": 1, "doubted_by": "node2",
                 "instead": "02:00:00:00:00:01", "repeated": 1,
+            },
+            "claimed": {
+                "mac": "02:00:00:00:00:01", "times": 1, "last_ms": 1, "defended": 1,
             },
         }],
         "peers": [{

@@ -203,6 +203,7 @@ impl Chronicle {
             | Event::TrialConfirmed { .. }
             | Event::RolledBack { .. }
             | Event::Rejected { .. }
+            | Event::Claimed { .. }
             | Event::Warning { .. } => {}
         }
     }

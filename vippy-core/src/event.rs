@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::identity::{Epoch, GroupId, NodeName};
+use crate::identity::{Epoch, GroupId, Mac, NodeName};
 use crate::status::{NodeReason, NodeState, RejectReason};
 
 /// Something an operator may want to know.
@@ -178,6 +178,14 @@ pub enum Event {
     IsolationOver {
         /// Somebody is heard again; otherwise it lasted for long enough.
         heard: bool,
+    },
+    /// A station that is not of the cluster says that it has addresses of a group
+    /// which is held here; told once until it was quiet for long.
+    Claimed {
+        /// The group.
+        group: GroupId,
+        /// The station.
+        mac: Mac,
     },
     /// Something that should not be, in one sentence.
     Warning {

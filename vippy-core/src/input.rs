@@ -77,6 +77,15 @@ pub enum Input {
     /// ([`neighbours::document`](crate::neighbours::document)), to be shared; empty:
     /// there is none.
     Neighbours(Arc<str>),
+    /// Another station said that addresses of a group which is up here are its own.
+    Claimed {
+        /// The group.
+        group: GroupId,
+        /// The station.
+        mac: Mac,
+        /// How often since this was last told.
+        times: u64,
+    },
     /// The addresses were renewed (answer to
     /// [`Output::Renew`](crate::output::Output::Renew)).
     Renewed {

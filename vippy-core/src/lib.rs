@@ -12,6 +12,7 @@ mod authority;
 mod belief;
 mod bits;
 mod chronicle;
+mod claimants;
 mod collective;
 mod conduct;
 pub mod config;

@@ -11,9 +11,10 @@ use crate::identity::{BootId, GroupIndex, NodeIndex, NodeName};
 use crate::membership::process::Process;
 use crate::rollout::proposal::{Outcome, Proposal};
 use crate::status::{
-    AnswerStatus, BeliefStatus, ConfigStatus, FetchStatus, GroupStatus, HeardBy, Holding, NetStats,
-    NodeReason, NodeState, NodeStatus, OutcomeStatus, PeerStatus, ProposalStatus, RefusedStatus,
-    RejectReason, RolloutStatus, StateStatus, Stats, Status, TrialStatus, VipEntry, original_form,
+    AnswerStatus, BeliefStatus, ClaimStatus, ConfigStatus, FetchStatus, GroupStatus, HeardBy,
+    Holding, NetStats, NodeReason, NodeState, NodeStatus, OutcomeStatus, PeerStatus,
+    ProposalStatus, RefusedStatus, RejectReason, RolloutStatus, StateStatus, Stats, Status,
+    TrialStatus, VipEntry, original_form,
 };
 use crate::time::Instant;
 use crate::wire::announcement::Paths;
@@ -29,7 +30,7 @@ pub(crate) fn status(engine: &Engine, now: Instant) -> Status {
         config: config(engine, now),
         state: state(engine),
         node: node(engine, now),
-        groups: groups(engine),
+        groups: groups(engine, now),
         peers: peers(engine, now),
         neighbours: engine.neighbours(),
     }
@@ -236,13 +237,13 @@ fn warnings(engine: &Engine, now: Instant) -> Vec<String> {
     warnings
 }
 
-fn groups(engine: &Engine) -> Vec<GroupStatus> {
+fn groups(engine: &Engine, now: Instant) -> Vec<GroupStatus> {
     let shared = &engine.config.shared;
     let readings = engine.dialect.readings(&engine.members, shared.digest);
-    shared.group_indexes().map(|index| group(engine, &readings, index)).collect()
+    shared.group_indexes().map(|index| group(engine, now, &readings, index)).collect()
 }
 
-fn group(engine: &Engine, readings: &Readings, index: GroupIndex) -> GroupStatus {
+fn group(engine: &Engine, now: Instant, readings: &Readings, index: GroupIndex) -> GroupStatus {
     let shared = &engine.config.shared;
     let config = &shared.groups[index.get()];
     let slot = engine.holdings.slot(index);
@@ -262,6 +263,12 @@ fn group(engine: &Engine, readings: &Readings, index: GroupIndex) -> GroupStatus
         rather_not: engine.holdings.reluctance().reason(index).map(str::to_owned),
         epoch: slot.epoch(),
         belief: engine.takes.of(index).filter(|_| slot.is_up()).map(|take| belief(engine, take)),
+        claimed: engine.claimants.of(index).map(|claimed| ClaimStatus {
+            mac: claimed.mac,
+            times: claimed.times,
+            last_ms: millis(now.since(claimed.last)),
+            defended: claimed.defended,
+        }),
     }
 }
 

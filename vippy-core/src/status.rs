@@ -391,6 +391,22 @@ pub struct GroupStatus {
     /// Whether the neighbours believe that it is here, if this node took it.
     #[serde(default)]
     pub belief: Option<BeliefStatus>,
+    /// What other stations claimed of it while it was here, if any did.
+    #[serde(default)]
+    pub claimed: Option<ClaimStatus>,
+}
+
+/// Stations that are not of the cluster say that they have a group's addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimStatus {
+    /// The last of them.
+    pub mac: Mac,
+    /// How often they said so.
+    pub times: u64,
+    /// Milliseconds since they last did.
+    pub last_ms: u64,
+    /// How often the neighbours were told again because of that.
+    pub defended: u32,
 }
 
 /// Whether the neighbours believe that a group is here: other nodes ask the LAN

@@ -336,7 +336,10 @@ impl Daemon {
                 self.plumbed.insert(group.id.clone());
                 self.parts.kernel.plumb(group, lifetime);
             }
-            Output::Unplumb { group } => self.parts.kernel.unplumb(group),
+            Output::Unplumb { group } => {
+                self.parts.neighbourhood.release(&group);
+                self.parts.kernel.unplumb(group);
+            }
             Output::Renew { lifetime } => self.parts.kernel.renew(lifetime),
             Output::Notify { group } => match self.groups.get(&group) {
                 Some(group) => self.parts.announcer.notify(group, &self.parts.homes.borrow()),
@@ -390,8 +393,14 @@ impl Daemon {
         match &report {
             ResourceReport::Down | ResourceReport::Failed(_) => {
                 self.plumbed.remove(&group);
+                self.parts.neighbourhood.release(&group);
             }
-            ResourceReport::Available | ResourceReport::Unavailable(_) | ResourceReport::Up => {}
+            ResourceReport::Up => {
+                if let Some(group) = self.groups.get(&group) {
+                    self.parts.neighbourhood.hold(group, &self.parts.homes.borrow());
+                }
+            }
+            ResourceReport::Available | ResourceReport::Unavailable(_) => {}
         }
         self.tell(Input::Resource { group, report });
     }
@@ -413,6 +422,7 @@ impl Daemon {
     fn take_news(&mut self, news: News) {
         self.tell(match news {
             News::Sighted { group, mac } => Input::Sighted { group, mac },
+            News::Claimed { group, mac, times } => Input::Claimed { group, mac, times },
         });
     }
 

@@ -125,6 +125,10 @@ pub fn line(event: &Event) -> (Level, String) {
             let line = Line::new("configuration taken back").field("configuration", configuration);
             (Level::Warning, line.field("reason", why).done())
         }
+        Event::Claimed { group, mac } => {
+            let line = Line::new("another station claims an address that is here");
+            (Level::Warning, line.field("group", group).field("mac", mac).done())
+        }
         Event::Warning { text } => (Level::Warning, text.clone()),
     }
 }

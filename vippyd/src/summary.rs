@@ -63,6 +63,7 @@ impl Summary {
             | Event::QuorumBack { .. }
             | Event::Isolated { .. }
             | Event::IsolationOver { .. }
+            | Event::Claimed { .. }
             | Event::Warning { .. } => false,
         };
     }

@@ -62,6 +62,8 @@ pub enum Action {
     Stray(usize),
     /// It does so no more.
     StrayGone(usize),
+    /// Such a host says once that it has a group's addresses.
+    Claim(usize),
 }
 
 /// How addresses left a machine.

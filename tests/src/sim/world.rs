@@ -50,6 +50,7 @@ enum Happening {
     Request { outsider: usize, station: usize, life: u64 },
     Answer { outsider: usize, station: usize, life: u64 },
     Noise { station: usize, life: u64 },
+    Claimed { group: usize, station: usize, life: u64 },
     Heard { clients: Stations, group: usize, station: usize },
     Act(Action),
     Attack,
@@ -217,6 +218,7 @@ impl World {
             Action::StrayGone(group) => {
                 self.strays.remove(&group);
             }
+            Action::Claim(group) => self.claim(group),
             Action::Configure(station, version) => {
                 let config = self.setup.config(version);
                 self.stations[station].config = Arc::clone(&config);
@@ -290,6 +292,7 @@ impl World {
             | Happening::Request { .. }
             | Happening::Answer { .. }
             | Happening::Noise { .. }
+            | Happening::Claimed { .. }
             | Happening::Heard { .. }
             | Happening::Act(_) => 0,
         };
@@ -310,6 +313,7 @@ impl World {
                 self.answered(outsider, station, life);
             }
             Happening::Noise { station, life } => self.noticed(station, life),
+            Happening::Claimed { group, station, life } => self.claimed(group, station, life),
             Happening::Heard { clients, group, station } => self.heard(clients, group, station),
             Happening::Act(action) => self.act(action),
             Happening::Attack => self.carry_attack(),

@@ -1,4 +1,5 @@
-//! Takes that the neighbours believe, told again until they do.
+//! Takes that the neighbours believe, told again until they do; and others who claim
+//! what is held.
 
 use std::time::Duration;
 
@@ -65,4 +66,26 @@ fn a_stray_is_named_and_when_it_is_gone_in_time_the_take_is_believed() {
     });
     lan.act(Action::StrayGone(group));
     lan.run_until(Duration::from_secs(10), "it is believed", |lan| lan.is_believed(group));
+}
+
+#[test]
+fn clients_led_astray_by_a_claim_are_back_soon_and_after_the_next_one_ten_seconds_later() {
+    for seed in 0..10 {
+        let mut lan = Lan::settled(Setup::new(seed, 4, 8));
+        lan.run(Duration::from_secs(13));
+        let [holder] = lan.holders(3)[..] else { panic!("not at rest") };
+        let client = (holder + 1) % 4;
+        let back = |lan: &Lan| lan.simulation.world.clients.believes(client, 3) == Some(holder);
+        lan.act(Action::Claim(3));
+        assert!(!back(&lan));
+        let took = lan.run_until(Duration::from_secs(1), "clients are back", back);
+        assert!(took >= 2 * lan.timing().interval, "{took:?}");
+        lan.run(Duration::from_secs(5));
+        lan.act(Action::Claim(3));
+        let took = lan.run_until(Duration::from_secs(10), "clients are back", back);
+        assert!(took > Duration::from_secs(3), "{took:?}");
+        let claimed = lan.simulation.world.status(holder).and_then(|s| s.groups[3].claimed.clone());
+        let claimed = claimed.expect("a claim");
+        assert_eq!((claimed.mac, claimed.times, claimed.defended), (STRAY, 2, 2));
+    }
 }

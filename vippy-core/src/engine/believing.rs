@@ -1,4 +1,5 @@
-//! Verified takeover: what was told, asked and seen, and what follows from it.
+//! What the neighbours believe of addresses that are here: what was told, asked,
+//! seen and claimed, and what follows from it.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +8,8 @@ use crate::belief::takes::Scene;
 use crate::bits::Bits;
 use crate::event::Event;
 use crate::identity::{BootId, GroupIndex, Mac, NodeIndex, NodeName};
+use crate::membership::process::Process;
+use crate::output::Output;
 use crate::time::Instant;
 use crate::wire::announcement::Section;
 use crate::wire::frame::Body;
@@ -90,8 +93,7 @@ impl Engine {
         };
         let course = self.takes.settle(now, &scene);
         for group in course.repeat {
-            let (holdings, mut hands) = self.holdings_and_hands();
-            if !holdings.insist(&config.shared, group, &mut hands) {
+            if !self.insist(group) {
                 self.takes.forget(group);
             }
         }
@@ -101,6 +103,40 @@ impl Engine {
         self.warn_of_doubts(&course.doubted);
         if course.asks {
             self.speaker.touch();
+        }
+    }
+
+    /// Tells the neighbours again, unless there is a reason not to (O7, O9).
+    fn insist(&mut self, group: GroupIndex) -> bool {
+        let config = self.config.clone();
+        let may_speak = self.authority.may_take();
+        let (holdings, mut hands) = self.holdings_and_hands();
+        may_speak && holdings.insist(&config.shared, group, &mut hands)
+    }
+
+    /// What other stations claim: told of, and defended.
+    pub(super) fn settle_claims(&mut self, now: Instant) {
+        if self.claimants.is_idle() {
+            return;
+        }
+        let (members, holdings) = (&self.members, &self.holdings);
+        let shared = &self.config.shared;
+        // Whom this node cannot read may hold anything.
+        let may_hold = |peer: &Process, group: GroupIndex| {
+            let facts = peer.facts.as_ref().filter(|facts| facts.speaks(shared.digest));
+            facts.is_none_or(|facts| facts.holding.contains(group.0))
+        };
+        let ours = |group: GroupIndex| {
+            let mut peers = members.live_processes();
+            holdings.slot(group).is_up() && !peers.any(|peer| may_hold(peer, group))
+        };
+        let reply = self.claimants.settle(now, members.timers().interval, ours);
+        for (group, mac) in reply.news {
+            let group = shared.groups[group.get()].id.clone();
+            self.outputs.push_back(Output::Event(Event::Claimed { group, mac }));
+        }
+        for group in reply.defend {
+            self.insist(group);
         }
     }
 

@@ -127,6 +127,11 @@ impl Engine {
             if !changes.holding.is_empty() {
                 self.lookout.stir();
             }
+            for group in &changes.holding {
+                if self.holdings.is_up(*group) {
+                    self.claimants.moved(now, *group);
+                }
+            }
             self.holdings.touch(changes.holding.iter().copied());
             self.holdings.contact(changes.holding);
         } else if changes.left.is_none() && !changes.holding.is_empty() {

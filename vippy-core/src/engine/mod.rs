@@ -23,6 +23,7 @@ use crate::authority::Authority;
 use crate::belief::lookout::Lookout;
 use crate::belief::takes::Takes;
 use crate::chronicle::{Chronicle, View};
+use crate::claimants::Claimants;
 use crate::collective::Collective;
 use crate::conduct::Conduct;
 use crate::config::{Config, Digest, Node, Secret, SharedPart};
@@ -107,6 +108,7 @@ pub struct Engine {
     pub(crate) watch: Watch,
     pub(crate) takes: Takes,
     lookout: Lookout,
+    pub(crate) claimants: Claimants,
     #[serde(skip)]
     keys: Keyring,
     speaker: Speaker,
@@ -194,6 +196,7 @@ impl Engine {
             watch: Watch::new(shared),
             takes: Takes::new(boot),
             lookout: Lookout::default(),
+            claimants: Claimants::default(),
             speaker: Speaker::new(),
             chronicle: Chronicle::new(shared),
             unicast: Unicast::new(now),
@@ -304,6 +307,13 @@ impl Engine {
                 }
             }
             Input::Neighbours(cache) => self.share_neighbours(&cache),
+            Input::Claimed { group, mac, times } => {
+                if let Some(index) = self.holdings.position(&group)
+                    && self.holdings.slot(index).is_up()
+                {
+                    self.claimants.claimed(now, index, mac, times);
+                }
+            }
             Input::Renewed { took } => {
                 if let Some(text) = self.fence.renewed(now, took) {
                     self.tell(Event::Warning { text });
@@ -393,6 +403,7 @@ impl Engine {
             self.authority.next_deadline(),
             self.rollout_deadline(),
             self.takes.next_deadline(),
+            self.claimants.next_deadline(self.members.timers().interval),
         ];
         deadlines.into_iter().fold(None, earliest)
     }
@@ -547,6 +558,7 @@ impl Engine {
         self.chronicle.configure(new);
         self.takes.configure((&old.shared, new), |group| self.holdings.position(group));
         self.lookout.configure();
+        self.claimants.configure(&old.shared, |group| self.holdings.position(group));
         self.watch.configure(now, &old.shared, new);
         self.graduation.reconsider();
         self.forget_neighbours();

@@ -25,6 +25,7 @@ impl Engine {
         self.settle_rollout(now);
         self.settle_groups(now);
         self.settle_belief(now);
+        self.settle_claims(now);
         self.settle_farewell(now);
         self.renew(now);
         self.hushed = self.hushed && !self.holdings.all_idle();

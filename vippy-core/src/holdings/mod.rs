@@ -352,6 +352,11 @@ impl Holdings {
         &self.slots[group.get()]
     }
 
+    /// There is such a group, and its addresses are known to be here.
+    pub(crate) fn is_up(&self, group: GroupIndex) -> bool {
+        self.slots.get(group.get()).is_some_and(Slot::is_up)
+    }
+
     pub(crate) fn owner(&self, group: GroupIndex) -> Option<NodeIndex> {
         self.owners[group.get()]
     }

@@ -262,6 +262,7 @@ impl Segment {
             | Input::Told { .. }
             | Input::Neighbours(_)
             | Input::Sighted { .. }
+            | Input::Claimed { .. }
             | Input::Renewed { .. }
             | Input::Asked { .. }
             | Input::Answered { .. }

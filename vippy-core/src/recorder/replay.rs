@@ -158,6 +158,7 @@ fn with_keys(input: Input, keys: &[usize]) -> Input {
         | Input::Told { .. }
         | Input::Neighbours(_)
         | Input::Sighted { .. }
+        | Input::Claimed { .. }
         | Input::Renewed { .. }
         | Input::Asked { .. }
         | Input::Answered { .. }

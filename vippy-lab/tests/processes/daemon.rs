@@ -76,6 +76,7 @@ fn status(name: &str, config: &Value) -> Status {
             rather_not: None,
             epoch: None,
             belief: None,
+            claimed: None,
         }
     };
     Status {

@@ -2,14 +2,17 @@
 
 use vippy_client::Status;
 use vippy_client::identity::NodeName;
-use vippy_client::status::{BeliefStatus, GroupStatus, Holding, NodeState};
+use vippy_client::status::{BeliefStatus, ClaimStatus, GroupStatus, Holding, NodeState};
 
 use super::table::{Cell, Row, listed, table, wrap};
 use super::{Style, Tone, count, judge, list};
-use crate::words::printable;
+use crate::words::{printable, span};
 
 /// Shown instead of an owner, as the original program did.
 const UNOWNED: &str = "(unowned)";
+
+/// A claim is shown for this long, in milliseconds.
+const LATELY_MS: u64 = 3_600_000;
 
 /// Shown where another configuration decides.
 const UNKNOWN: &str = "?";
@@ -99,6 +102,7 @@ fn notes(group: &GroupStatus, view: &View<'_>) -> Vec<Cell> {
         Holding::Held | Holding::No => {}
     }
     notes.extend(group.belief.as_ref().and_then(doubt));
+    notes.extend(group.claimed.as_ref().filter(|claim| claim.last_ms < LATELY_MS).map(claim));
     if let Some(why) = &group.cannot {
         let text = format!("cannot be held here: {}", printable(why));
         notes.push(Cell::new(Tone::Careful, text));
@@ -117,6 +121,14 @@ fn doubt(belief: &BeliefStatus) -> Option<Cell> {
     let (believed, of) = (belief.believed, belief.of);
     let text = format!("believed by {believed} of {of}: asked by {by}, {who} answered");
     Some(Cell::new(Tone::Careful, text))
+}
+
+/// Another station says that it has its addresses.
+fn claim(claim: &ClaimStatus) -> Cell {
+    let ClaimStatus { mac, times, last_ms, .. } = claim;
+    let times = count(usize::try_from(*times).unwrap_or(usize::MAX), "time", "times");
+    let last = span(*last_ms);
+    Cell::new(Tone::Bad, format!("claimed by {mac} as well: {times}, last {last} ago"))
 }
 
 /// Who holds it, if that is not what the owner column says.

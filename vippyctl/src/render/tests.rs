@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use vippy_client::Timeline;
-use vippy_client::identity::{Epoch, GroupId, NodeName};
+use vippy_client::identity::{Epoch, GroupId, Mac, NodeName};
 use vippy_client::status::{
-    Breach, ConfigStatus, GroupStatus, HeardBy, Holding, InquiryStatus, Invariants, NodeReason,
-    NodeState, NodeStatus, PeerStatus, QuorumStatus, RolloutStatus, StateStatus, Stats,
+    BeliefStatus, Breach, ClaimStatus, ConfigStatus, GroupStatus, HeardBy, Holding, InquiryStatus,
+    Invariants, NodeReason, NodeState, NodeStatus, PeerStatus, QuorumStatus, RolloutStatus,
+    StateStatus, Stats,
 };
 use vippy_client::timeline::{Belief, Failover, MoveCause, NodeMove};
 
@@ -120,6 +121,7 @@ fn group(owner: &str, addresses: &[&str]) -> GroupStatus {
         rather_not: None,
         epoch: None,
         belief: None,
+        claimed: None,
     }
 }
 
@@ -341,6 +343,29 @@ fn a_process_whose_name_belongs_to_another_is_pointed_out() {
     let mut status = healthy();
     status.peers[0].counts = false;
     assert!(render(&status, Style::Plain, 80).contains("does not count"));
+}
+
+#[test]
+fn what_the_neighbours_do_not_believe_is_shown_below_a_group() {
+    let mut status = healthy();
+    let mac = |last| Mac([2, 0, 0x5e, 0x10, 0, last]);
+    let doubt = BeliefStatus {
+        believed: 1,
+        of: 2,
+        after_ms: Some(310),
+        doubted_by: Some("node3".into()),
+        instead: Some(mac(1)),
+        repeated: 2,
+    };
+    let claim = ClaimStatus { mac: mac(2), times: 7, last_ms: 4_000, defended: 1 };
+    (status.groups[0].belief, status.groups[0].claimed) = (Some(doubt), Some(claim.clone()));
+    let screen = render(&status, Style::Plain, 100);
+    let doubted = "believed by 1 of 2: asked by node3, 02:00:5e:10:00:01 answered";
+    assert!(screen.contains(doubted), "{screen}");
+    let claimed = "claimed by 02:00:5e:10:00:02 as well: 7 times, last 4 s ago";
+    assert!(screen.contains(claimed), "{screen}");
+    status.groups[0].claimed = Some(ClaimStatus { last_ms: 4_000_000, ..claim });
+    assert!(!render(&status, Style::Plain, 100).contains("claimed by"), "long ago");
 }
 
 #[test]

@@ -2,6 +2,9 @@
 //! daemon for every frame: a classic BPF program, put together from steps that
 //! jump by name.
 
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv6Net;
 use pnet_datalink::MacAddr;
 use socket2::SockFilter;
 use vippy_core::wire::MAGIC;
@@ -14,6 +17,12 @@ const LOAD_WORD_BEHIND: u16 = 0x40;
 const IPV4_LENGTH: u16 = 0xb1;
 const JUMP_IF_EQUAL: u16 = 0x15;
 const JUMP_IF_ANY: u16 = 0x45;
+const JUMP_IF_ABOVE: u16 = 0x25;
+const JUMP_IF_NOT_BELOW: u16 = 0x35;
+const MASK: u16 = 0x54;
+/// The lowest three bits tell the class of an operation.
+const CLASS: u16 = 0x07;
+const JUMPS: u16 = 0x05;
 const RETURN: u16 = 0x06;
 
 /// Where the kernel keeps a frame's direction (`SKF_AD_OFF + SKF_AD_PKTTYPE`),
@@ -36,9 +45,16 @@ const IPV6_NEXT: u32 = 20;
 const IPV6_PAYLOAD: u32 = 54;
 const UDP_HEADER: u32 = 8;
 
-const ARP: u32 = 0x0806;
+const ARP_SENDER: u32 = 28;
+const NDP_TARGET: u32 = 62;
+
+/// `ETH_P_ALL`.
+const EVERY_KIND: u16 = 3;
+const KIND_ARP: u16 = 0x0806;
+const KIND_IPV6: u16 = 0x86dd;
+const ARP: u32 = KIND_ARP as u32;
 const V4: u32 = 0x0800;
-const V6: u32 = 0x86dd;
+const V6: u32 = KIND_IPV6 as u32;
 const ARP_REPLY: u32 = 2;
 const UDP: u32 = 17;
 const ICMPV6: u32 = 58;
@@ -54,6 +70,28 @@ pub(crate) enum Interest {
     Answers,
     /// These, and everything of other stations that is not of the chat.
     Everything,
+    /// ARP of other stations that name themselves with an address from the first to
+    /// the last of these.
+    ArpClaims {
+        /// The first.
+        first: Ipv4Addr,
+        /// The last.
+        last: Ipv4Addr,
+    },
+    /// Advertisements of other stations for an address in this network.
+    Advertisements(Ipv6Net),
+}
+
+impl Interest {
+    /// The Ethernet type of a socket that hears it. One that hears a single type is
+    /// asked about nothing else, nor about what leaves.
+    pub(crate) fn kind(self) -> u16 {
+        match self {
+            Interest::Answers | Interest::Everything => EVERY_KIND,
+            Interest::ArpClaims { .. } => KIND_ARP,
+            Interest::Advertisements(_) => KIND_IPV6,
+        }
+    }
 }
 
 /// A place in the program.
@@ -94,14 +132,23 @@ fn at(place: To, step: Step) -> Step {
 
 /// The program for an interface with this MAC.
 pub(crate) fn program(own: MacAddr, interest: Interest) -> Vec<SockFilter> {
+    let mut steps = of_others(own);
+    steps.extend(match interest {
+        Interest::Answers => heard(To::Drop),
+        Interest::Everything => heard(To::Accept),
+        Interest::ArpClaims { first, last } => arp_claims(first, last),
+        Interest::Advertisements(net) => advertisements(net),
+    });
+    steps.push(at(To::Accept, plain(RETURN, ENOUGH)));
+    steps.push(at(To::Drop, plain(RETURN, 0)));
+    link(&steps)
+}
+
+/// Drops what this station sent itself. Goes on with the frame's Ethernet type.
+fn of_others(own: MacAddr) -> Vec<Step> {
     let start = u32::from_be_bytes([0, 0, own.0, own.1]);
     let rest = u32::from_be_bytes([own.2, own.3, own.4, own.5]);
-    let magic = u32::from_be_bytes(MAGIC);
-    let other = match interest {
-        Interest::Everything => To::Accept,
-        Interest::Answers => To::Drop,
-    };
-    link(&[
+    vec![
         plain(LOAD_WORD, DIRECTION),
         equal(OUTGOING, To::Drop, To::Next),
         // What this station sent comes back where a switch mirrors it.
@@ -110,6 +157,45 @@ pub(crate) fn program(own: MacAddr, interest: Interest) -> Vec<SockFilter> {
         plain(LOAD_HALF, SOURCE_START),
         equal(start, To::Drop, To::Next),
         at(To::OtherSource, plain(LOAD_HALF, KIND)),
+    ]
+}
+
+fn arp_claims(first: Ipv4Addr, last: Ipv4Addr) -> Vec<Step> {
+    let jump = |code, k: Ipv4Addr, yes, no| Step { code, ..equal(k.to_bits(), yes, no) };
+    vec![
+        equal(ARP, To::Next, To::Drop),
+        plain(LOAD_WORD, ARP_SENDER),
+        jump(JUMP_IF_NOT_BELOW, first, To::Next, To::Drop),
+        jump(JUMP_IF_ABOVE, last, To::Drop, To::Accept),
+    ]
+}
+
+fn advertisements(net: Ipv6Net) -> Vec<Step> {
+    let mut steps = vec![
+        equal(V6, To::Next, To::Drop),
+        plain(LOAD_BYTE, IPV6_NEXT),
+        equal(ICMPV6, To::Next, To::Drop),
+        plain(LOAD_BYTE, IPV6_PAYLOAD),
+        equal(ADVERTISEMENT, To::Next, To::Drop),
+    ];
+    let words = |bits: u128| bits.to_be_bytes();
+    let (network, mask) = (words(net.network().to_bits()), words(net.netmask().to_bits()));
+    let word = |bytes: &[u8]| bytes.iter().fold(0, |word, byte| word << 8 | u32::from(*byte));
+    let offsets = (NDP_TARGET..).step_by(4);
+    for ((offset, network), mask) in offsets.zip(network.chunks(4)).zip(mask.chunks(4)) {
+        if word(mask) != 0 {
+            steps.push(plain(LOAD_WORD, offset));
+            steps.push(plain(MASK, word(mask)));
+            steps.push(equal(word(network), To::Next, To::Drop));
+        }
+    }
+    steps
+}
+
+/// Answers are let through; `other` tells what becomes of all else.
+fn heard(other: To) -> Vec<Step> {
+    let magic = u32::from_be_bytes(MAGIC);
+    vec![
         equal(ARP, To::Arp, To::Next),
         equal(V6, To::Ipv6, To::Next),
         equal(V4, To::Ipv4, To::Next),
@@ -132,9 +218,7 @@ pub(crate) fn program(own: MacAddr, interest: Interest) -> Vec<SockFilter> {
         plain(IPV4_LENGTH, IPV4),
         plain(LOAD_WORD_BEHIND, IPV4 + UDP_HEADER),
         equal(magic, To::Drop, other),
-        at(To::Accept, plain(RETURN, ENOUGH)),
-        at(To::Drop, plain(RETURN, 0)),
-    ])
+    ]
 }
 
 /// Turns places into distances; all jumps lead forward.
@@ -149,7 +233,7 @@ fn link(steps: &[Step]) -> Vec<SockFilter> {
         found.and_then(|found| u8::try_from(found - from - 1).ok()).unwrap_or(0)
     };
     let instruction = |(number, step): (usize, &Step)| {
-        let jumps = step.code == JUMP_IF_EQUAL || step.code == JUMP_IF_ANY;
+        let jumps = step.code & CLASS == JUMPS;
         let [yes, no] =
             if jumps { [step.yes, step.no].map(|to| distance(number, to)) } else { [0, 0] };
         SockFilter::new(step.code, yes, no, step.k)

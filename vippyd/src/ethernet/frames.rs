@@ -129,14 +129,24 @@ pub(crate) struct Whereabouts {
 
 /// What a frame says, if it is the answer to the question where an address is.
 pub(crate) fn answer(frame: &[u8]) -> Option<Whereabouts> {
+    whereabouts(frame, |operation| operation == ArpOperations::Reply)
+}
+
+/// What a frame says of an address: by ARP whoever names himself says where he is
+/// (RFC 826).
+pub(crate) fn claim(frame: &[u8]) -> Option<Whereabouts> {
+    whereabouts(frame, |_| true).filter(|told| !told.ip.is_unspecified())
+}
+
+fn whereabouts(frame: &[u8], arp_counts: impl Fn(ArpOperation) -> bool) -> Option<Whereabouts> {
     let ethernet = EthernetPacket::new(frame)?;
     let kind = ethernet.get_ethertype();
     let packet = frame.get(ETHERNET..)?;
     if kind == EtherTypes::Arp {
         let arp = ArpPacket::new(packet)?;
-        let reply = arp.get_operation() == ArpOperations::Reply;
+        let counts = arp_counts(arp.get_operation());
         let (ip, mac) = (arp.get_sender_proto_addr().into(), arp.get_sender_hw_addr());
-        return reply.then_some(Whereabouts { ip, mac });
+        return counts.then_some(Whereabouts { ip, mac });
     }
     if kind != EtherTypes::Ipv6 {
         return None;
@@ -352,6 +362,11 @@ mod tests {
         let here = |ip| Some(Whereabouts { ip, mac: MAC });
         assert_eq!(answer(&gratuitous_arp(MAC, v4, Form::Reply)), here(v4.into()));
         assert_eq!(answer(&gratuitous_arp(MAC, v4, Form::Request)), None);
+        assert_eq!(claim(&gratuitous_arp(MAC, v4, Form::Request)), here(v4.into()));
+        let question = arp_request(MAC, Some(v4), Ipv4Addr::new(10, 1, 2, 9));
+        assert_eq!(claim(&question), here(v4.into()));
+        assert_eq!(claim(&arp_request(MAC, None, v4)), None, "a probe claims nothing");
+        assert_eq!(claim(&solicitation(MAC, Some(v6), v6)), None);
         let advert = unsolicited_advertisement(MAC, v6, false);
         assert_eq!(answer(&advert), here(v6.into()));
         let bare = &advert[..advert.len() - usize::from(OPTION)];

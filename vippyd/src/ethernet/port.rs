@@ -12,11 +12,11 @@ use ipnet::IpNet;
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{
-    AddressFamily, LinkAddr, MsgFlags, MultiHeaders, SockFlag, SockProtocol, SockType,
-    SockaddrStorage, bind, recv, sendmmsg, socket,
+    AddressFamily, LinkAddr, MsgFlags, MultiHeaders, SockFlag, SockType, SockaddrStorage, bind,
+    recv, sendmmsg, socket,
 };
 use pnet_datalink::MacAddr;
-use socket2::{SockFilter, SockRef};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
 /// `ARPHRD_ETHER`: the only kind of link whose frames are built here.
 const ETHERNET: u16 = 1;
@@ -130,16 +130,20 @@ impl Port {
         Ok(Port { socket, index: address.ifindex() })
     }
 
-    /// Opens it for what arrives as well, as far as `filter` lets it through.
+    /// Opens it for what arrives as well: frames of one Ethernet type, or with
+    /// `ETH_P_ALL` of all, as far as `filter` lets them through.
     pub(crate) fn open_ears(
         name: &str,
         interfaces: &Interfaces,
+        kind: u16,
         filter: &[SockFilter],
     ) -> Result<Port, Errno> {
         let address = interfaces.by_name.get(name).ok_or(Errno::ENODEV)?;
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let socket = socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll)?;
-        let port = Port { socket, index: address.ifindex() };
+        let protocol = Protocol::from(i32::from(kind.to_be()));
+        let errno = |e: std::io::Error| Errno::from_raw(e.raw_os_error().unwrap_or(0));
+        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol)).map_err(errno)?;
+        socket.set_nonblocking(true).map_err(errno)?;
+        let port = Port { socket: socket.into(), index: address.ifindex() };
         // Until it is bound it hears every interface; none of that may stay.
         port.filter(&[SockFilter::new(RETURN, 0, 0, 0)])?;
         while port.receive(&mut [0; 1]).is_ok() {}

@@ -51,7 +51,8 @@ impl Tap {
         interest: Interest,
     ) -> io::Result<Option<Tap>> {
         let Some(identity) = interfaces.identity(name)? else { return Ok(None) };
-        let port = Port::open_ears(name, interfaces, &program(identity.mac, interest))?;
+        let port =
+            Port::open_ears(name, interfaces, interest.kind(), &program(identity.mac, interest))?;
         // The replacement is `unsafe`, because a type might close or swap its
         // descriptor while it is registered; `Ears` does neither.
         #[allow(deprecated)]
@@ -65,6 +66,11 @@ impl Tap {
             .identity(&self.name)
             .is_ok_and(|found| found.is_some_and(|identity| identity.mac == self.mac));
         same_mac && self.port().is(&self.name, interfaces)
+    }
+
+    /// The interface's MAC.
+    pub(crate) fn mac(&self) -> MacAddr {
+        self.mac
     }
 
     /// What is heard.
@@ -102,11 +108,11 @@ impl Tap {
         let _ = self.socket.readable().await.map(|mut guard| guard.retain_ready());
     }
 
-    /// Takes a bounded number of frames that came in.
+    /// Takes a bounded number of frames that came in, and says whether that were all.
     ///
     /// # Errors
     /// The interface is gone.
-    pub(crate) fn read(&self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    pub(crate) fn read(&self, mut take: impl FnMut(&[u8])) -> io::Result<bool> {
         let mut buffer = [0; BUFFER];
         for _ in 0..READS {
             let received = self.socket.try_io(Readiness::READABLE, |ears| {
@@ -114,11 +120,11 @@ impl Tap {
             });
             match received {
                 Ok(length) => take(&buffer[..length.min(BUFFER)]),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(true),
                 Err(e) => return Err(e),
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     fn port(&self) -> &Port {

@@ -1,10 +1,12 @@
 //! What the LAN says of the cluster's addresses: who answers for one that another
-//! node has taken.
+//! node has taken, and who else says that he has one that is here.
 //!
-//! Owns the questions, their pace and the ears for the answers. Concludes nothing:
-//! which station answered goes to the engine. All of it happens on a thread of its
-//! own, and nothing is open there while nobody asks.
+//! Owns the questions, their pace, and the ears. Concludes nothing: what was heard
+//! goes to the engine. All of it happens on a thread of its own. What is open there
+//! while nobody asks hears only, by the kernel's own look, other stations that speak
+//! of addresses next to those held here.
 
+mod claims;
 mod questions;
 mod worker;
 
@@ -28,6 +30,15 @@ pub enum News {
         /// The station that answers for its first address, another one than
         /// expected if any such does; `None`: nobody.
         mac: Option<Mac>,
+    },
+    /// Another station says that it has an address of a group that is held here.
+    Claimed {
+        /// The group.
+        group: GroupId,
+        /// The station.
+        mac: Mac,
+        /// How often, as far as it was read, since this was last told.
+        times: u64,
     },
 }
 
@@ -61,6 +72,19 @@ impl Neighbourhood {
             let group = group.id.clone();
             self.order(Order::Look(Question { group, interface, ip, expected }));
         }
+    }
+
+    /// A group's addresses are up here: listens for others who say that they have
+    /// them. Never blocks.
+    pub fn hold(&self, group: &Group, homes: &Homes) {
+        let place = |address| Some((homes.of(address)?.to_owned(), address.ip()));
+        let places = group.addresses.iter().filter_map(place).collect();
+        self.order(Order::Hold(group.id.clone(), places));
+    }
+
+    /// They are not any more.
+    pub fn release(&self, group: &GroupId) {
+        self.order(Order::Release(group.clone()));
     }
 
     /// What is heard next. Dropping the future loses nothing; `None`: the thread

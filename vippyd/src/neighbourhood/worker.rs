@@ -6,23 +6,35 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::pending;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use vippy_core::identity::GroupId;
 
 use super::News;
+use super::claims::{Claims, Ear, Place};
 use super::questions::{Question, Questions};
 use crate::chat::scan;
 use crate::ethernet;
 use crate::ethernet::filter::Interest;
-use crate::ethernet::frames::answer;
+use crate::ethernet::frames::{answer, claim};
 use crate::ethernet::port::Interfaces;
 use crate::ethernet::tap::{Tap, any_ready};
 
 /// After the last question interfaces are kept open for this long.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// After as many frames as are read in a row nothing is listened to for this long: a
+/// flood costs little, and keeps nobody from asking.
+const REST: Duration = Duration::from_millis(10);
+
+/// What is listened for follows what is held after this long: thousands of groups
+/// that come up make one change, and the kernel has better things to do meanwhile.
+const SETTLE: Duration = Duration::from_millis(200);
+
 /// An order.
 #[derive(Debug)]
 pub(super) enum Order {
     Look(Question),
+    Hold(GroupId, Vec<Place>),
+    Release(GroupId),
 }
 
 /// An interface on which questions are put.
@@ -37,6 +49,12 @@ pub(super) struct Worker {
     /// The address from which IPv6 is asked for, by interface.
     sources: BTreeMap<Name, IpAddr>,
     close_at: Option<Instant>,
+    claims: Claims,
+    ears: BTreeMap<Ear, Tap>,
+    /// When to listen for something else.
+    listen_at: Option<Instant>,
+    /// Until when nothing is listened to.
+    rest_until: Option<Instant>,
 }
 
 impl Worker {
@@ -47,13 +65,21 @@ impl Worker {
             taps: BTreeMap::new(),
             sources: BTreeMap::new(),
             close_at: None,
+            claims: Claims::default(),
+            ears: BTreeMap::new(),
+            listen_at: None,
+            rest_until: None,
         }
     }
 
     /// Works until the loop is gone.
     pub(super) async fn run(mut self, mut orders: UnboundedReceiver<Order>) {
         loop {
-            let alarm = sleep_until(self.questions.next().or(self.close_at));
+            let due = [
+                self.questions.next().or(self.close_at),
+                self.claims.next(Instant::now()),
+                self.listen_at,
+            ];
             tokio::select! {
                 biased;
                 order = orders.recv() => {
@@ -64,15 +90,66 @@ impl Worker {
                     }
                 }
                 name = any_ready(&self.taps) => self.read(&name),
-                () = alarm => {}
+                () = sleep_until(due.into_iter().flatten().min()) => {}
+                ear = rested(self.rest_until, &self.ears) => self.hear(&ear),
             }
             self.put_questions();
+            if self.listen_at.is_some_and(|at| at <= Instant::now()) {
+                self.listen();
+            }
+            for (group, mac, times) in self.claims.take_due(Instant::now()) {
+                self.tell(News::Claimed { group, mac, times });
+            }
         }
     }
 
     fn take(&mut self, order: Order) {
+        let now = Instant::now();
         match order {
-            Order::Look(question) => self.questions.add(Instant::now(), question),
+            Order::Look(question) => return self.questions.add(now, question),
+            Order::Hold(group, places) => self.claims.hold(group, places),
+            Order::Release(group) => self.claims.release(&group),
+        }
+        self.listen_at.get_or_insert(now + SETTLE);
+    }
+
+    /// Listens for what is held, and for nothing else.
+    fn listen(&mut self) {
+        self.listen_at = None;
+        let mut interests = self.claims.interests();
+        self.ears.retain(|ear, tap| {
+            let interest = interests.remove(ear);
+            interest.map(|interest| tap.listen_for(interest)).is_some()
+        });
+        if interests.is_empty() {
+            return;
+        }
+        let interfaces = Interfaces::now().unwrap_or_default();
+        for (ear, interest) in interests {
+            // Where there is no such interface there is nothing to hear.
+            if let Ok(Some(tap)) = Tap::open(&ear.0, &interfaces, interest) {
+                self.ears.insert(ear, tap);
+            }
+        }
+    }
+
+    fn hear(&mut self, ear: &Ear) {
+        let Some(tap) = self.ears.get(ear) else { return };
+        let claims = &mut self.claims;
+        let own = tap.mac();
+        let read = tap.read(|frame| {
+            if let Some(told) = claim(frame).filter(|told| told.mac != own) {
+                claims.claimed(&ear.0, told.ip, ethernet::mac(told.mac));
+            }
+        });
+        match read {
+            Ok(true) => {}
+            Ok(false) => self.rest_until = Some(Instant::now() + REST),
+            // It went down, or is gone.
+            Err(_) => {
+                let interfaces = Interfaces::now().unwrap_or_default();
+                self.ears.retain(|_, tap| tap.is_current(&interfaces));
+            }
         }
     }
 
@@ -152,6 +229,14 @@ fn sources() -> BTreeMap<Name, IpAddr> {
         Some((interface.name, ip))
     });
     local.collect()
+}
+
+/// The next socket on which somebody was heard, once listening goes on.
+async fn rested(rest_until: Option<Instant>, ears: &BTreeMap<Ear, Tap>) -> Ear {
+    if let Some(until) = rest_until {
+        tokio::time::sleep_until(until.into()).await;
+    }
+    any_ready(ears).await
 }
 
 async fn sleep_until(at: Option<Instant>) {

@@ -101,7 +101,8 @@ impl Referee {
             | Action::Heal
             | Action::Configure(..)
             | Action::Stray(_)
-            | Action::StrayGone(_) => {}
+            | Action::StrayGone(_)
+            | Action::Claim(_) => {}
         }
         if !matches!(action, Action::Start(_)) {
             self.lives.twin = None;

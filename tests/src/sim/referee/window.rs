@@ -120,7 +120,7 @@ impl Referee {
                 self.reach.started(station, world.now());
                 self.allow(of(station), true);
             }
-            Action::StepClock(..) | Action::Stray(_) | Action::StrayGone(_) => {}
+            Action::StepClock(..) | Action::Stray(_) | Action::StrayGone(_) | Action::Claim(_) => {}
             Action::Unavailable(_, group)
             | Action::Available(_, group)
             | Action::BreakPlumbing(_, group)

@@ -15,6 +15,9 @@ use crate::sim::fabric::Stations;
 /// Apart from the labels of other spans.
 const LABEL_HEARING: u64 = 2 << 32;
 
+/// No machine of the cluster.
+const NOWHERE: usize = 31;
+
 /// What the clients believe.
 #[derive(Clone, Debug, Default)]
 pub struct Clients {
@@ -42,6 +45,12 @@ impl Clients {
     /// When a machine's last word on a group left.
     pub fn said(&self, station: usize, group: usize) -> Option<Micros> {
         self.said.get(&(station, group)).copied()
+    }
+
+    /// Everybody is told that a group is where no machine is.
+    pub(super) fn mislead(&mut self, group: usize) {
+        let told = self.believed.iter_mut().filter(|((_, told), _)| *told == group);
+        told.for_each(|(_, station)| *station = NOWHERE);
     }
 
     /// A machine came in contact with another one: it has to tell everybody (O9).

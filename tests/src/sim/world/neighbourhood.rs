@@ -10,6 +10,7 @@ use vippy_core::input::Input;
 
 use super::{Happening, World};
 use crate::sim::Micros;
+use crate::sim::cluster::group_id;
 use crate::sim::fabric::{Packet, address};
 use crate::sim::station::{Process, Work};
 
@@ -112,6 +113,27 @@ impl World {
         let stray = self.strays.contains(&group).then_some(STRAY);
         let found: Vec<Mac> = holders.chain(stray).collect();
         found.iter().find(|mac| **mac != expected).or(found.first()).copied()
+    }
+
+    /// A host says to everybody that it has a group's addresses.
+    pub(super) fn claim(&mut self, group: usize) {
+        self.clients.mislead(group);
+        let holders = self.holders[group].iter();
+        let lives: Vec<(usize, u64)> = holders
+            .filter_map(|station| Some((station, self.stations[station].process.as_ref()?.life)))
+            .collect();
+        for (station, life) in lives {
+            let at = self.now + self.setup.delay.1;
+            self.schedule(at, Happening::Claimed { group, station, life });
+        }
+    }
+
+    pub(super) fn claimed(&mut self, group: usize, station: usize, life: u64) {
+        if self.stations[station].process_of(life).is_some() {
+            self.timeline.tell(self.now, Some(station), || format!("g{group} is claimed"));
+            let input = Input::Claimed { group: group_id(group), mac: STRAY, times: 1 };
+            self.tell(station, input);
+        }
     }
 
     pub(super) fn noticed(&mut self, station: usize, life: u64) {
