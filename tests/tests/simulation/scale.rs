@@ -14,8 +14,8 @@ const VICTIMS: [usize; 3] = [0, 41, 99];
 
 /// Largest and smallest number of groups that one of these nodes holds.
 fn spread(lan: &Lan, nodes: impl IntoIterator<Item = usize>) -> (usize, usize) {
-    let held: Vec<usize> = nodes.into_iter().map(|node| lan.held_by(node).len()).collect();
-    (held.iter().copied().max().unwrap(), held.iter().copied().min().unwrap())
+    let held = nodes.into_iter().map(|node| lan.held_by(node).len());
+    held.fold((0, usize::MAX), |(most, least), held| (most.max(held), least.min(held)))
 }
 
 #[test]
