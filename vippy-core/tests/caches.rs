@@ -30,9 +30,9 @@ fn share(lan: &mut Lan, node: usize, stations: &[Station]) {
 
 /// What a node was told last of each other node's neighbours.
 fn known(lan: &Lan, node: usize) -> BTreeMap<String, Arc<[Station]>> {
-    let told = lan.machines[&node].orders.iter().filter_map(|order| match order {
-        Output::Neighbours { node, stations } => Some((node.to_string(), Arc::clone(stations))),
-        _ => None,
+    let told = lan.machines[&node].orders.iter().filter_map(|order| {
+        let Output::Neighbours { node, stations } = order else { return None };
+        Some((node.to_string(), Arc::clone(stations)))
     });
     told.collect()
 }
@@ -118,9 +118,8 @@ fn a_cache_that_cannot_be_read_is_told_of_once_and_not_fetched_again() {
     let mut lan = Lan::settled(&Plan::new(2, 2));
     lan.tell(0, Input::Neighbours("10.0.0.1 nobody\n".into()));
     lan.run(Duration::from_secs(10));
-    let warnings = lan.machines[&1].events().filter_map(|event| match event {
-        Event::Warning { text } => Some(text.clone()),
-        _ => None,
+    let warnings = lan.machines[&1].events().filter_map(|event| {
+        if let Event::Warning { text } = event { Some(text.clone()) } else { None }
     });
     let expected = "the neighbour cache of node0 cannot be read: line 1: found \
                     \"10.0.0.1 nobody\", expected an IP address, a MAC, perhaps `router`";
