@@ -362,7 +362,7 @@ fn what_the_neighbours_do_not_believe_is_shown_below_a_group() {
     let screen = render(&status, Style::Plain, 100);
     let doubted = "believed by 1 of 2: asked by node3, 02:00:5e:10:00:01 answered";
     assert!(screen.contains(doubted), "{screen}");
-    let claimed = "claimed by 02:00:5e:10:00:02 as well: 7 times, last 4 s ago";
+    let claimed = "claimed by 02:00:5e:10:00:02 as well: 7 times, last 4.0 s ago";
     assert!(screen.contains(claimed), "{screen}");
     status.groups[0].claimed = Some(ClaimStatus { last_ms: 4_000_000, ..claim });
     assert!(!render(&status, Style::Plain, 100).contains("claimed by"), "long ago");
