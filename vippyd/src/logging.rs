@@ -5,8 +5,8 @@
 //! that do not fit are dropped, counted, and the count is told. What is worth a
 //! line, and how often, is decided elsewhere.
 
-use std::fmt::{self, Display};
-use std::io::Write;
+use std::fmt::{self, Display, Write as _};
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -18,6 +18,10 @@ use vippy_core::config::{Logging, LoggingDriver};
 
 /// Lines that wait for the writer at most.
 const QUEUE: usize = 4_096;
+
+/// Bytes for standard error that wait for more, while there is more: a burst of
+/// lines is one write, and not many for each.
+const BURST: usize = 16 << 10;
 
 /// Time between two attempts to reach a syslog that is away.
 const RECONNECT: Duration = Duration::from_secs(1);
@@ -163,6 +167,8 @@ struct Writer {
     syslog: Option<syslog::Logger<LoggerBackend, Formatter3164>>,
     tried: Option<Instant>,
     lost: Arc<AtomicU64>,
+    /// Lines for standard error.
+    pending: String,
 }
 
 /// How lines look on standard error.
@@ -180,23 +186,36 @@ impl Writer {
             Some(_) => Style::Journal,
             None => Style::Plain,
         };
-        Writer { logging, style, syslog: None, tried: None, lost }
+        Writer { logging, style, syslog: None, tried: None, lost, pending: String::new() }
     }
 
     fn run(&mut self, orders: &Receiver<Order>) {
         while let Ok(order) = orders.recv() {
-            match order {
-                Order::Line(line) => {
-                    self.write(&line);
-                    self.tell_losses();
-                }
-                Order::Reconfigure(logging) => {
-                    self.logging = logging;
-                    self.syslog = None;
-                    self.tried = None;
-                }
+            self.obey(order);
+            while self.pending.len() < BURST
+                && let Ok(order) = orders.try_recv()
+            {
+                self.obey(order);
+            }
+            self.flush();
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Line(line) => {
+                self.write(&line);
+                self.tell_losses();
+            }
+            Order::Reconfigure(logging) => {
+                self.logging = logging;
+                self.syslog = None;
+                self.tried = None;
+            }
+            Order::Flush(done) => {
+                self.flush();
                 // Who asked may have lost patience.
-                Order::Flush(done) => drop(done.try_send(())),
+                let _ = done.try_send(());
             }
         }
     }
@@ -223,18 +242,23 @@ impl Writer {
         }
     }
 
-    fn print(&self, line: &Line) {
+    fn print(&mut self, line: &Line) {
         let text = OneLine(&line.text);
-        let mut stderr = std::io::stderr().lock();
         let level = line.level as u8;
-        // A closed standard error leaves nobody to tell.
+        // A string takes everything.
         let _ = match self.style {
-            Style::Journal => writeln!(stderr, "<{level}>{text}"),
+            Style::Journal => writeln!(self.pending, "<{level}>{text}"),
             Style::Plain => {
                 let (at, name, pid) = (Stamp(line.at), line.level.name(), std::process::id());
-                writeln!(stderr, "{at} {name} vippyd[{pid}] {text}")
+                writeln!(self.pending, "{at} {name} vippyd[{pid}] {text}")
             }
         };
+    }
+
+    fn flush(&mut self) {
+        // A closed standard error leaves nobody to tell.
+        let _ = std::io::stderr().lock().write_all(self.pending.as_bytes());
+        self.pending.clear();
     }
 
     /// Whether syslog took it. A syslog that was restarted is found again.
@@ -287,7 +311,7 @@ impl Display for OneLine<'_> {
             if c.is_control() {
                 write!(f, "{}", c.escape_default())?;
             } else {
-                fmt::Write::write_char(f, c)?;
+                f.write_char(c)?;
             }
         }
         Ok(())

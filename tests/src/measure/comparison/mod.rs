@@ -50,7 +50,7 @@ pub struct Comparison {
     pub curves: Vec<Curve>,
 }
 
-/// Measures everything; `tell` hears what is being measured.
+/// Measures everything; `tell` hears of each figure as it comes.
 ///
 /// # Errors
 /// A cluster does not start, or does not do what it should.
@@ -64,22 +64,21 @@ pub fn compare(plan: &Plan, tell: &mut dyn FnMut(&str)) -> Outcome<Comparison> {
     if all.rows.is_empty() {
         tell("criterion has left nothing: cargo bench -p vippy-core comes first");
     }
+    let mut add = |rows: Vec<Row>| {
+        rows.iter().for_each(|row| tell(&row.to_string()));
+        all.rows.extend(rows);
+    };
     for count in TAKEOVERS {
-        tell(&format!("takeover of {count} addresses"));
-        let takeovers = takeover::takeovers(&plan.bench, &plan.bulk, count)?;
-        all.rows.extend(rows::takeover(&takeovers));
+        add(rows::takeover(&takeover::takeovers(&plan.bench, &plan.bulk, count)?));
     }
-    for (interval, stale) in OUTAGES {
-        tell(&format!("outages at an interval of {interval} s"));
-        let deaths = deaths(&plan.bench, (interval, stale), Duration::ZERO)?;
-        all.rows.extend(rows::outage((interval, stale), &deaths));
-        all.curves.extend(curves((interval, stale), deaths.vippy, deaths.keepalived));
+    for times in OUTAGES {
+        let deaths = deaths(&plan.bench, times, Duration::ZERO)?;
+        add(rows::outage(times, &deaths));
+        all.curves.extend(curves(times, deaths.vippy, deaths.keepalived));
     }
-    tell("clean stops");
-    all.rows.extend(rows::stop(&clean_stops(&plan.bench, STOPS)?));
+    add(rows::stop(&clean_stops(&plan.bench, STOPS)?));
     for count in AT_REST {
-        tell(&format!("{count} groups at rest"));
-        all.rows.extend(rows::rest(&rest::rest(&plan.bench, count)?));
+        add(rows::rest(&rest::rest(&plan.bench, count)?));
     }
     Ok(all)
 }

@@ -1,6 +1,6 @@
 //! The table of ratios.
 
-use std::fmt::Write as _;
+use std::fmt;
 use std::path::Path;
 
 use super::super::experiments::moves::Stops;
@@ -106,15 +106,21 @@ pub(super) fn rest(rests: &Rests) -> Vec<Row> {
 pub fn table(rows: &[Row]) -> String {
     let mut text = String::from("| what | vippy | beside | its | ratio |\n");
     text.push_str("| --- | ---: | --- | ---: | ---: |\n");
-    for Row { what, ours, beside, theirs } in rows {
+    rows.iter().for_each(|row| text += &format!("{row}\n"));
+    text
+}
+
+impl fmt::Display for Row {
+    /// A line of the table.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Row { what, ours, beside, theirs } = self;
         let ratio = match ours / theirs {
             ratio if ratio.is_finite() => format!("{ratio:.2}"),
             _ => "-".to_owned(),
         };
         let (ours, theirs) = (figure(*ours), figure(*theirs));
-        let _ = writeln!(text, "| {what} | {ours} | {beside} | {theirs} | {ratio} |");
+        write!(f, "| {what} | {ours} | {beside} | {theirs} | {ratio} |")
     }
-    text
 }
 
 /// Three digits that tell.
