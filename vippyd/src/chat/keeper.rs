@@ -1,29 +1,31 @@
 //! Keeps the chat's sockets in step with the host's interfaces.
 //!
 //! An interface that is absent, or has no address yet, is a state: the keeper
-//! looks again whenever a link or an address changes, and now and then in any case,
-//! and opens what has become possible. It runs on its own thread, because listing interfaces,
+//! looks again every second and whenever a link changes, and opens what has
+//! become possible. It runs on its own thread, because listing interfaces,
 //! joining groups and closing joined sockets all wait for the kernel's
 //! configuration lock; the loop gets finished sockets and gives old ones back.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, setsockopt,
+    socket, sockopt,
+};
+use nix::sys::time::{TimeVal, TimeValLike};
 use tokio::sync::mpsc::UnboundedSender;
 use vippy_core::config::{ChatInterface, Config};
 use vippy_core::identity::NodeName;
 
-use super::inbox::{Inbox, Request};
 use super::interfaces::{self, Interface, Way};
 use super::sockets::{self, ChatError};
 
-/// Time between two looks at the interfaces while something is missing, or while
-/// the kernel does not tell of changes.
+/// Time between two looks at the interfaces.
 const PERIOD: Duration = Duration::from_secs(1);
-
-/// The same while nothing is missing and the kernel tells.
-const CALM_PERIOD: Duration = Duration::from_secs(30);
 
 /// A look may cost at most one part in this many of a processor: hosts with
 /// thousands of addresses are looked at less often.
@@ -129,6 +131,15 @@ pub(super) enum Change {
     HomeLink(bool),
     /// Something is missing (or no longer).
     Trouble(Option<String>),
+}
+
+/// What the loop asks of the keeper.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// The cluster moves other addresses now.
+    Managed(BTreeSet<IpAddr>),
+    /// Close this socket: that may take a moment.
+    Retire(UdpSocket),
 }
 
 /// What is open, and why not more.
@@ -267,11 +278,7 @@ impl Keeper {
             true => None,
             false => Some(sockets::own_at_or_near(way, group.port())?),
         };
-        let speaks_from = match &own {
-            Some(own) => own.local_addr().ok(),
-            None => self.plan.own.filter(|own| !own.ip().is_unspecified()),
-        };
-        let group = sockets::group(group, way, speaks_from)?;
+        let group = sockets::group(group, way)?;
         Ok(Change::Open { way: way.clone(), group, own })
     }
 
@@ -281,11 +288,12 @@ impl Keeper {
     }
 
     /// The thread: looks until the loop is gone.
-    pub(super) fn run(mut self, changes: &UnboundedSender<Change>, inbox: &Inbox) {
+    pub(super) fn run(mut self, changes: &UnboundedSender<Change>, requests: &Receiver<Request>) {
+        let watch = watch_links();
         let mut pause = PERIOD;
         while !self.is_done() {
-            inbox.wait(pause, SETTLE.max(self.scan_took * CALM));
-            for request in inbox.requests() {
+            wait(watch.as_ref(), pause, SETTLE.max(self.scan_took * CALM));
+            for request in requests.try_iter() {
                 match request {
                     Request::Managed(managed) => self.plan.managed = managed,
                     Request::Retire(socket) => drop(socket),
@@ -304,9 +312,7 @@ impl Keeper {
                     return;
                 }
             }
-            let calm = inbox.hears_changes() && self.trouble.is_none();
-            let period = if calm { CALM_PERIOD } else { PERIOD };
-            pause = period.max(self.scan_took * THRIFT);
+            pause = PERIOD.max(self.scan_took * THRIFT);
         }
     }
 }
@@ -331,6 +337,34 @@ fn text(error: &ChatError) -> String {
         cause = error.source();
     }
     text
+}
+
+/// A socket that tells of every change of a link. Without it the period alone
+/// serves.
+fn watch_links() -> Option<OwnedFd> {
+    const RTMGRP_LINK: u32 = 1;
+    let (family, flags) = (AddressFamily::Netlink, SockFlag::SOCK_CLOEXEC);
+    let watch = socket(family, SockType::Raw, flags, SockProtocol::NetlinkRoute).ok()?;
+    bind(watch.as_raw_fd(), &NetlinkAddr::new(0, RTMGRP_LINK)).ok()?;
+    Some(watch)
+}
+
+/// Waits for a change of a link, at most `pause`, and `settle` longer for more.
+fn wait(watch: Option<&OwnedFd>, pause: Duration, settle: Duration) {
+    let millis = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+    let Some(watch) = watch else { return std::thread::sleep(pause) };
+    if setsockopt(watch, sockopt::ReceiveTimeout, &TimeVal::milliseconds(millis)).is_err() {
+        return std::thread::sleep(pause);
+    }
+    let mut buffer = [0; 4096];
+    match recv(watch.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+        Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => {}
+        // An overflow (ENOBUFS) says that much has changed.
+        Ok(_) | Err(_) => {
+            std::thread::sleep(settle);
+            while recv(watch.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT).is_ok() {}
+        }
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,6 @@
 //! whoever hears it can answer to it alone.
 
 mod filter;
-mod inbox;
 mod interfaces;
 mod keeper;
 mod sockets;
@@ -22,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::mpsc::Sender;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -34,10 +34,9 @@ use vippy_core::input::Datagram;
 use vippy_core::output::Destination;
 use vippy_core::time::Instant;
 
-use self::inbox::{Request, Requests};
 use self::interfaces::Way;
 pub(crate) use self::interfaces::{Interface, scan};
-use self::keeper::{Change, Keeper, Plan};
+use self::keeper::{Change, Keeper, Plan, Request};
 pub use self::sockets::ChatError;
 use crate::clock;
 use crate::logging::Logger;
@@ -72,7 +71,7 @@ pub struct Chat {
     home: Option<Home>,
     ways: BTreeMap<Way, Sockets>,
     changes: UnboundedReceiver<Change>,
-    requests: Requests,
+    requests: Sender<Request>,
     failures: Failures,
     logger: Logger,
     buffer: Box<[u8; BUFFER]>,
@@ -105,7 +104,7 @@ impl Chat {
         let mut keeper = Keeper::new(plan);
         let first = keeper.look()?;
         let (sender, changes) = unbounded_channel();
-        let (requests, inbox) = inbox::open().map_err(ChatError::Thread)?;
+        let (requests, inbox) = std::sync::mpsc::channel();
         std::thread::Builder::new()
             .name("chat".into())
             .spawn(move || keeper.run(&sender, &inbox))
@@ -128,7 +127,8 @@ impl Chat {
 
     /// Takes note of the addresses that a new configuration moves.
     pub fn reconfigure(&self, config: &Config) {
-        self.requests.send(Request::Managed(keeper::managed(config)));
+        // The keeper may have ended because it has nothing to watch.
+        let _ = self.requests.send(Request::Managed(keeper::managed(config)));
     }
 
     /// Sends without waiting. False when it did not leave on any way; a chat
@@ -305,7 +305,7 @@ impl Chat {
     /// Closing a joined socket waits for the kernel; the keeper does it.
     fn retire(&self, socket: UdpSocket) {
         if let Ok(socket) = socket.into_std() {
-            self.requests.send(Request::Retire(socket));
+            let _ = self.requests.send(Request::Retire(socket));
         }
     }
 }

@@ -20,7 +20,6 @@ mod netlink;
 mod plan;
 mod reconcile;
 mod restore;
-pub(crate) mod sieve;
 mod wanted;
 mod worker;
 
