@@ -7,4 +7,3 @@ mod belief;
 mod cases;
 mod lan;
 mod rules;
-mod scale;
