@@ -84,7 +84,7 @@ pub fn build(mutants: &[Mutant]) -> io::Result<PathBuf> {
 fn lay_out(shop: &Path, mutants: &[Mutant]) -> io::Result<()> {
     let top = repository();
     let mut files = BTreeMap::new();
-    for folder in ["vippy-core/src"].into_iter().chain(COPIED) {
+    for folder in ["vippy-core/src", "vippy-core/benches"].into_iter().chain(COPIED) {
         collect(&top, Path::new(folder), &mut files)?;
     }
     for file in ["vippy-core/Cargo.toml", "Cargo.lock"] {
