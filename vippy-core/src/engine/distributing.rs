@@ -298,7 +298,10 @@ impl Engine {
         let room = MAX_FRAME - CHUNK_FRAME - self.name.as_str().len();
         for due in self.documents.due(now, u32::try_from(room).unwrap_or(u32::MAX)) {
             let (multicast, targets) = self.reach(now, due.to.as_ref());
-            self.transmit(now, &due.body, multicast, &targets);
+            // Whoever asked may be gone.
+            if multicast || !targets.is_empty() {
+                self.transmit(now, &due.body, multicast, &targets);
+            }
         }
     }
 
