@@ -140,7 +140,7 @@ fn write_if_new(file: &Path, text: &str) -> io::Result<()> {
 /// Removes sources of an earlier copy that have gone since.
 fn remove_others(shop: &Path, files: &BTreeMap<PathBuf, String>) -> io::Result<()> {
     let mut present = BTreeMap::new();
-    for folder in ["vippy-core/src", "tests/src"] {
+    for folder in ["vippy-core/src", "vippy-core/benches", "tests/src"] {
         if shop.join(folder).is_dir() {
             collect(shop, Path::new(folder), &mut present)?;
         }

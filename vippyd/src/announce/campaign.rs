@@ -1,6 +1,6 @@
 //! What is said to single neighbours, at the configured pace.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use super::OrderNumber;
 use super::audience::Listeners;
 use super::message::{Message, Recipient};
-use crate::ethernet::frames::Form;
 
 /// Frames that wait at most; what is beyond them is not said.
 const MOST: usize = 65_536;
@@ -51,6 +50,8 @@ pub(super) enum Extent {
 #[derive(Debug)]
 pub(super) struct Campaign {
     queue: VecDeque<Waiting>,
+    /// Orders that are not carried out any further, while anything waits.
+    silenced: BTreeSet<OrderNumber>,
     /// Frames in a handful.
     handful: usize,
     next: Instant,
@@ -58,7 +59,8 @@ pub(super) struct Campaign {
 
 impl Campaign {
     pub(super) fn new(rate: u32, now: Instant) -> Campaign {
-        let mut campaign = Campaign { queue: VecDeque::new(), handful: 1, next: now };
+        let (queue, silenced) = (VecDeque::new(), BTreeSet::new());
+        let mut campaign = Campaign { queue, silenced, handful: 1, next: now };
         campaign.set_rate(rate);
         campaign
     }
@@ -90,11 +92,8 @@ impl Campaign {
     /// Tells one listener of all addresses of a flock.
     fn tell(&mut self, flock: &Flock, to: Recipient) {
         for (order, ip) in &flock.addresses {
-            for form in [Form::Request, Form::Reply] {
-                let message = Message { ip: *ip, to, form };
-                if message.is_sensible() {
-                    self.add(*order, &flock.interface, message);
-                }
+            for message in Message::all(*ip, to) {
+                self.add(*order, &flock.interface, message);
             }
         }
     }
@@ -106,14 +105,18 @@ impl Campaign {
         }
     }
 
-    /// An order is not to be carried out any further.
+    /// An order is not to be carried out any further. Thousands may be at once, so
+    /// nothing is looked for.
     pub(super) fn silence(&mut self, order: OrderNumber) {
-        self.queue.retain(|waiting| waiting.order != order);
+        if !self.queue.is_empty() {
+            self.silenced.insert(order);
+        }
     }
 
     /// Nothing waits any more.
     pub(super) fn clear(&mut self) {
         self.queue.clear();
+        self.silenced.clear();
     }
 
     pub(super) fn next(&self) -> Option<Instant> {
@@ -131,7 +134,12 @@ impl Campaign {
             self.next += TICK;
             due += self.handful;
         }
-        self.queue.drain(..due.min(self.queue.len())).collect()
+        let due = self.queue.drain(..due.min(self.queue.len()));
+        let due = due.filter(|waiting| !self.silenced.contains(&waiting.order)).collect();
+        if self.queue.is_empty() {
+            self.silenced.clear();
+        }
+        due
     }
 }
 
@@ -143,6 +151,7 @@ mod tests {
     use vippy_core::neighbours::Station;
 
     use super::*;
+    use crate::ethernet::frames::Form;
 
     fn station(last: u8, router: bool) -> Station {
         Station { ip: [10, 0, 0, last].into(), mac: Mac([2, 0, 0, 0, 0, last]), router }

@@ -34,6 +34,12 @@ pub(super) struct Message {
 }
 
 impl Message {
+    /// Every form in which somebody is told of an address.
+    pub(super) fn all(ip: IpAddr, to: Recipient) -> impl Iterator<Item = Message> {
+        let forms = [Form::Request, Form::Reply].into_iter();
+        forms.map(move |form| Message { ip, to, form }).filter(Message::is_sensible)
+    }
+
     /// Whether there is such a frame: both are of one family, in a form it has, and
     /// nobody is asked for the address itself.
     pub(super) fn is_sensible(&self) -> bool {

@@ -187,11 +187,9 @@ impl Worker {
 
     fn refresh(&mut self, turn: &Turn) {
         for (interface, net) in turn.places.iter() {
-            for form in [Form::Request, Form::Reply] {
-                let message = Message { ip: net.addr(), to: Recipient::Everybody, form };
-                if message.is_sensible() {
-                    self.campaign.add(turn.order, &interface.as_str().into(), message);
-                }
+            let interface = interface.as_str().into();
+            for message in Message::all(net.addr(), Recipient::Everybody) {
+                self.campaign.add(turn.order, &interface, message);
             }
         }
     }

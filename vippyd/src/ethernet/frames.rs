@@ -317,10 +317,7 @@ mod tests {
         let advert = directed_advertisement(MAC, "fd00::1:2".parse().unwrap(), false, six);
         assert_eq!(advert[..6], [0x02, 9, 9, 9, 9, 9]);
         assert_eq!((advert[38..54].to_vec(), advert[58]), (six.1.octets().to_vec(), 0x20));
-        let mut message = advert[54..].to_vec();
-        message[2..4].fill(0);
-        let sum = ones_complement_sum(&advert[22..54], 32, 58, &message);
-        assert_eq!(advert[56..58], (!sum).to_be_bytes());
+        assert_eq!(advert[56..58], right_checksum(&advert));
     }
 
     #[test]
@@ -347,10 +344,7 @@ mod tests {
         assert_eq!((frame[21], frame[54]), (255, 135));
         assert_eq!(frame[62..78], target.octets());
         assert_eq!(frame[78..], [1, 1, 0x02, 0x11, 0x22, 0x33, 0x44, 0x55]);
-        let mut message = frame[54..].to_vec();
-        message[2..4].fill(0);
-        let sum = ones_complement_sum(&frame[22..54], 32, 58, &message);
-        assert_eq!(frame[56..58], (!sum).to_be_bytes());
+        assert_eq!(frame[56..58], right_checksum(&frame));
         let probe = solicitation(MAC, None, target);
         assert_eq!((probe.len(), &probe[22..38]), (78, &[0; 16][..]));
     }
@@ -382,6 +376,13 @@ mod tests {
         for length in 0..advert.len() {
             let _ = answer(&advert[..length]);
         }
+    }
+
+    /// What a message of neighbour discovery has as its checksum, if it is right.
+    fn right_checksum(frame: &[u8]) -> [u8; 2] {
+        let mut message = frame[54..].to_vec();
+        message[2..4].fill(0);
+        (!ones_complement_sum(&frame[22..54], 32, 58, &message)).to_be_bytes()
     }
 
     /// RFC 1071 over the pseudo-header of RFC 8200 8.1 and the message.
