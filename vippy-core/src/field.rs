@@ -33,6 +33,11 @@ pub(crate) struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
+    /// Every node.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = NodeIndex> + use<'a> {
+        (0u16..).map(NodeIndex).zip(&self.shared.nodes).map(|(node, _)| node)
+    }
+
     /// The name of a node.
     pub(crate) fn name(&self, node: NodeIndex) -> &'a NodeName {
         &self.shared.nodes[node.get()].name
@@ -71,7 +76,7 @@ impl<'a> Field<'a> {
                 Candidate { candidacy, holding, cannot: &NONE, rather_not: &NONE }
             }
         };
-        (0u16..).map(NodeIndex).zip(&self.shared.nodes).map(|(node, _)| candidate(node)).collect()
+        self.nodes().map(candidate).collect()
     }
 
     /// Who owns what among these candidates.

@@ -71,6 +71,17 @@ impl Candidate<'_> {
     fn is_foreign(&self) -> bool {
         matches!(self.candidacy, Candidacy::Foreign | Candidacy::ForeignBooting)
     }
+
+    /// There may be a group for it.
+    fn is_eligible(&self) -> bool {
+        match self.candidacy {
+            Candidacy::Active | Candidacy::Standby | Candidacy::Draining => true,
+            Candidacy::Booting | Candidacy::Foreign | Candidacy::ForeignBooting => {
+                !self.holding.is_empty()
+            }
+            Candidacy::Out => false,
+        }
+    }
 }
 
 /// What a node says against having a group.
@@ -95,6 +106,8 @@ pub(crate) struct Ownership<'a> {
     groups: &'a [Arc<Group>],
     placement: &'a Placement,
     candidates: Vec<Candidate<'a>>,
+    /// Those of them for whom there may be a group.
+    eligible: Vec<NodeIndex>,
     any_foreign: bool,
     /// Nobody takes anything by this configuration any more: a higher one is
     /// about (O5). Who holds keeps it; of several the earliest.
@@ -109,7 +122,10 @@ impl<'a> Ownership<'a> {
         outranked: bool,
     ) -> Self {
         let any_foreign = candidates.iter().any(Candidate::is_foreign);
-        Ownership { groups, placement, candidates, any_foreign, outranked }
+        let nodes = (0u16..).map(NodeIndex).zip(&candidates);
+        let eligible = nodes.filter(|(_, candidate)| candidate.is_eligible());
+        let eligible = eligible.map(|(node, _)| node).collect();
+        Ownership { groups, placement, candidates, eligible, any_foreign, outranked }
     }
 
     /// Who owns a group.
@@ -140,39 +156,39 @@ impl<'a> Ownership<'a> {
     /// Who holds a group in the best tier: the earliest of the succession, should
     /// several (O4, O9). The lower tiers prefer their holders in any case.
     fn keeper(&self, group: GroupIndex) -> Option<NodeIndex> {
-        let nodes = (0u16..).map(NodeIndex).zip(&self.candidates);
-        let holding = nodes.filter(|(_, candidate)| candidate.holding.contains(group.0));
-        let active = |node: &NodeIndex| self.tier(*node, group) == Some(Tier::Active);
-        let mut keepers = holding.map(|(node, _)| node).filter(active);
-        let first = keepers.next()?;
-        let rest: Vec<NodeIndex> = keepers.collect();
-        if rest.is_empty() {
-            return Some(first);
-        }
-        let keeps = |node: &NodeIndex| *node == first || rest.contains(node);
-        self.placement.succession(group).into_iter().find(keeps)
+        let holding = self.eligible.iter().copied().filter(|node| self.holds(*node, group));
+        let keepers = holding.filter(|node| self.tier(*node, group) == Some(Tier::Active));
+        keepers.min_by_key(|node| self.placement.place(group, *node))
     }
 
     /// What the nodes other than `me` are to a group.
     pub(crate) fn others(&self, group: GroupIndex, me: Option<NodeIndex>) -> Others {
         let mut others = Others { hold: false, could: false };
-        for (node, candidate) in (0u16..).map(NodeIndex).zip(&self.candidates) {
+        for &node in &self.eligible {
             let willing = match self.tier(node, group).filter(|_| me != Some(node)) {
                 Some(Tier::Keeps | Tier::Active | Tier::StandbyAndHolds | Tier::Standby) => true,
                 Some(Tier::RatherNotButHolds | Tier::RatherNot) | None => false,
             };
             others.could |= willing;
-            others.hold |= willing && candidate.holding.contains(group.0);
+            others.hold |= willing && self.holds(node, group);
         }
         others
     }
 
+    /// The first node of the succession in the best tier that anybody is in.
     fn search(&self, group: GroupIndex) -> Option<NodeIndex> {
-        let ranked = self.placement.succession(group).into_iter().enumerate();
-        ranked
-            .filter_map(|(place, node)| Some((self.tier(node, group)?, place, node)))
-            .min_by_key(|(tier, place, _)| (*tier, *place))
-            .map(|(_, _, node)| node)
+        let mut best: Option<(Tier, NodeIndex)> = None;
+        for &node in &self.eligible {
+            let Some(tier) = self.tier(node, group) else { continue };
+            let place = |node| self.placement.place(group, node);
+            let better = best.is_none_or(|(least, first)| {
+                tier < least || (tier == least && place(node) < place(first))
+            });
+            if better {
+                best = Some((tier, node));
+            }
+        }
+        best.map(|(_, node)| node)
     }
 
     /// How good a node is for a group; `None` when it cannot have it.

@@ -57,6 +57,18 @@ struct Order {
     groups: Vec<u64>,
 }
 
+/// Where a node stands in a group's succession: the less, the earlier.
+pub(crate) type Place = (usize, Seat);
+
+/// A place within one of the orders that make up a succession.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Seat {
+    Leader,
+    Second,
+    /// By lot, the highest first.
+    Drawn(Reverse<(u64, u16)>),
+}
+
 /// «Nobody yet», while lists are being built and where there is one node only.
 const NOBODY: u16 = u16::MAX;
 
@@ -83,6 +95,13 @@ impl Placement {
     /// The whole succession of a group.
     pub fn succession(&self, group: GroupIndex) -> Vec<NodeIndex> {
         self.orders().flat_map(|order| order.succession(group)).collect()
+    }
+
+    /// Where a node stands in the succession of a group, without the others'
+    /// places being drawn.
+    pub(crate) fn place(&self, group: GroupIndex, node: NodeIndex) -> Option<Place> {
+        let seats = self.orders().map(|order| order.seat(group, node));
+        seats.enumerate().find_map(|(order, seat)| Some((order, seat?)))
     }
 
     fn head(&self, group: GroupIndex) -> impl Iterator<Item = NodeIndex> {
@@ -147,15 +166,27 @@ impl Order {
         self.places(group).map(|node| self.members[usize::from(node)])
     }
 
+    /// The place of a node that this order names.
+    fn seat(&self, group: GroupIndex, node: NodeIndex) -> Option<Seat> {
+        let member = u16::try_from(self.members.binary_search(&node).ok()?).ok()?;
+        self.named.binary_search(&member).ok()?;
+        Some(match member {
+            _ if member == self.leaders[group.get()] => Seat::Leader,
+            _ if member == self.seconds[group.get()] => Seat::Second,
+            _ => Seat::Drawn(self.drawn(group, member)),
+        })
+    }
+
+    fn drawn(&self, group: GroupIndex, member: u16) -> Reverse<(u64, u16)> {
+        Reverse((draw(self.nodes[usize::from(member)], self.groups[group.get()]), member))
+    }
+
     /// A succession as places among the members.
     fn places(&self, group: GroupIndex) -> impl Iterator<Item = u16> + use<> {
         let head = [self.leaders[group.get()], self.seconds[group.get()]];
         let mut tail: Vec<u16> =
             self.named.iter().copied().filter(|node| !head.contains(node)).collect();
-        tail.sort_by_key(|node| {
-            let lot = draw(self.nodes[usize::from(*node)], self.groups[group.get()]);
-            Reverse((lot, *node))
-        });
+        tail.sort_by_key(|node| self.drawn(group, *node));
         head.into_iter().filter(|node| *node != NOBODY).chain(tail)
     }
 }

@@ -74,12 +74,13 @@ impl Surroundings<'_> {
         if now >= until {
             return None;
         }
-        let succession = self.field.placement.succession(group);
-        let mut seniors = succession.into_iter().take_while(|node| Some(*node) != self.field.me);
-        let booting = |node: NodeIndex| {
-            self.field.facts(node).is_some_and(|f| Candidacy::from(f.state) == Candidacy::Booting)
+        let place = |node| self.field.placement.place(group, node);
+        let mine = place(self.field.me?)?;
+        let booting = |node: &NodeIndex| {
+            self.field.facts(*node).is_some_and(|f| Candidacy::from(f.state) == Candidacy::Booting)
         };
-        seniors.any(booting).then_some(until)
+        let mut booting = self.field.nodes().filter(booting);
+        booting.any(|node| place(node).is_some_and(|place| place < mine)).then_some(until)
     }
 
     /// Whether another node may hold an exclusive group, or be about to (O8): it
@@ -106,7 +107,7 @@ impl Surroundings<'_> {
     /// A configured node that was not heard since this one's start may have died
     /// shortly before it, holding anything.
     fn unheard(&self, now: Instant) -> Elsewhere {
-        let others = (0u16..).map(NodeIndex).zip(&self.field.shared.nodes);
+        let others = self.field.nodes().zip(&self.field.shared.nodes);
         let others =
             others.filter(|(node, _)| self.field.me != Some(*node)).map(|(_, node)| &node.name);
         let mut unheard = others.filter(|name| {
