@@ -8,7 +8,7 @@ use super::super::experiments::outage::Deaths;
 use super::super::{AtRest, Spread};
 use super::micro::nanoseconds;
 use super::rest::Rests;
-use super::takeover::Takeovers;
+use super::takeover::{INTERVAL, Takeovers};
 
 /// One thing measured of Vippy and of another.
 #[derive(Clone, Debug)]
@@ -64,7 +64,11 @@ pub(super) fn takeover(all: &Takeovers) -> Vec<Row> {
     let ours = middle(&all.vippy);
     let bulk = Row::new(what.as_str(), ours, "bulk netlink, raw frames", middle(&all.bulk));
     let other = Row::new(what.as_str(), ours, "keepalived", middle(&all.keepalived));
-    [bulk].into_iter().chain((!all.keepalived.is_empty()).then_some(other)).collect()
+    let late =
+        format!("meanwhile the latest announcement was late by, of {} addresses, ms", all.count);
+    let latest = all.late.iter().copied().fold(0.0, f64::max);
+    let late = Row::new(late, latest, "half an interval", INTERVAL * 1e3 / 2.0);
+    [bulk].into_iter().chain((!all.keepalived.is_empty()).then_some(other)).chain([late]).collect()
 }
 
 pub(super) fn outage((interval, stale): (f64, f64), deaths: &Deaths) -> Vec<Row> {

@@ -22,8 +22,8 @@ use super::super::{GROUP, Instance, Keepalived, announcement, ms, told};
 const VICTIM: usize = 1;
 /// Takes everything over.
 const HEIR: usize = 2;
-/// Announcements and adverts.
-const INTERVAL: f64 = 0.1;
+/// Announcements and adverts, in seconds.
+pub(super) const INTERVAL: f64 = 0.1;
 const STALE: f64 = 0.3;
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -42,6 +42,9 @@ pub(super) struct Takeovers {
     pub(super) count: usize,
     /// A group for each address.
     pub(super) vippy: Vec<f64>,
+    /// How much later than an interval after the one before the latest
+    /// announcement came meanwhile.
+    pub(super) late: Vec<f64>,
     /// One process, bulk netlink, raw frames.
     pub(super) bulk: Vec<f64>,
     /// One instance; empty where it is not installed.
@@ -56,7 +59,9 @@ pub(super) fn takeovers(bench: &Bench, bulk: &Path, count: usize) -> Outcome<Tak
     let mut all = Takeovers { count, ..Takeovers::default() };
     for _ in 0..bench.runs {
         all.bulk.push(by_bulk(bulk, count)?);
-        all.vippy.push(by_vippy(bench, count)?);
+        let (took, late) = by_vippy(bench, count)?;
+        all.vippy.push(took);
+        all.late.push(late);
         all.keepalived.extend(by_keepalived(count)?);
     }
     Ok(all)
@@ -68,7 +73,7 @@ fn aftermath(count: usize) -> Duration {
         + Duration::from_micros(500) * u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-fn by_vippy(bench: &Bench, count: usize) -> Outcome<f64> {
+fn by_vippy(bench: &Bench, count: usize) -> Outcome<(f64, f64)> {
     let address =
         |number| json!({ "interface": "eth0", "ip": format!("{}/{MANY_PREFIX}", many(number)) });
     let groups: Value = (0..count).map(|number| json!(["node1", address(number)])).collect();
@@ -82,7 +87,16 @@ fn by_vippy(bench: &Bench, count: usize) -> Outcome<f64> {
     sleep(aftermath(count));
     let frames = tap.finish();
     let decided = frames.iter().find_map(decision).ok_or("nobody told of a takeover")?;
-    last_told(&frames, decided, count)
+    Ok((last_told(&frames, decided, count)?, latest(&frames, decided)))
+}
+
+/// How many milliseconds more than an interval went by between two frames of the
+/// survivor, at most.
+fn latest(frames: &[Frame], from: Instant) -> f64 {
+    let spoken = frames.iter().filter(|frame| frame.kind == FrameKind::Udp(GROUP.port()));
+    let spoken: Vec<Instant> = spoken.map(|frame| frame.at).filter(|at| *at >= from).collect();
+    let gaps = spoken.windows(2).map(|pair| ms(pair[1].duration_since(pair[0])));
+    gaps.fold(0.0, |worst, gap| f64::max(worst, gap - INTERVAL * 1e3))
 }
 
 /// When the sender of a frame decided to take what a dead node had.
