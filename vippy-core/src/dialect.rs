@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bits::Bits;
 use crate::config::{Digest, SharedPart};
-use crate::identity::BootId;
+use crate::identity::{BootId, GroupIndex};
 use crate::membership::Membership;
 use crate::membership::facts::Facts;
 use crate::membership::process::Process;
@@ -26,6 +26,8 @@ struct Former {
     digest: Digest,
     /// For each of its groups, where the same one is in the present configuration.
     positions: Vec<Option<u32>>,
+    /// For each group of the present configuration, where the same one is in it.
+    counterparts: Vec<Option<u32>>,
 }
 
 /// What live peers of other configurations hold, in this node's terms.
@@ -49,6 +51,13 @@ impl Dialect {
         members.live_processes().filter(foreign).filter_map(facts).collect()
     }
 
+    /// Where a group is in another configuration, if that one has it and can be
+    /// read.
+    pub(crate) fn counterpart(&self, digest: Digest, group: GroupIndex) -> Option<GroupIndex> {
+        let former = self.former.as_ref().filter(|former| former.digest == digest)?;
+        former.counterparts.get(group.get()).copied().flatten().map(GroupIndex)
+    }
+
     /// What a process held that goes from the configuration `before` to another.
     pub(crate) fn last_words(&self, before: Digest, held: &Bits, own: Digest) -> Option<Bits> {
         if before == own {
@@ -66,14 +75,22 @@ impl Dialect {
 
 impl Former {
     fn between(old: &SharedPart, new: &SharedPart) -> Former {
-        let groups = new.groups.iter().map(|group| &group.id);
-        let positions: BTreeMap<_, u32> = groups.zip(0u32..).collect();
-        let positions = old.groups.iter().map(|g| positions.get(&g.id).copied()).collect();
-        Former { digest: old.digest, positions }
+        Former {
+            digest: old.digest,
+            positions: positions(old, new),
+            counterparts: positions(new, old),
+        }
     }
 
     fn translate(&self, held: &Bits) -> Bits {
         let position = |group: u32| *self.positions.get(group as usize)?;
         held.iter().filter_map(position).collect()
     }
+}
+
+/// For each group of one configuration, where the same one is in another.
+fn positions(of: &SharedPart, within: &SharedPart) -> Vec<Option<u32>> {
+    let groups = within.groups.iter().map(|group| &group.id);
+    let positions: BTreeMap<_, u32> = groups.zip(0u32..).collect();
+    of.groups.iter().map(|group| positions.get(&group.id).copied()).collect()
 }

@@ -53,7 +53,7 @@ pub(crate) fn explain(engine: &Engine, now: Instant, group: GroupIndex) -> Expla
     let shared = &engine.config.shared;
     let readings = engine.dialect.readings(&engine.members, shared.digest);
     let field = engine.field(&readings);
-    let candidates = field.candidates(engine.holdings.candidate(engine.standing.state().into()));
+    let candidates = field.candidates(engine.holdings.candidate(engine.standing.candidacy()));
     let ownership = field.ownership(candidates);
     let decided = ownership.decide(group);
     let config = &shared.groups[group.get()];

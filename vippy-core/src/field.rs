@@ -5,8 +5,8 @@
 
 use crate::bits::Bits;
 use crate::config::SharedPart;
-use crate::dialect::Readings;
-use crate::identity::{GroupIndex, NodeIndex, NodeName};
+use crate::dialect::{Dialect, Readings};
+use crate::identity::{GroupIndex, NodeIndex, NodeName, Seq};
 use crate::membership::Membership;
 use crate::membership::facts::Facts;
 use crate::membership::process::Process;
@@ -26,6 +26,7 @@ pub(crate) struct Field<'a> {
     pub(crate) shared: &'a SharedPart,
     pub(crate) placement: &'a Placement,
     pub(crate) members: &'a Membership,
+    pub(crate) dialect: &'a Dialect,
     pub(crate) readings: &'a Readings,
     pub(crate) me: Option<NodeIndex>,
     /// A peer judges by a higher configuration: nobody takes anything by this one.
@@ -49,6 +50,17 @@ impl<'a> Field<'a> {
         facts.speaks(self.shared.digest).then_some(facts)
     }
 
+    /// Whether a live node last showed a group held, and the highest number of this
+    /// node that it had echoed by then; `None` where this node cannot read that.
+    pub(crate) fn shown(&self, node: NodeIndex, group: GroupIndex) -> Option<(bool, Seq)> {
+        let facts = self.members.live(self.name(node))?.facts.as_ref()?;
+        let theirs = match facts.speaks(self.shared.digest) {
+            true => group,
+            false => self.dialect.counterpart(facts.digest, group)?,
+        };
+        facts.shown(theirs)
+    }
+
     /// What a process holds, in this node's terms.
     pub(crate) fn holding_of(&self, peer: &'a Process) -> Option<&'a Bits> {
         let facts = peer.facts.as_ref()?;
@@ -70,7 +82,8 @@ impl<'a> Field<'a> {
             };
             if facts.speaks(self.shared.digest) {
                 let (cannot, rather_not) = (&facts.cannot, &facts.rather_not);
-                Candidate { candidacy: facts.state.into(), holding, cannot, rather_not }
+                let candidacy = Candidacy::of(facts.state, facts.reason);
+                Candidate { candidacy, holding, cannot, rather_not }
             } else {
                 let candidacy = Candidacy::foreign(facts.state, facts.reason);
                 Candidate { candidacy, holding, cannot: &NONE, rather_not: &NONE }

@@ -53,7 +53,7 @@ impl Engine {
         let readings = self.dialect.readings(&self.members, shared.digest);
         let field = self.field(&readings);
         let own = (self.standing.state(), self.standing.reason());
-        let candidates = field.candidates(self.holdings.candidate(own.0.into()));
+        let candidates = field.candidates(self.holdings.candidate(Candidacy::of(own.0, own.1)));
         let standing = |name: &NodeName| {
             if *name == self.name {
                 return Some(own);
@@ -287,7 +287,7 @@ impl Known {
     fn by_its_word(self, agree: bool) -> Known {
         let state = self.standing.map(|(state, _)| state);
         let candidacy = match state.filter(|_| agree) {
-            Some(state) => state.into(),
+            Some(state) => Candidacy::of(state, NodeReason::None),
             None => self.candidacy,
         };
         Known { candidacy, ..self }

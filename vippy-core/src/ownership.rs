@@ -19,6 +19,9 @@ pub(crate) enum Candidacy {
     Standby,
     /// Holds what nobody better can.
     Draining,
+    /// The same, because a higher configuration is about: it keeps nothing from a
+    /// node of that one (O5).
+    Yielding,
     /// Booting: counts, as active, for what it found on itself (O6).
     Booting,
     /// Takes part by a configuration that this node cannot read: it keeps what
@@ -30,19 +33,19 @@ pub(crate) enum Candidacy {
     Out,
 }
 
-impl From<NodeState> for Candidacy {
-    fn from(state: NodeState) -> Self {
+impl Candidacy {
+    /// Of a node of this node's configuration.
+    pub(crate) fn of(state: NodeState, reason: NodeReason) -> Self {
         match state {
             NodeState::Active => Candidacy::Active,
             NodeState::Standby => Candidacy::Standby,
+            NodeState::Draining if reason == NodeReason::Outranked => Candidacy::Yielding,
             NodeState::Draining => Candidacy::Draining,
             NodeState::Booting => Candidacy::Booting,
             NodeState::Leaving => Candidacy::Out,
         }
     }
-}
 
-impl Candidacy {
     /// Of a node whose configuration this node cannot read (O5). One that an
     /// operator drains keeps its groups until both can read each other: it could
     /// not see them taken. One that gives way does so whether or not anybody has
@@ -75,7 +78,9 @@ impl Candidate<'_> {
     /// There may be a group for it.
     fn is_eligible(&self) -> bool {
         match self.candidacy {
-            Candidacy::Active | Candidacy::Standby | Candidacy::Draining => true,
+            Candidacy::Active | Candidacy::Standby | Candidacy::Draining | Candidacy::Yielding => {
+                true
+            }
             Candidacy::Booting | Candidacy::Foreign | Candidacy::ForeignBooting => {
                 !self.holding.is_empty()
             }
@@ -211,7 +216,9 @@ impl<'a> Ownership<'a> {
             Candidacy::Active if willing => Some(Tier::Active),
             Candidacy::Standby if willing && holds => Some(Tier::StandbyAndHolds),
             Candidacy::Standby if willing => Some(Tier::Standby),
-            Candidacy::Active | Candidacy::Standby | Candidacy::Draining => Some(reluctant),
+            Candidacy::Active | Candidacy::Standby | Candidacy::Draining | Candidacy::Yielding => {
+                Some(reluctant)
+            }
             Candidacy::Booting if holds && !self.is_held(group) => {
                 Some(if willing { Tier::Active } else { reluctant })
             }
@@ -237,9 +244,11 @@ impl<'a> Ownership<'a> {
     /// A live node that is not booting holds it.
     fn is_held(&self, group: GroupIndex) -> bool {
         self.candidates.iter().any(|candidate| match candidate.candidacy {
-            Candidacy::Active | Candidacy::Standby | Candidacy::Draining | Candidacy::Foreign => {
-                candidate.holding.contains(group.0)
-            }
+            Candidacy::Active
+            | Candidacy::Standby
+            | Candidacy::Draining
+            | Candidacy::Yielding
+            | Candidacy::Foreign => candidate.holding.contains(group.0),
             Candidacy::Booting | Candidacy::ForeignBooting | Candidacy::Out => false,
         })
     }

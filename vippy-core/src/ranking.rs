@@ -3,15 +3,17 @@
 //! A node that has not got the highest configuration cannot read what its
 //! holders announce about groups. It takes nothing any more and keeps what it
 //! has, for the higher configuration is probably on its way to it. When it has
-//! not come after [`PATIENCE`] the node drains, says why, and lets go one interval
-//! after an active peer with a higher configuration has echoed that.
+//! not come after [`PATIENCE`] the node drains and says why. A group that the
+//! higher configuration has as well goes when somebody is seen to have taken it
+//! over, as in other moves (O8), if this node can read that configuration; the rest
+//! one interval after an active peer with that configuration has echoed the reason.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::SharedPart;
+use crate::config::{Digest, SharedPart};
 use crate::event::Event;
 use crate::group::UNANNOUNCED;
 use crate::identity::{NodeName, Seq};
@@ -45,18 +47,20 @@ enum Retreat {
     /// No peer that judges knows yet that this node drains.
     #[default]
     None,
-    /// One knows, and has until then to take over.
+    /// One knows, and has until then to take over what this node cannot see taken.
     At(Instant),
-    /// Everything is let go.
+    /// That is let go.
     Done,
 }
 
 /// What a higher configuration elsewhere means for this node's groups.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Overruled {
-    /// A peer that judges is taking part: nothing may be taken here.
-    pub(crate) by_an_active_peer: bool,
-    /// It knows, and has just had an interval to take over.
+    /// The configuration of the peer that judges: nothing may be taken here while
+    /// there is one.
+    pub(crate) by: Option<Digest>,
+    /// It knows that this node drains, and has just had an interval to take over
+    /// what nobody can be seen to take over.
     pub(crate) let_go: bool,
 }
 
@@ -144,9 +148,10 @@ impl Ranking {
             self.retreat = Retreat::None;
             return Overruled::default();
         };
+        let by = judge.rank().map(|(_, digest)| digest);
         if !self.overdue {
             self.retreat = Retreat::None;
-            return Overruled { by_an_active_peer: true, let_go: false };
+            return Overruled { by, let_go: false };
         }
         let knows = said != UNANNOUNCED && judge.echoed >= said;
         let let_go = matches!(self.retreat, Retreat::At(at) if now >= at);
@@ -155,7 +160,7 @@ impl Ranking {
             Retreat::At(_) if let_go => Retreat::Done,
             unchanged @ (Retreat::None | Retreat::At(_) | Retreat::Done) => unchanged,
         };
-        Overruled { by_an_active_peer: true, let_go }
+        Overruled { by, let_go }
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::group::UNANNOUNCED;
 use crate::identity::{NodeName, Seq};
+use crate::ownership::Candidacy;
 use crate::status::{NodeReason, NodeState};
 use crate::time::{Instant, earliest};
 
@@ -259,6 +260,11 @@ impl Standing {
 
     pub(crate) fn reason(&self) -> NodeReason {
         self.announced.1
+    }
+
+    /// What the others take this node for.
+    pub(crate) fn candidacy(&self) -> Candidacy {
+        Candidacy::of(self.state(), self.reason())
     }
 
     pub(crate) fn detail(&self) -> &str {

@@ -11,6 +11,7 @@ use crate::group::UNANNOUNCED;
 use crate::identity::{GroupIndex, NodeIndex, NodeName, Seq};
 use crate::membership::process::Process;
 use crate::ownership::Candidacy;
+use crate::status::NodeState;
 use crate::time::{Instant, earliest};
 
 /// The rest of the world, as far as groups go, at one moment.
@@ -54,7 +55,7 @@ impl Surroundings<'_> {
         let met =
             self.field.members.live(self.field.name(node)).map_or(UNANNOUNCED, |peer| peer.met);
         let needed = needed.max(met);
-        let shown = self.field.facts(node).and_then(|facts| facts.shown(group));
+        let shown = self.field.shown(node, group);
         shown.is_some_and(|(held, echoed)| held && echoed >= needed)
     }
 
@@ -77,7 +78,7 @@ impl Surroundings<'_> {
         let place = |node| self.field.placement.place(group, node);
         let mine = place(self.field.me?)?;
         let booting = |node: &NodeIndex| {
-            self.field.facts(*node).is_some_and(|f| Candidacy::from(f.state) == Candidacy::Booting)
+            self.field.facts(*node).is_some_and(|facts| facts.state == NodeState::Booting)
         };
         let mut booting = self.field.nodes().filter(booting);
         booting.any(|node| place(node).is_some_and(|place| place < mine)).then_some(until)

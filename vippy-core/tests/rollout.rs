@@ -319,3 +319,26 @@ fn what_is_forgotten_everywhere_is_gone() {
     lan.run(2 * MATURE);
     assert_eq!(lan.machines.values().map(|machine| machine.kernel.len()).sum::<usize>(), 2);
 }
+
+#[test]
+fn forgetting_on_one_node_after_the_other_leaves_no_group_without_a_holder() {
+    for pause in 1..40 {
+        let old = plan(3, 6);
+        let mut lan = Lan::settled(&old);
+        lan.configure(0, &Plan { version: 900, ..old.clone() });
+        lan.run(2 * STALE);
+        assert_eq!(versions(&lan), [900; 3]);
+        for node in 0..3 {
+            lan.configure(node, &old);
+        }
+        lan.run(STALE);
+        let unheld = |lan: &Lan| (0..6).any(|group| lan.holders(&format!("g{group}")).is_empty());
+        for node in 0..3 {
+            lan.command(node, Command::Forget);
+            let pause = Duration::from_millis(5 * pause);
+            assert!(!lan.run_until(pause, unheld), "after node {node}, {pause:?}");
+        }
+        assert!(!lan.run_until(2 * MATURE, unheld), "in the end, {pause}");
+        assert_eq!(versions(&lan), [1; 3]);
+    }
+}

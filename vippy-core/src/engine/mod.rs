@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::authority::Authority;
 use crate::belief::lookout::Lookout;
 use crate::belief::takes::Takes;
+use crate::bits::Bits;
 use crate::chronicle::{Chronicle, View};
 use crate::claimants::Claimants;
 use crate::collective::Collective;
@@ -372,6 +373,7 @@ impl Engine {
             shared: &self.config.shared,
             placement: &self.placement,
             members: &self.members,
+            dialect: &self.dialect,
             readings,
             me: self.me,
             outranked: self.ranking.is_overruled(&self.members),
@@ -472,9 +474,13 @@ impl Engine {
     }
 
     fn drop_all(&mut self, why: &str) {
+        self.drop_all_but(&Bits::new(), why);
+    }
+
+    fn drop_all_but(&mut self, stay: &Bits, why: &str) {
         let config = self.config.clone();
         let (holdings, mut hands) = self.holdings_and_hands();
-        holdings.drop_all(&config.shared, why, &mut hands);
+        holdings.drop_all_but(stay, &config.shared, why, &mut hands);
         self.unsettled = true;
     }
 

@@ -2,9 +2,13 @@
 //! follows from the other.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::Engine;
 use crate::authority::Scene;
+use crate::bits::Bits;
+use crate::config::{Digest, Group};
+use crate::dialect::Dialect;
 use crate::event::Event;
 use crate::field::Field;
 use crate::holdings::Hands;
@@ -136,7 +140,7 @@ impl Engine {
         let recheck = due.into_iter().flatten().any(|at| now >= at);
         let overruled = self.ranking.settle(now, &self.members, self.standing.changed());
         if overruled.let_go {
-            self.drop_all("a peer whose configuration ranks higher has taken over");
+            self.give_way(overruled.by);
         }
         let all = std::mem::take(&mut self.unsettled) || recheck;
         if !(all || self.holdings.is_touched()) {
@@ -151,7 +155,7 @@ impl Engine {
             take: !self.asleep
                 && !self.burnt
                 && self.authority.may_take()
-                && !overruled.by_an_active_peer
+                && overruled.by.is_none()
                 && self.members.is_counted(now, now.since(self.started)),
             keep: self.me.is_some() || self.removed_until.is_some_and(|until| now < until),
         };
@@ -160,13 +164,14 @@ impl Engine {
             shared: &config.shared,
             placement: &self.placement,
             members: &self.members,
+            dialect: &self.dialect,
             readings: &readings,
             me: self.me,
-            outranked: overruled.by_an_active_peer,
+            outranked: overruled.by.is_some(),
         };
         let around = Surroundings {
             field,
-            candidacy: self.standing.state().into(),
+            candidacy: self.standing.candidacy(),
             leave,
             standing_changed: self.standing.changed(),
             booted_at: self.standing.booted_at(),
@@ -185,6 +190,21 @@ impl Engine {
             self.lookout.stir();
         }
         self.look(now, if all { Scope::All } else { Scope::These(&touched) });
+    }
+
+    /// Lets go of what nobody of a higher configuration can be seen to take over
+    /// (O5); exclusive groups nobody takes before.
+    fn give_way(&mut self, to: Option<Digest>) {
+        let visible = |dialect: &Dialect, group| {
+            to.is_some_and(|digest| dialect.counterpart(digest, group).is_some())
+        };
+        let shared = &self.config.shared;
+        let groups = shared.group_indexes().zip(&shared.groups);
+        let stays = |(group, config): &(GroupIndex, &Arc<Group>)| {
+            !config.exclusive && visible(&self.dialect, *group)
+        };
+        let stay: Bits = groups.filter(stays).map(|(group, _)| group.0).collect();
+        self.drop_all_but(&stay, "a peer whose configuration ranks higher has taken over");
     }
 
     /// Keeps the counters of the invariants.

@@ -265,9 +265,16 @@ impl Holdings {
         self.publish(group, exclusive);
     }
 
-    /// Lets go of everything at once (F2, W1, O6, O8).
-    pub(crate) fn drop_all(&mut self, shared: &SharedPart, why: &str, hands: &mut Hands<'_>) {
-        for (group, config) in shared.group_indexes().zip(&shared.groups) {
+    /// Lets go at once of everything but some groups (F2, W1, O5, O6, O8).
+    pub(crate) fn drop_all_but(
+        &mut self,
+        stay: &Bits,
+        shared: &SharedPart,
+        why: &str,
+        hands: &mut Hands<'_>,
+    ) {
+        let groups = shared.group_indexes().zip(&shared.groups);
+        for (group, config) in groups.filter(|(group, _)| !stay.contains(group.0)) {
             match self.slots[group.get()].phase {
                 Phase::Claiming => self.enter(group, Phase::Idle, config.exclusive),
                 Phase::Taking | Phase::Telling { .. } | Phase::Held { .. } => {
