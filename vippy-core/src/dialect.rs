@@ -54,8 +54,23 @@ impl Dialect {
     /// Where a group is in another configuration, if that one has it and can be
     /// read.
     pub(crate) fn counterpart(&self, digest: Digest, group: GroupIndex) -> Option<GroupIndex> {
-        let former = self.former.as_ref().filter(|former| former.digest == digest)?;
+        let former = self.former(digest)?;
         former.counterparts.get(group.get()).copied().flatten().map(GroupIndex)
+    }
+
+    /// Groups of another configuration in this node's terms, if it can be read.
+    pub(crate) fn understand(
+        &self,
+        digest: Digest,
+        groups: &[GroupIndex],
+    ) -> Option<Vec<GroupIndex>> {
+        let positions = &self.former(digest)?.positions;
+        let position = |group: &GroupIndex| positions.get(group.get()).copied().flatten();
+        Some(groups.iter().filter_map(position).map(GroupIndex).collect())
+    }
+
+    fn former(&self, digest: Digest) -> Option<&Former> {
+        self.former.as_ref().filter(|former| former.digest == digest)
     }
 
     /// What a process held that goes from the configuration `before` to another.
@@ -63,8 +78,7 @@ impl Dialect {
         if before == own {
             return Some(held.clone());
         }
-        let former = self.former.as_ref().filter(|former| former.digest == before)?;
-        Some(former.translate(held))
+        Some(self.former(before)?.translate(held))
     }
 
     fn read(&self, facts: &Facts, own: Digest) -> Bits {

@@ -136,7 +136,13 @@ impl Engine {
             self.holdings.contact(changes.holding);
         } else if changes.left.is_none() && !changes.holding.is_empty() {
             // It took or let go of something that may be held here (O9).
-            self.holdings.meet();
+            let theirs = self.members.process(boot).and_then(|process| process.rank());
+            let known =
+                theirs.and_then(|(_, digest)| self.dialect.understand(digest, &changes.holding));
+            match known {
+                Some(groups) => self.holdings.contact(groups),
+                None => self.holdings.meet(),
+            }
             self.unsettled = true;
         }
     }

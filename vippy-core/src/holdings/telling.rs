@@ -91,7 +91,9 @@ impl Holdings {
     }
 
     /// A holder that is no longer the owner falls silent: what it repeats could
-    /// come after the owner's announcement. One that is the owner again speaks.
+    /// come after the owner's announcement. What it has begun to say may have come
+    /// after it already: it shows the group held, so that the owner tells the
+    /// neighbours anew before it goes (O9). One that is the owner again speaks.
     pub(super) fn mind_tongue(
         &mut self,
         group: GroupIndex,
@@ -106,7 +108,11 @@ impl Holdings {
         slot.silenced = !slot.silenced;
         let config = &around.field.shared.groups[group.get()];
         if slot.silenced {
-            self.news |= self.retelling.set(group.0, false);
+            let begun = slot.epoch().filter(|_| matches!(slot.phase, Phase::Telling { .. }));
+            if let Some(epoch) = begun {
+                self.hold(group, epoch);
+            }
+            self.news |= self.retelling.set(group.0, begun.is_some());
             hands.outputs.push_back(Output::Silence { group: config.id.clone() });
         } else {
             self.tell_anew(group, config, hands);
