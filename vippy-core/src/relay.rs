@@ -17,6 +17,8 @@ use crate::time::Instant;
 const BUDGET: u32 = 2000;
 /// How many nodes forward a frame: one may be lost.
 const FORWARDERS: usize = 2;
+/// How often what concerns processes that are gone is forgotten.
+const TIDYING: Duration = Duration::from_secs(1);
 
 /// The forwarding duty of this node, and its budget.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -28,6 +30,7 @@ pub(crate) struct Relay {
     /// What was last forwarded, by (listener, speaker).
     #[serde(with = "crate::recorder::pairs")]
     forwarded: BTreeMap<(BootId, BootId), Seq>,
+    tidied: Instant,
     /// Frames forwarded since start.
     pub(crate) total: u64,
 }
@@ -47,6 +50,7 @@ impl Relay {
             spent: 0,
             latest: BTreeMap::new(),
             forwarded: BTreeMap::new(),
+            tidied: Instant::ZERO,
             total: 0,
         }
     }
@@ -64,13 +68,21 @@ impl Relay {
         let Some(peer) = members.live_processes().find(|process| process.boot == boot) else {
             return Vec::new();
         };
-        self.latest.retain(|boot, _| members.process(*boot).is_some());
-        self.forwarded
-            .retain(|(to, of), _| members.process(*to).is_some() && members.process(*of).is_some());
+        self.tidy(now, members);
         self.latest.insert(boot, (peer.highest, frame.into()));
         let others = members.live_processes().filter(|other| other.boot != boot);
         let pairs = others.flat_map(|other| [(peer, other), (other, peer)]);
         pairs.filter_map(|pair| self.forward(now, members, pair, duty)).collect()
+    }
+
+    fn tidy(&mut self, now: Instant, members: &Membership) {
+        if now.since(self.tidied) < TIDYING {
+            return;
+        }
+        self.tidied = now;
+        let is_there = |boot: &BootId| members.process(*boot).is_some();
+        self.latest.retain(|boot, _| is_there(boot));
+        self.forwarded.retain(|(to, of), _| is_there(to) && is_there(of));
     }
 
     /// The newest frame of a speaker for a listener that needs it.
@@ -140,18 +152,27 @@ fn on_duty(
     duty: &Duty<'_>,
     (speaker, listener): (&Process, &Process),
 ) -> bool {
+    let forwards = |other: &&Process| {
+        other.boot != speaker.boot
+            && other.boot != listener.boot
+            && other.hears(speaker.boot).is_some()
+            && other.hears_directly(listener.boot)
+    };
+    if speaker.paths(now).direct() {
+        let nodes = duty.shared.nodes.iter().map(|node| &node.name);
+        let seniors = nodes.take_while(|name| *name != duty.own_name);
+        let seniors = seniors.filter_map(|name| members.live(name)).filter(forwards);
+        let as_near = seniors.filter(|other| other.hears_directly(speaker.boot));
+        return as_near.take(FORWARDERS).count() < FORWARDERS;
+    }
     let steps = steps_from(now, members, speaker.boot);
     let rank = |boot: BootId, name: &NodeName| {
         (steps.get(&boot).copied().unwrap_or(usize::MAX), duty.place(name))
     };
     let mine = rank(members.own.boot, duty.own_name);
-    let others = members.live_processes();
-    let before_me = others
-        .filter(|other| other.boot != speaker.boot && other.boot != listener.boot)
-        .filter(|other| other.hears(speaker.boot).is_some())
-        .filter(|other| other.hears(listener.boot).is_some_and(|heard| heard.paths.direct()))
-        .filter(|other| rank(other.boot, &other.name) < mine);
-    before_me.count() < FORWARDERS
+    let others = members.live_processes().filter(forwards);
+    let before_me = others.filter(|other| rank(other.boot, &other.name) < mine);
+    before_me.take(FORWARDERS).count() < FORWARDERS
 }
 
 /// How many direct steps a frame of the speaker needs to each node, by the
@@ -163,8 +184,7 @@ fn steps_from(now: Instant, members: &Membership, speaker: BootId) -> BTreeMap<B
         if listener == own {
             return members.process(other).is_some_and(|peer| peer.paths(now).direct());
         }
-        let heard = members.process(listener).and_then(|peer| peer.hears(other));
-        heard.is_some_and(|heard| heard.paths.direct())
+        members.process(listener).is_some_and(|peer| peer.hears_directly(other))
     };
     let nodes: Vec<BootId> =
         members.live_processes().map(|peer| peer.boot).chain(std::iter::once(own)).collect();

@@ -261,6 +261,11 @@ impl Process {
         self.facts.as_ref()?.heard.get(&boot)
     }
 
+    /// It says that it hears a process without the help of a third one.
+    pub(crate) fn hears_directly(&self, boot: BootId) -> bool {
+        self.hears(boot).is_some_and(|heard| heard.paths.direct())
+    }
+
     /// It says that it hears somebody who counts for it.
     pub(crate) fn hears_peers(&self) -> bool {
         self.heard().is_some_and(|heard| heard.values().any(|heard| heard.counts))
