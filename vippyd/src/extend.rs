@@ -4,6 +4,7 @@
 //! something may take as long as it takes. The loop gives orders and never waits; what
 //! comes of them it gets as inputs of the engine and lines for the log.
 
+mod checks;
 pub mod launch;
 pub mod pidfd;
 mod worker;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use vippy_core::config::Config;
-use vippy_core::identity::NodeName;
+use vippy_core::identity::{CheckName, NodeName};
 use vippy_core::input::Input;
 
 use self::launch::Launcher;
@@ -52,7 +53,9 @@ impl Extensions {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name("vippy-extend".into()).spawn(move || {
             realtime::step_back();
-            runtime.block_on(Worker::new(config, node, launcher, sender).run(queue));
+            runtime.block_on(async {
+                Worker::new(&config, node, launcher, sender).run(queue).await;
+            });
         })?;
         Ok(Extensions { orders, told })
     }
@@ -60,6 +63,11 @@ impl Extensions {
     /// Takes note of another configuration.
     pub fn reconfigure(&self, config: Arc<Config>) {
         self.order(Order::Configure(config));
+    }
+
+    /// Runs some checks at once, beside their pace.
+    pub fn check(&self, names: Vec<CheckName>) {
+        self.order(Order::Check(names));
     }
 
     /// What comes next. Dropping the future loses nothing; `None`: the thread ended.
