@@ -154,6 +154,7 @@ impl Chronicle {
                 | Output::Adopt(_)
                 | Output::Keep(_)
                 | Output::WantBoot
+                | Output::Check { .. }
                 | Output::Stopped
                 | Output::Restarted => {}
             }
@@ -204,6 +205,7 @@ impl Chronicle {
             | Event::RolledBack { .. }
             | Event::Rejected { .. }
             | Event::Claimed { .. }
+            | Event::CheckChanged { .. }
             | Event::Warning { .. } => {}
         }
     }

@@ -3,8 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::identity::{Epoch, GroupId, Mac, NodeName};
-use crate::status::{NodeReason, NodeState, RejectReason};
+use crate::health::Verdict;
+use crate::identity::{CheckName, Epoch, GroupId, Mac, NodeName};
+use crate::status::{NodeReason, NodeState, OutcomeKind, RejectReason};
 
 /// Something an operator may want to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
@@ -186,6 +187,19 @@ pub enum Event {
         group: GroupId,
         /// The station.
         mac: Mac,
+    },
+    /// A health check has another verdict, or could not be asked for a while (H1).
+    CheckChanged {
+        /// The check.
+        check: CheckName,
+        /// Its verdict now.
+        verdict: Verdict,
+        /// The groups that it is about; none: all.
+        groups: Vec<GroupId>,
+        /// What its last run came to.
+        outcome: OutcomeKind,
+        /// Why, unless it was good.
+        why: Option<String>,
     },
     /// Something that should not be, in one sentence.
     Warning {

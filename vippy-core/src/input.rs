@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Digest, SharedPart};
-use crate::identity::{BootId, Epoch, GroupId, Mac, Seq};
+use crate::health::Run;
+use crate::identity::{BootId, CheckName, Epoch, GroupId, Mac, Seq};
 
 /// One thing that happened. Time is the other argument of
 /// [`Engine::handle`](crate::engine::Engine::handle).
@@ -106,6 +107,13 @@ pub enum Input {
     /// While somebody is being asked: something else arrived on an interface of
     /// the chat, from another station and not of the chat.
     Arrived,
+    /// A health check was run (H1).
+    Checked {
+        /// Which.
+        check: CheckName,
+        /// What came of it.
+        run: Run,
+    },
     /// An operator or a signal wants something.
     Operator(Command),
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Digest, Group, SharedPart};
 use crate::event::Event;
-use crate::identity::{Epoch, GroupId, Mac, NodeName, Seq};
+use crate::identity::{CheckName, Epoch, GroupId, Mac, NodeName, Seq};
 use crate::memory::Memory;
 use crate::neighbours::Station;
 
@@ -98,6 +98,11 @@ pub enum Output {
     /// This boot is burnt; draw 64 fresh random bits and answer with
     /// [`Input::Boot`](crate::input::Input::Boot) (W1). Nothing is sent until then.
     WantBoot,
+    /// Run these checks now, or once more as soon as their present run has ended (H4).
+    Check {
+        /// Which.
+        checks: Vec<CheckName>,
+    },
     /// Something an operator may want to know.
     Event(Event),
     /// Everything is let go and goodbye is said: the process may exit.

@@ -6,6 +6,8 @@ use std::fmt::{self, Display, Write};
 
 use serde::Serialize;
 use vippy_core::event::Event;
+use vippy_core::health::Verdict;
+use vippy_core::identity::GroupId;
 use vippy_core::input::Command;
 use vippy_core::status::{NodeReason, NodeState};
 
@@ -128,6 +130,16 @@ pub fn line(event: &Event) -> (Level, String) {
         Event::Claimed { group, mac } => {
             let line = Line::new("another station claims an address that is here");
             (Level::Warning, line.field("group", group).field("mac", mac).done())
+        }
+        Event::CheckChanged { check, verdict, groups, outcome, why } => {
+            let level = match verdict {
+                Verdict::Good => Level::Notice,
+                Verdict::Unknown | Verdict::Bad => Level::Warning,
+            };
+            let groups: Vec<&str> = groups.iter().map(GroupId::as_str).collect();
+            let line = Line::new("check changed").field("check", check).field("verdict", verdict);
+            let line = line.unless_empty("groups", &groups.join(" "));
+            (level, line.field("outcome", kebab(outcome)).maybe("reason", why.as_ref()).done())
         }
         Event::Warning { text } => (Level::Warning, text.clone()),
     }

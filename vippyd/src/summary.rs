@@ -64,6 +64,7 @@ impl Summary {
             | Event::Isolated { .. }
             | Event::IsolationOver { .. }
             | Event::Claimed { .. }
+            | Event::CheckChanged { .. }
             | Event::Warning { .. } => false,
         };
     }

@@ -70,6 +70,7 @@ fn told(output: &Output) -> String {
         | Output::Remember(_)
         | Output::Ask { .. }
         | Output::WantBoot
+        | Output::Check { .. }
         | Output::Stopped
         | Output::Restarted => format!("{output:?}"),
     }

@@ -5,5 +5,6 @@
 mod authority;
 mod belief;
 mod cases;
+mod health;
 mod lan;
 mod rules;

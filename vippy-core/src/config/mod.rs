@@ -6,8 +6,8 @@
 //! `docs/CONFIG.md`.
 //!
 //! Inside, `text` reads JSON5 into a tree with positions, `reader` and
-//! `values` take typed values out of it, `shared`, `groups`, `policy`, `chat`,
-//! `logging`, `secret_keys` and `local` know the keys and the rules between them,
+//! `values` take typed values out of it, `shared`, `groups`, `policy`, `checks`,
+//! `chat`, `logging`, `secret_keys` and `local` know the keys and the rules between them,
 //! and `report` collects and places problems. [`mod@digest`] says what two nodes
 //! compare, [`document()`] what they give each other, and [`localize()`] fits
 //! another node's configuration to this one's interfaces.
@@ -18,6 +18,7 @@
 //! made here are wiped; wiping the texts is up to the caller.
 
 mod chat;
+pub mod checks;
 pub mod digest;
 mod document;
 mod groups;
@@ -38,6 +39,7 @@ mod suggest;
 mod tests;
 mod text;
 mod values;
+mod written;
 
 pub use document::{Kept, MOST_BYTES, document, parse_document, parse_shared};
 pub use localize::localize;
@@ -54,7 +56,7 @@ use report::Report;
 use text::Node as TextNode;
 
 /// Keys of the part that all nodes share: those that a document has.
-pub const SHARED_KEYS: [&str; 11] = [
+pub const SHARED_KEYS: [&str; 12] = [
     "version",
     "vips",
     "nodes",
@@ -66,6 +68,7 @@ pub const SHARED_KEYS: [&str; 11] = [
     "quorum",
     "witness",
     "isolation",
+    "checks",
 ];
 
 /// Keys of the part that only this node reads.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::checks::Check;
 use super::secret::{Secret, SecretFile};
 use crate::identity::{GroupId, GroupIndex, NodeIndex, NodeName};
 
@@ -55,6 +56,9 @@ pub struct SharedPart {
     /// How long a node that comes and goes too often stands by the first time
     /// (O4); `None` when it never does.
     pub hold_down: Option<Duration>,
+    /// What tells whether a node can serve (H1).
+    #[serde(default)]
+    pub checks: Vec<Arc<Check>>,
 }
 
 /// Whether a group goes back to an earlier node of its succession (O4).

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::checks::Check;
 use super::digest;
 use super::groups::Groups;
 use super::model::{DEFAULT_WEIGHT, Digest, Node, SharedPart};
@@ -75,12 +77,13 @@ pub(super) struct Shared<'t> {
     pub(super) groups: Groups,
     pub(super) timers: Timers,
     pub(super) policy: Policy,
+    checks: Vec<Arc<Check>>,
 }
 
 impl Shared<'_> {
     /// The model, with its digest. Only of what was read without problems.
     pub(super) fn into_model(self) -> SharedPart {
-        let Shared { version, nodes, groups, timers, policy } = self;
+        let Shared { version, nodes, groups, timers, policy, checks } = self;
         let mut shared = SharedPart {
             version,
             digest: Digest::default(),
@@ -93,6 +96,7 @@ impl Shared<'_> {
             witness: policy.witness,
             isolation: policy.isolation,
             hold_down: policy.hold_down,
+            checks,
         };
         shared.digest = digest::digest(&shared);
         shared
@@ -106,7 +110,8 @@ impl Reader {
         let groups = self.groups(top, &nodes);
         let timers = self.timers(top);
         let policy = self.policy(top, &timers, &nodes, &groups);
-        Shared { version, nodes, groups, timers, policy }
+        let checks = self.checks(top, &nodes, &groups);
+        Shared { version, nodes, groups, timers, policy, checks }
     }
 
     fn version(&mut self, top: &Fields<'_>) -> u64 {
