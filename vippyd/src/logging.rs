@@ -9,13 +9,13 @@ mod journal;
 
 use std::fmt::{self, Display, Write as _};
 use std::io::Write as _;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant, SystemTime};
 
+use nix::sys::stat::fstat;
 use syslog::{Facility, Formatter3164, LoggerBackend};
 pub use vippy_client::Level;
 use vippy_client::{Event, LogLevel, Stamp, narrate};
@@ -207,8 +207,8 @@ impl Style {
     /// `stream` is `$JOURNAL_STREAM`: device and inode of what the service manager
     /// connected with the journal, which need not be this standard error.
     fn of_stderr(stream: Option<&str>) -> Style {
-        let found = std::fs::metadata("/proc/self/fd/2");
-        let found = found.map(|stderr| format!("{}:{}", stderr.dev(), stderr.ino())).ok();
+        let found = fstat(std::io::stderr());
+        let found = found.map(|stderr| format!("{}:{}", stderr.st_dev, stderr.st_ino)).ok();
         if stream.is_some() && stream == found.as_deref() { Style::Journal } else { Style::Plain }
     }
 }
@@ -407,8 +407,8 @@ mod tests {
 
     #[test]
     fn standard_error_is_the_journal_only_if_it_is_the_stream_of_that_name() {
-        let stderr = std::fs::metadata("/proc/self/fd/2").unwrap();
-        let name = format!("{}:{}", stderr.dev(), stderr.ino());
+        let stderr = fstat(std::io::stderr()).unwrap();
+        let name = format!("{}:{}", stderr.st_dev, stderr.st_ino);
         assert_eq!(Style::of_stderr(Some(&name)), Style::Journal);
         assert_eq!(Style::of_stderr(Some("1:2")), Style::Plain);
         assert_eq!(Style::of_stderr(None), Style::Plain);
