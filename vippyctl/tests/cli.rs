@@ -186,4 +186,56 @@ fn drain_and_resume_post_and_report_the_new_state() {
 }
 
 #[test]
-fn reload_reports_what_is_in_force_and_who_follows_and_warns_on_standard_err
+fn reload_reports_what_is_in_force_and_who_follows_and_warns_on_standard_error() {
+    let reloaded =
+        r#"{"version":5,"digest":"00112233445566778899aabbccddeeff","warnings":["odd"]}"#;
+    let fake = fake_series(vec![("200 OK", reloaded), ("200 OK", STATUS)]);
+    let output = vippyctl(&fake.path, &["reload"]);
+    assert_eq!(text(&output.stderr), "warning: odd\n");
+    let wanted = "configuration 5 (00112233) is in force\n\
+                  configuration 5 (00112233) runs on 1 live node\n";
+    assert_eq!(text(&output.stdout), wanted);
+    let asked = fake.asked.join().unwrap();
+    assert_eq!(asked, "POST /reload HTTP/1.1, GET /status HTTP/1.1");
+}
+
+#[test]
+fn a_refused_reload_lists_every_problem() {
+    let fake = fake(
+        "422 Unprocessable Entity",
+        r#"{"error":"the file is not valid","problems":["vippy.conf:3:9: x","vippy.conf:4:1: y"]}"#,
+    );
+    let output = vippyctl(&fake.path, &["reload"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        text(&output.stderr),
+        "vippyctl: the file is not valid\n  vippy.conf:3:9: x\n  vippy.conf:4:1: y\n"
+    );
+}
+
+#[test]
+fn hostile_text_of_a_daemon_does_not_reach_the_terminal_raw() {
+    let fake = fake("409 Conflict", r#"{"error":"a\u001b[2Jb"}"#);
+    let output = vippyctl(&fake.path, &["drain"]);
+    assert_eq!(text(&output.stderr), "vippyctl: a\u{fffd}[2Jb\n");
+}
+
+#[test]
+fn colours_can_be_forced_and_forbidden() {
+    for (variable, coloured) in [("CLICOLOR_FORCE", true), ("NO_COLOR", false)] {
+        let fake = fake("200 OK", STATUS);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vippyctl"));
+        command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").env(variable, "1");
+        let output = command.arg("status").arg("-s").arg(&fake.path).output().unwrap();
+        assert_eq!(text(&output.stdout).contains('\u{1b}'), coloured, "{variable}");
+    }
+}
+
+#[test]
+fn a_drain_for_a_time_asks_for_its_seconds() {
+    let answer = r#"{"state":"draining","reason":"operator","detail":"drained by the operator"}"#;
+    let fake = fake("200 OK", answer);
+    let output = vippyctl(&fake.path, &["drain", "--for", "1h 30m"]);
+    assert_eq!(text(&output.stdout), "this node is draining: drained by the operator\n");
+    assert_eq!(fake.asked.join().unwrap(), "POST /drain?for=5400 HTTP/1.1");
+}

@@ -303,6 +303,7 @@ impl Setup {
             stop_timeout: self.stop_timeout,
             lifetime: self.lifetime,
             realtime: None,
+            metrics: None,
         }
     }
 }
