@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use vippy_core::status::{NodeReason, NodeState};
 use zeroize::Zeroizing;
 
+use crate::level::Level;
+
 /// Where the daemon listens unless its configuration says otherwise.
 pub const DEFAULT_SOCKET: &str = "/var/run/vippy.socket";
 
@@ -72,6 +74,15 @@ pub struct Restarting {
     pub program: String,
     /// The version that comes.
     pub successor: String,
+}
+
+/// What the daemon writes to its log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLevel {
+    /// The least grave level that is written; `None` when nothing is.
+    pub level: Option<Level>,
+    /// All levels that are written, the gravest first.
+    pub levels: Vec<Level>,
 }
 
 /// What might happen to nodes, for a plan.

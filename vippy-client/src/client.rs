@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use form_urlencoded::Serializer;
@@ -20,8 +20,11 @@ use vippy_core::timeline::Timeline;
 use zeroize::Zeroizing;
 
 use crate::api::{
-    Answer, ApiError, Applying, ConfigFile, Configurations, Reloaded, Restarting, WhatIf,
+    Answer, ApiError, Applying, ConfigFile, Configurations, LogLevel, Reloaded, Restarting, WhatIf,
 };
+use crate::event_stream::EventStream;
+use crate::events::Since;
+use crate::level::Level;
 
 /// Time a request may take, from connecting to the last byte of the answer.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -223,6 +226,49 @@ impl Client {
         self.ask(Method::POST, "/restart").await
     }
 
+    /// What happened on this daemon's node, from `since` on, or all that it
+    /// remembers; with `follow` also what happens from now on. The time limit is
+    /// for the beginning of the answer.
+    pub async fn events(
+        &self,
+        since: Option<&Since>,
+        follow: bool,
+    ) -> Result<EventStream, ClientError> {
+        let since = since.map(ToString::to_string);
+        let since = since.as_deref().map(|since| ("since", since));
+        let follow = ("follow", if follow { "true" } else { "false" });
+        let to = format!("/events?{}", query([follow].into_iter().chain(since)));
+        tokio::time::timeout(self.timeout, self.open_stream(&to))
+            .await
+            .map_err(|_| self.timed_out())?
+    }
+
+    async fn open_stream(&self, to: &str) -> Result<EventStream, ClientError> {
+        let (mut exchange, response) = self.begin(Method::GET, to, Bytes::new()).await?;
+        if response.status() == StatusCode::OK {
+            return Ok(EventStream::new(self.path.clone(), exchange, response.into_body()));
+        }
+        let refusal = exchange.drive(self.read_answer(response)).await;
+        Err(refusal.map_or_else(|error| error, |_| self.unreadable("an answer without events")))
+    }
+
+    /// What the daemon counts and measures, as OpenMetrics text.
+    pub async fn metrics(&self) -> Result<String, ClientError> {
+        let body = self.exchange(Method::GET, "/metrics").await?;
+        String::from_utf8(body.into()).map_err(|error| self.unreadable(error))
+    }
+
+    /// What the daemon writes to its log.
+    pub async fn log_level(&self) -> Result<LogLevel, ClientError> {
+        self.ask(Method::GET, "/log-level").await
+    }
+
+    /// Writes this level and graver ones to the log from now on, until the
+    /// configuration is read again.
+    pub async fn set_log_level(&self, level: Level) -> Result<LogLevel, ClientError> {
+        self.ask(Method::POST, &format!("/log-level?level={level}")).await
+    }
+
     async fn ask<T: DeserializeOwned>(&self, method: Method, to: &str) -> Result<T, ClientError> {
         let body = self.exchange(method, to).await?;
         serde_json::from_slice(&body).map_err(|error| self.unreadable(error))
@@ -240,7 +286,7 @@ impl Client {
     ) -> Result<Bytes, ClientError> {
         tokio::time::timeout(self.timeout, self.exchange_unhurried(method, to, body))
             .await
-            .map_err(|_| ClientError::TimedOut { path: self.path.clone(), after: self.timeout })?
+            .map_err(|_| self.timed_out())?
     }
 
     async fn exchange_unhurried(
@@ -249,6 +295,17 @@ impl Client {
         to: &str,
         body: Bytes,
     ) -> Result<Bytes, ClientError> {
+        let (mut exchange, response) = self.begin(method, to, body).await?;
+        exchange.drive(self.read_answer(response)).await
+    }
+
+    /// Sends a request and reads the head of its answer.
+    async fn begin(
+        &self,
+        method: Method,
+        to: &str,
+        body: Bytes,
+    ) -> Result<(Exchange, Response<Incoming>), ClientError> {
         let stream =
             UnixStream::connect(&self.path).await.map_err(|error| self.connect_error(error))?;
         let (mut sender, connection) =
@@ -260,20 +317,9 @@ impl Client {
             .header(header::CONNECTION, "close")
             .body(Full::new(body))
             .map_err(|error| self.unreadable(error))?;
-        let mut answer = pin!(async {
-            let response =
-                sender.send_request(request).await.map_err(|error| self.broken(error))?;
-            self.read_answer(response).await
-        });
-        // Both halves run in the caller's task: nothing is left behind when the
-        // caller gives up. Once the connection is through, what it had read is
-        // still there for the answer; its failures surface in the answer too.
-        tokio::select! {
-            biased;
-            done = &mut answer => return done,
-            _ = connection => {}
-        }
-        answer.await
+        let mut exchange = Exchange { connection: Some(Box::pin(connection)) };
+        let response = exchange.drive(sender.send_request(request)).await;
+        Ok((exchange, response.map_err(|error| self.broken(error))?))
     }
 
     async fn read_answer(&self, response: Response<Incoming>) -> Result<Bytes, ClientError> {
@@ -329,8 +375,37 @@ impl Client {
         }
     }
 
+    fn timed_out(&self) -> ClientError {
+        ClientError::TimedOut { path: self.path.clone(), after: self.timeout }
+    }
+
     fn unreadable(&self, what: impl ToString) -> ClientError {
         ClientError::Unreadable { path: self.path.clone(), what: what.to_string() }
+    }
+}
+
+type Connection = http1::Connection<TokioIo<UnixStream>, Full<Bytes>>;
+
+/// One request on its connection. Both halves run in the caller's task: nothing is
+/// left behind when the caller gives up.
+pub(crate) struct Exchange {
+    /// `None` once it is through: what it had read is still there for the answer,
+    /// and its failures surface there too.
+    connection: Option<Pin<Box<Connection>>>,
+}
+
+impl Exchange {
+    /// Does what needs the connection to go on.
+    pub(crate) async fn drive<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        if let Some(connection) = &mut self.connection {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                _ = connection => self.connection = None,
+            }
+        }
+        work.await
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use vippy_client::explanation::{FailbackRule, Rule, Tier};
 use vippy_client::health::Verdict;
@@ -260,13 +261,21 @@ macro_rules! all {
     }};
 }
 
+/// As they are sent.
+fn named(values: &[impl Serialize]) -> Vec<String> {
+    let name = |value| serde_json::to_value(value).unwrap().as_str().unwrap().to_owned();
+    values.iter().map(name).collect()
+}
+
 #[test]
 fn every_value_is_documented_and_every_documented_value_is_sent() {
     let states = all!(NodeState: Booting, Active, Standby, Draining, Leaving);
+    assert_eq!(named(&NodeState::ALL), states);
     assert_eq!(values("State of a node"), states);
     let reasons = all!(NodeReason: None, Operator, Isolated, Mute, Twin, Idle, Outranked,
         Suspended, Goodbye, NoQuorum, HeldDown, Retired);
     assert_eq!(values("Reason of a state"), reasons);
+    assert_eq!(named(&NodeReason::ALL), reasons);
     let holdings = all!(Holding: No, Taking, Held, LettingGo);
     assert_eq!(values("What a node does with a group"), holdings);
     assert_eq!(values("How a frame came"), all!(HeardBy: Multicast, Unicast, Relayed));
@@ -276,6 +285,7 @@ fn every_value_is_documented_and_every_documented_value_is_sent() {
     assert_eq!(values("Verdict of a check"), all!(Verdict: Unknown, Good, Bad));
     let outcomes = all!(OutcomeKind: Good, Bad, TimedOut, NotStarted);
     assert_eq!(values("Outcome of a run"), outcomes);
+    assert_eq!(named(&RejectReason::ALL), rejects);
     let causes = all!(MoveCause: Death, Goodbye, Planned, Unavailable, Start, Rival);
     assert_eq!(values("Cause of a move"), causes);
     assert_eq!(values("When a group goes back"), all!(FailbackRule: Auto, Never, After));

@@ -153,6 +153,23 @@ pub enum RejectReason {
     Unsupported,
 }
 
+impl RejectReason {
+    /// All of them.
+    pub const ALL: [RejectReason; 11] = [
+        RejectReason::Malformed,
+        RejectReason::Foreign,
+        RejectReason::Version,
+        RejectReason::UnknownKey,
+        RejectReason::Forged,
+        RejectReason::Replayed,
+        RejectReason::Duplicate,
+        RejectReason::NotFresh,
+        RejectReason::Burnt,
+        RejectReason::Own,
+        RejectReason::Unsupported,
+    ];
+}
+
 /// The running configuration.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ConfigStatus {
@@ -268,6 +285,17 @@ pub enum NodeState {
     Leaving,
 }
 
+impl NodeState {
+    /// All of them.
+    pub const ALL: [NodeState; 5] = [
+        NodeState::Booting,
+        NodeState::Active,
+        NodeState::Standby,
+        NodeState::Draining,
+        NodeState::Leaving,
+    ];
+}
+
 /// Why a node is in its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash)]
 #[serde(rename_all = "kebab-case")]
@@ -296,6 +324,24 @@ pub enum NodeReason {
     HeldDown,
     /// Its configuration gives it weight 0 (O2).
     Retired,
+}
+
+impl NodeReason {
+    /// All of them.
+    pub const ALL: [NodeReason; 12] = [
+        NodeReason::None,
+        NodeReason::Operator,
+        NodeReason::Isolated,
+        NodeReason::Mute,
+        NodeReason::Twin,
+        NodeReason::Idle,
+        NodeReason::Outranked,
+        NodeReason::Suspended,
+        NodeReason::Goodbye,
+        NodeReason::NoQuorum,
+        NodeReason::HeldDown,
+        NodeReason::Retired,
+    ];
 }
 
 /// This node.

@@ -8,9 +8,12 @@ mod apply;
 mod config;
 mod confirm;
 mod drain;
+mod events;
 mod explain;
 mod file;
 mod lab;
+mod log_level;
+mod metrics;
 mod plan;
 mod print;
 mod recording;
@@ -46,6 +49,8 @@ enum Command {
     Explain(explain::Options),
     Plan(plan::Command),
     Timeline(timeline::Options),
+    Events(events::Options),
+    Metrics(metrics::Options),
     Recording(recording::Options),
     Drain(drain::Options),
     Resume(resume::Options),
@@ -54,6 +59,7 @@ enum Command {
     Confirm(confirm::Options),
     Reload(reload::Options),
     Restart(restart::Options),
+    LogLevel(log_level::Options),
     Lab(lab::Options),
 }
 
@@ -86,6 +92,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Explain(options) => wait(explain::run(&options, &client)),
         Command::Plan(command) => wait(plan::run(command, &client)),
         Command::Recording(options) => wait(recording::run(&options, &client)),
+        Command::Events(options) => wait(events::run(&options, &client)),
+        Command::Metrics(options) => wait(metrics::run(&options, &client)),
         Command::Timeline(options) => wait(timeline::run(&options, &client)),
         Command::Drain(options) => wait(drain::run(&options, &client)),
         Command::Resume(options) => wait(resume::run(&options, &client)),
@@ -94,6 +102,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Confirm(options) => wait(confirm::run(&options, &client)),
         Command::Reload(options) => wait(reload::run(&options, &client)),
         Command::Restart(options) => wait(restart::run(&options, &client)),
+        Command::LogLevel(options) => wait(log_level::run(&options, &client)),
         // No runtime, no thread: see there.
         Command::Lab(options) => lab::run(options),
     }

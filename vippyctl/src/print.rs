@@ -23,9 +23,15 @@ pub(crate) fn width() -> usize {
 
 /// Prints; a reader that has seen enough (`| head`) is no failure.
 pub(crate) fn out(text: &str) -> Result<(), Failure> {
+    more(text).map(drop)
+}
+
+/// Prints; false when nobody reads any more.
+pub(crate) fn more(text: &str) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        Ok(()) | Err(_) => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }

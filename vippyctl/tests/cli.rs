@@ -83,6 +83,69 @@ fn json_is_the_daemons_own_text() {
     assert_eq!(text(&output.stdout), format!("{STATUS}\n"));
 }
 
+/// What a daemon sends for these events.
+const EVENTS: &str = "id: 00000000000000a1-1\nevent: peer-up\n\
+    data: {\"id\":\"00000000000000a1-1\",\"unix_ms\":1795248000123,\"monotonic_ms\":1,\
+    \"identity\":\"node1\",\"event\":\"peer-up\",\"node\":\"node2\",\"new\":1}\n\n:\n\n\
+    id: 00000000000000a1-2\nevent: dance\ndata: {\"id\":\"00000000000000a1-2\",\"event\":\"dance\"}\n\n";
+
+#[test]
+fn events_are_lines_and_what_is_unknown_is_shown_as_it_came() {
+    let fake = fake("200 OK", EVENTS);
+    let output = vippyctl(&fake.path, &["events", "--since", "1h 30m"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let expected = "2026-11-21T08:00:00.123Z notice  peer up node=node2\n\
+                    {\"id\":\"00000000000000a1-2\",\"event\":\"dance\"}\n";
+    assert_eq!(text(&output.stdout), expected);
+    let asked = fake.asked.join().unwrap();
+    assert_eq!(asked, "GET /events?follow=false&since=1h+30m HTTP/1.1");
+}
+
+#[test]
+fn events_as_json_are_the_daemons_own_lines() {
+    let fake = fake("200 OK", EVENTS);
+    let output = vippyctl(&fake.path, &["events", "--json"]);
+    let lines: Vec<&str> = EVENTS.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+    assert_eq!(text(&output.stdout), lines.join("\n") + "\n");
+}
+
+#[test]
+fn who_follows_the_events_goes_on_after_the_last_one_when_the_daemon_is_back() {
+    let refusal = r#"{"error":"that is enough"}"#;
+    let fake = fake_series(vec![("200 OK", EVENTS), ("503 Service Unavailable", refusal)]);
+    let output = vippyctl(&fake.path, &["events", "--follow"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stdout).lines().count(), 2);
+    assert_eq!(
+        text(&output.stderr),
+        "vippyctl: waiting for the daemon: it ends\nvippyctl: that is enough\n"
+    );
+    let asked = fake.asked.join().unwrap();
+    let again = "GET /events?follow=true&since=00000000000000a1-2 HTTP/1.1";
+    assert_eq!(asked, format!("GET /events?follow=true HTTP/1.1, {again}"));
+}
+
+#[test]
+fn a_place_in_the_history_that_makes_no_sense_is_explained() {
+    let output = vippyctl(Path::new("/nonexistent"), &["events", "--since", "yesterday"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("expected an event's id, a span such as 90s"));
+}
+
+#[test]
+fn the_log_level_is_shown_and_set() {
+    let answer = r#"{"level":"err","levels":["emerg","alert","crit","err"]}"#;
+    let fake = fake_series(vec![("200 OK", answer), ("200 OK", answer)]);
+    for arguments in [&["log-level"][..], &["log-level", "err"]] {
+        assert_eq!(text(&vippyctl(&fake.path, arguments).stdout), "err and graver\n");
+    }
+    let asked = fake.asked.join().unwrap();
+    assert_eq!(asked, "GET /log-level HTTP/1.1, POST /log-level?level=err HTTP/1.1");
+    let output = vippyctl(Path::new("/nonexistent"), &["log-level", "verbose"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("expected one of emerg, alert"));
+}
+
 #[test]
 fn no_daemon_is_one_clear_line_and_exit_code_one() {
     let dir = tempfile::tempdir().unwrap();

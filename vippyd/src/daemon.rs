@@ -14,9 +14,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
-use vippy_client::Answer;
+use vippy_client::{Answer, Status};
 use vippy_core::config::{Config, Group};
 use vippy_core::engine::Engine;
 use vippy_core::identity::{GroupId, Mac, NodeName};
@@ -40,8 +40,10 @@ use crate::lateness::Lateness;
 use crate::load::Source;
 use crate::logging::{Level, Logger};
 use crate::management::Request;
+use crate::metrics::Facts;
 use crate::narrate;
 use crate::neighbourhood::{Neighbourhood, News};
+use crate::operators::Opened;
 use crate::signals::{Signal, Signals};
 use crate::state_dir::{Stored, Writer};
 use crate::successor::Successor;
@@ -102,8 +104,8 @@ pub struct Parts {
     pub writer: Writer,
     /// What became of it.
     pub stored: UnboundedReceiver<Stored>,
-    /// What operators ask.
-    pub requests: Receiver<Request>,
+    /// What operators ask, and where they hear of events.
+    pub opened: Opened,
     /// Signals to this process.
     pub signals: Signals,
     /// The service manager.
@@ -222,7 +224,7 @@ impl Daemon {
             notices,
             renewals,
             stored,
-            requests,
+            opened,
             signals,
             ..
         } = &mut self.parts;
@@ -243,7 +245,7 @@ impl Daemon {
             step = self.reloader.next() => Woken::Reload(step),
             step = self.examiner.next() => Woken::Rollout(step),
             step = self.restarter.next() => Woken::Restart(step),
-            request = requests.recv() => request.map_or(Woken::Lost("management"), Woken::Request),
+            request = opened.requests.recv() => request.map_or(Woken::Lost("management"), Woken::Request),
             () = chat.readable() => Woken::Datagrams,
         })
     }
@@ -254,6 +256,7 @@ impl Daemon {
             self.note_lateness(due, now);
         }
         self.tell(Input::Tick);
+        self.lateness.settle();
         self.take(woken).await;
         self.read_datagrams();
         self.drain_queues();
@@ -320,7 +323,7 @@ impl Daemon {
             self.take_stored(stored);
         }
         for _ in 0..BATCH {
-            let Ok(request) = self.parts.requests.try_recv() else { break };
+            let Ok(request) = self.parts.opened.requests.try_recv() else { break };
             self.take_request(request);
         }
     }
@@ -377,9 +380,9 @@ impl Daemon {
                 }
             },
             Output::Event(event) => {
-                let (level, line) = narrate::line(&event);
-                self.parts.logger.log(level, line);
+                self.parts.logger.tell(&event);
                 self.summary.note(&event);
+                self.parts.opened.teller.tell(clock::now(), event);
             }
             Output::Remember(memory) => self.parts.writer.remember(memory),
             Output::Check { checks } => self.parts.extensions.check(checks),
@@ -397,6 +400,7 @@ impl Daemon {
     fn send(&mut self, frame: &Transmit) {
         let left = self.parts.chat.send(frame.to, &frame.frame);
         if let Some(seq) = frame.seq {
+            self.lateness.announced(clock::now());
             self.answers.push_back(Input::Sent { seq, left });
         }
     }
@@ -456,11 +460,11 @@ impl Daemon {
         // A client that has gone does not take its answer; that is its right.
         match request {
             Request::Status(reply) => {
-                let mut status = self.engine.status(clock::now());
-                let homes = self.parts.homes.borrow();
-                status.place(|ip| homes.found(ip));
-                status.config.rollout.file = Some(self.file_status());
-                let _ = reply.send(status);
+                let _ = reply.send(self.status());
+            }
+            Request::Metrics(reply) => {
+                let announcing = self.lateness.announcing().clone();
+                let _ = reply.send(Facts { status: self.status(), announcing });
             }
             Request::Explain(of, reply) => {
                 let _ = reply.send(self.engine.explain(clock::now(), &of));
@@ -496,6 +500,14 @@ impl Daemon {
             Request::Reload(reply) => self.begin_reload(Some(reply)),
             Request::Restart(reply) => self.begin_restart(reply),
         }
+    }
+
+    fn status(&self) -> Status {
+        let mut status = self.engine.status(clock::now());
+        let homes = self.parts.homes.borrow();
+        status.place(|ip| homes.found(ip));
+        status.config.rollout.file = Some(self.file_status());
+        status
     }
 
     async fn stop(&mut self, signal: &str) {

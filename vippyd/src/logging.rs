@@ -1,20 +1,28 @@
-//! Where log lines go: standard error, the journal's form of it, or syslog.
+//! Where log lines go: standard error, the journal, or syslog.
 //!
 //! [`Logger`] hands each line to a thread through a bounded queue, so a slow
 //! terminal or a syslog that does not answer never holds the loop up; lines
 //! that do not fit are dropped, counted, and the count is told. What is worth a
 //! line, and how often, is decided elsewhere.
 
+mod journal;
+
 use std::fmt::{self, Display, Write as _};
 use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant, SystemTime};
 
+use nix::sys::stat::fstat;
 use syslog::{Facility, Formatter3164, LoggerBackend};
-use time::OffsetDateTime;
+pub use vippy_client::Level;
+use vippy_client::{Event, LogLevel, Stamp, narrate};
 use vippy_core::config::{Logging, LoggingDriver};
+use vippy_core::identity::NodeName;
+
+use self::journal::{Handed, Journal};
 
 /// Lines that wait for the writer at most.
 const QUEUE: usize = 4_096;
@@ -26,54 +34,26 @@ const BURST: usize = 16 << 10;
 /// Time between two attempts to reach a syslog that is away.
 const RECONNECT: Duration = Duration::from_secs(1);
 
-/// Severities of syslog, the gravest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Level {
-    /// The system is unusable.
-    Emerg,
-    /// Somebody must act now.
-    Alert,
-    /// The service is failing.
-    Crit,
-    /// Something did not work.
-    Err,
-    /// Something will not work, or is not as it should be.
-    Warning,
-    /// Normal and worth knowing: addresses moved, peers came and went.
-    Notice,
-    /// Normal detail.
-    Info,
-    /// For developers.
-    Debug,
-}
-
-impl Level {
-    const fn bit(self) -> u8 {
-        1 << self as u8
-    }
-
-    /// Its name in configurations and lines.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Level::Emerg => "emerg",
-            Level::Alert => "alert",
-            Level::Crit => "crit",
-            Level::Err => "err",
-            Level::Warning => "warning",
-            Level::Notice => "notice",
-            Level::Info => "info",
-            Level::Debug => "debug",
-        }
-    }
-}
-
 /// A handle on the log; clones share one writer.
 #[derive(Clone, Debug)]
 pub struct Logger {
     queue: SyncSender<Order>,
     mask: Arc<AtomicU8>,
-    lost: Arc<AtomicU64>,
+    losses: Arc<Losses>,
+}
+
+/// Lines that were not written because there was no room for them.
+#[derive(Debug, Default)]
+struct Losses {
+    untold: AtomicU64,
+    all: AtomicU64,
+}
+
+impl Losses {
+    fn add(&self) {
+        self.untold.fetch_add(1, Ordering::Relaxed);
+        self.all.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug)]
@@ -88,6 +68,8 @@ struct Line {
     level: Level,
     at: SystemTime,
     text: String,
+    /// What it tells of, for logs that have fields.
+    event: Option<Event>,
 }
 
 impl Logger {
@@ -95,23 +77,58 @@ impl Logger {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start(logging: &Logging) -> std::io::Result<Logger> {
+    pub fn start(logging: &Logging, node: &NodeName) -> std::io::Result<Logger> {
         let (queue, orders) = sync_channel(QUEUE);
-        let lost = Arc::new(AtomicU64::new(0));
-        let mut writer = Writer::new(logging.clone(), Arc::clone(&lost));
+        let losses = Arc::new(Losses::default());
+        let journal = Journal::new(Path::new(journal::SOCKET), node)?;
+        let mut writer = Writer::new(logging.clone(), journal, Arc::clone(&losses));
         std::thread::Builder::new().name("log".into()).spawn(move || writer.run(&orders))?;
-        Ok(Logger { queue, mask: Arc::new(AtomicU8::new(mask_bits(logging))), lost })
+        Ok(Logger { queue, mask: Arc::new(AtomicU8::new(mask_bits(logging))), losses })
     }
 
     /// Writes one line, if its level is not masked. Never blocks.
     pub fn log(&self, level: Level, text: impl Display) {
-        if self.mask.load(Ordering::Relaxed) & level.bit() == 0 {
-            return;
+        if self.writes(level) {
+            let text = text.to_string();
+            self.queue(Line { level, at: SystemTime::now(), text, event: None });
         }
-        let line = Line { level, at: SystemTime::now(), text: text.to_string() };
+    }
+
+    /// Writes what happened, in the words that it has everywhere. Never blocks.
+    pub fn tell(&self, event: &Event) {
+        let (level, text) = narrate::line(event);
+        if self.writes(level) {
+            self.queue(Line { level, at: SystemTime::now(), text, event: Some(event.clone()) });
+        }
+    }
+
+    fn writes(&self, level: Level) -> bool {
+        self.mask.load(Ordering::Relaxed) & bit(level) != 0
+    }
+
+    fn queue(&self, line: Line) {
         if let Err(TrySendError::Full(_)) = self.queue.try_send(Order::Line(line)) {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+            self.losses.add();
         }
+    }
+
+    /// How many lines were not written since the start, because the log took them
+    /// too slowly.
+    pub fn lost(&self) -> u64 {
+        self.losses.all.load(Ordering::Relaxed)
+    }
+
+    /// What is written.
+    pub fn level(&self) -> LogLevel {
+        let levels: Vec<Level> =
+            Level::ALL.into_iter().filter(|level| self.writes(*level)).collect();
+        LogLevel { level: levels.last().copied(), levels }
+    }
+
+    /// Writes `level` and graver ones from now on, until [`Logger::reconfigure`].
+    pub fn set_level(&self, level: Level) {
+        let bits = Level::ALL.into_iter().filter(|other| *other <= level);
+        self.mask.store(bits.fold(0, |bits, level| bits | bit(level)), Ordering::Relaxed);
     }
 
     /// [`Level::Err`].
@@ -151,6 +168,10 @@ impl Logger {
     }
 }
 
+const fn bit(level: Level) -> u8 {
+    1 << level as u8
+}
+
 fn mask_bits(logging: &Logging) -> u8 {
     logging
         .mask
@@ -164,29 +185,39 @@ fn mask_bits(logging: &Logging) -> u8 {
 struct Writer {
     logging: Logging,
     style: Style,
+    journal: Journal,
     syslog: Option<syslog::Logger<LoggerBackend, Formatter3164>>,
     tried: Option<Instant>,
-    lost: Arc<AtomicU64>,
+    losses: Arc<Losses>,
     /// Lines for standard error.
     pending: String,
 }
 
-/// How lines look on standard error.
+/// What standard error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Style {
-    /// With time, level and process.
+    /// A terminal, a file, a pipe: lines with time, level and process.
     Plain,
-    /// `<N>text`: the journal adds the rest itself.
+    /// The journal. Where its own socket cannot be used lines are `<N>text`; it
+    /// adds the rest itself.
     Journal,
 }
 
+impl Style {
+    /// `stream` is `$JOURNAL_STREAM`: device and inode of what the service manager
+    /// connected with the journal, which need not be this standard error.
+    fn of_stderr(stream: Option<&str>) -> Style {
+        let found = fstat(std::io::stderr());
+        let found = found.map(|stderr| format!("{}:{}", stderr.st_dev, stderr.st_ino)).ok();
+        if stream.is_some() && stream == found.as_deref() { Style::Journal } else { Style::Plain }
+    }
+}
+
 impl Writer {
-    fn new(logging: Logging, lost: Arc<AtomicU64>) -> Writer {
-        let style = match std::env::var_os("JOURNAL_STREAM") {
-            Some(_) => Style::Journal,
-            None => Style::Plain,
-        };
-        Writer { logging, style, syslog: None, tried: None, lost, pending: String::new() }
+    fn new(logging: Logging, journal: Journal, losses: Arc<Losses>) -> Writer {
+        let style = Style::of_stderr(std::env::var("JOURNAL_STREAM").ok().as_deref());
+        let (syslog, tried, pending) = (None, None, String::new());
+        Writer { logging, style, journal, syslog, tried, losses, pending }
     }
 
     fn run(&mut self, orders: &Receiver<Order>) {
@@ -204,7 +235,9 @@ impl Writer {
     fn obey(&mut self, order: Order) {
         match order {
             Order::Line(line) => {
-                self.write(&line);
+                if !self.write(&line) {
+                    self.losses.add();
+                }
                 self.tell_losses();
             }
             Order::Reconfigure(logging) => {
@@ -221,25 +254,31 @@ impl Writer {
     }
 
     fn tell_losses(&mut self) {
-        let lost = self.lost.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            self.write(&Line {
-                level: Level::Warning,
-                at: SystemTime::now(),
-                text: format!("{lost} log lines lost: the log takes them too slowly"),
-            });
+        let lost = self.losses.untold.swap(0, Ordering::Relaxed);
+        if lost == 0 {
+            return;
+        }
+        let text = format!("{lost} log lines lost: the log takes them too slowly");
+        let (level, at) = (Level::Warning, SystemTime::now());
+        if !self.write(&Line { level, at, text, event: None }) {
+            // To be told with the next line.
+            self.losses.untold.fetch_add(lost, Ordering::Relaxed);
         }
     }
 
-    fn write(&mut self, line: &Line) {
-        match self.logging.driver {
-            LoggingDriver::Console => self.print(line),
-            LoggingDriver::Syslog => {
-                if !self.hand_to_syslog(line) {
-                    self.print(line);
-                }
+    /// False when there is no room for it.
+    fn write(&mut self, line: &Line) -> bool {
+        let handed = match (self.logging.driver, self.style) {
+            (LoggingDriver::Journald, _) | (LoggingDriver::Console, Style::Journal) => {
+                self.journal.hand(line)
             }
+            (LoggingDriver::Syslog, _) if self.hand_to_syslog(line) => Handed::Taken,
+            (LoggingDriver::Syslog, _) | (LoggingDriver::Console, Style::Plain) => Handed::Away,
+        };
+        if handed == Handed::Away {
+            self.print(line);
         }
+        handed != Handed::Full
     }
 
     fn print(&mut self, line: &Line) {
@@ -318,27 +357,9 @@ impl Display for OneLine<'_> {
     }
 }
 
-/// `2026-11-21T08:00:00.123Z`.
-struct Stamp(SystemTime);
-
-impl Display for Stamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = OffsetDateTime::from(self.0);
-        let (year, month, day) = (at.year(), u8::from(at.month()), at.day());
-        let (hour, minute, second, milli) = at.to_hms_milli();
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_utc_with_milliseconds() {
-        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_248_000_123);
-        assert_eq!(Stamp(at).to_string(), "2026-11-21T08:00:00.123Z");
-    }
 
     #[test]
     fn text_from_outside_cannot_forge_a_second_line() {
@@ -353,19 +374,43 @@ mod tests {
             mask: [true, true, true, true, false, true, false, false],
         };
         let bits = mask_bits(&logging);
-        assert_ne!(bits & Level::Notice.bit(), 0);
-        assert_eq!(bits & Level::Warning.bit(), 0);
-        assert_eq!(bits & Level::Debug.bit(), 0);
+        assert_ne!(bits & bit(Level::Notice), 0);
+        assert_eq!(bits & bit(Level::Warning), 0);
+        assert_eq!(bits & bit(Level::Debug), 0);
+    }
+
+    /// A logger of which nothing is written yet.
+    fn logger(queue: usize) -> (Logger, Receiver<Order>) {
+        let (queue, orders) = sync_channel(queue);
+        let mask = Arc::new(AtomicU8::new(0xff));
+        (Logger { queue, mask, losses: Arc::default() }, orders)
     }
 
     #[test]
     fn full_queue_drops_and_counts_instead_of_waiting() {
-        let (queue, orders) = sync_channel(1);
-        let lost = Arc::new(AtomicU64::new(0));
-        let logger = Logger { queue, mask: Arc::new(AtomicU8::new(0xff)), lost: Arc::clone(&lost) };
+        let (logger, _orders) = logger(1);
         logger.notice("fits");
         logger.notice("does not");
-        assert_eq!(lost.load(Ordering::Relaxed), 1);
-        drop(orders);
+        assert_eq!(logger.lost(), 1);
+    }
+
+    #[test]
+    fn a_level_that_is_set_stands_for_all_graver_ones_too() {
+        let (logger, orders) = logger(8);
+        logger.set_level(Level::Err);
+        logger.warning("no");
+        logger.err("yes");
+        assert!(matches!(orders.try_recv(), Ok(Order::Line(line)) if line.text == "yes"));
+        let all = [Level::Emerg, Level::Alert, Level::Crit, Level::Err];
+        assert_eq!(logger.level(), LogLevel { level: Some(Level::Err), levels: all.to_vec() });
+    }
+
+    #[test]
+    fn standard_error_is_the_journal_only_if_it_is_the_stream_of_that_name() {
+        let stderr = fstat(std::io::stderr()).unwrap();
+        let name = format!("{}:{}", stderr.st_dev, stderr.st_ino);
+        assert_eq!(Style::of_stderr(Some(&name)), Style::Journal);
+        assert_eq!(Style::of_stderr(Some("1:2")), Style::Plain);
+        assert_eq!(Style::of_stderr(None), Style::Plain);
     }
 }

@@ -3,34 +3,30 @@
 //! Owns the Unix socket, who may ask what, and the routes (`docs/API.md`). It
 //! knows nothing about the cluster: whatever needs the engine or the
 //! configuration goes to the daemon's loop as a [`Request`], which answers
-//! through the sender inside. A client that is slow, silent, hostile or one of
-//! too many costs a bounded amount of memory and none of the loop's time.
-//!
-//! ```no_run
-//! # async fn daemon() -> Result<(), vippyd::management::ManagementError> {
-//! let listener = vippyd::management::bind("/var/run/vippy.socket".as_ref())?;
-//! let (sender, mut requests) = tokio::sync::mpsc::channel(8);
-//! let serving = tokio::spawn(vippyd::management::serve(listener, sender));
-//! // … in the loop: Some(request) = requests.recv() => answer it …
-//! # drop(requests.recv().await);
-//! serving.abort(); // or drop the runtime: the socket's file goes with it
-//! # Ok(()) }
-//! ```
+//! through the sender inside; the history of events and the log's level are at
+//! hand without it. A client that is slow, silent, hostile or one of too many
+//! costs a bounded amount of memory and none of the loop's time.
 
+mod exposition;
+mod feed;
 mod listener;
+mod outside;
+mod places;
 mod planning;
 mod query;
 mod routes;
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::UnixStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use vippy_client::{
     Answer, ApiError, Applying, ConfigFile, Configurations, Explanation, Reloaded, Restarting,
@@ -41,13 +37,20 @@ use vippy_core::input::Command;
 use vippy_core::outlook::Outlook;
 use vippy_core::recorder::Recording;
 
+pub use feed::MAX_READERS;
 pub use listener::{Listener, ManagementError, bind};
+
+use self::exposition::Exposition;
+use self::feed::Endless;
+use self::places::Places;
+use crate::history::History;
+use crate::logging::Logger;
+use crate::metrics::Facts;
 
 /// Connections open at a time; one more is told so and closed.
 pub const MAX_CONNECTIONS: usize = 32;
 
-/// How many of them are kept for those who may act, so that a monitor gone
-/// wild cannot lock the operator out.
+/// How many of them are kept for those who may act.
 const KEPT_FOR_OPERATORS: usize = 8;
 
 /// Time for a request's head to arrive, and for its answer to be found.
@@ -62,6 +65,8 @@ const HEAD_LIMIT: usize = 8192;
 pub enum Request {
     /// The cluster as this node sees it, now.
     Status(oneshot::Sender<Status>),
+    /// What metrics are made of.
+    Metrics(oneshot::Sender<Facts>),
     /// The last moves of groups as this node knows them.
     Timeline(oneshot::Sender<Timeline>),
     /// Why the group that somebody calls so is where it is.
@@ -110,14 +115,47 @@ impl Peer {
     }
 }
 
+/// What answers are made of; clones share it.
+#[derive(Clone, Debug)]
+pub struct Desk {
+    requests: mpsc::Sender<Request>,
+    history: History,
+    readers: Places,
+    exposition: Exposition,
+    logger: Logger,
+}
+
+impl Desk {
+    /// `requests` may be short (8 is plenty): waiting for room counts as waiting
+    /// for the answer.
+    pub fn new(requests: mpsc::Sender<Request>, history: History, logger: Logger) -> Desk {
+        let readers = feed::places();
+        let exposition = Exposition::new(
+            requests.clone(),
+            history.clone(),
+            readers.clone(),
+            logger.clone(),
+        );
+        Desk { requests, history, readers, exposition, logger }
+    }
+
+    /// Whether anybody still follows the events.
+    pub fn is_followed(&self) -> bool {
+        self.readers.taken() > 0
+    }
+
+    /// Serves the metrics alone over TCP wherever `address` says, until nobody can
+    /// say so any more.
+    pub async fn publish(&self, address: watch::Receiver<Option<SocketAddr>>) {
+        outside::serve(address, self.exposition.clone(), self.logger.clone()).await;
+    }
+}
+
 /// Serves until its future is dropped; then every connection is closed and the
 /// socket's file is gone, if it was still ours.
-///
-/// `requests` may be short (8 is plenty): waiting for room counts as waiting
-/// for the answer.
-pub async fn serve(listener: Listener, requests: mpsc::Sender<Request>) {
+pub async fn serve(listener: Listener, desk: Desk) {
     let own = nix::unistd::geteuid().as_raw();
-    let places = Places::new();
+    let places = Places::new(MAX_CONNECTIONS, KEPT_FOR_OPERATORS);
     let mut connections = JoinSet::new();
     loop {
         let stream = tokio::select! {
@@ -134,37 +172,13 @@ pub async fn serve(listener: Listener, requests: mpsc::Sender<Request>) {
         let peer = Peer { uid: credentials.uid(), own };
         match places.take(peer) {
             Some(place) => {
-                let requests = requests.clone();
+                let desk = desk.clone();
                 connections.spawn(async move {
-                    serve_connection(stream, peer, requests).await;
+                    serve_connection(stream, peer, desk).await;
                     drop(place);
                 });
             }
             None => turn_away(&stream),
-        }
-    }
-}
-
-/// The bounded number of open connections.
-struct Places {
-    everybody: Arc<Semaphore>,
-    operators: Arc<Semaphore>,
-}
-
-impl Places {
-    fn new() -> Places {
-        Places {
-            everybody: Arc::new(Semaphore::new(MAX_CONNECTIONS - KEPT_FOR_OPERATORS)),
-            operators: Arc::new(Semaphore::new(KEPT_FOR_OPERATORS)),
-        }
-    }
-
-    fn take(&self, peer: Peer) -> Option<OwnedSemaphorePermit> {
-        let common = Arc::clone(&self.everybody).try_acquire_owned();
-        match common {
-            Ok(place) => Some(place),
-            Err(_) if peer.may_act() => Arc::clone(&self.operators).try_acquire_owned().ok(),
-            Err(_) => None,
         }
     }
 }
@@ -183,11 +197,19 @@ fn turn_away(stream: &UnixStream) {
 
 /// One connection, with any number of requests. After [`REQUEST_TIME`] no
 /// further request is taken, after twice that time the connection is cut: a
-/// client that reads its answer too slowly cannot keep it in memory for long.
-async fn serve_connection(stream: UnixStream, peer: Peer, requests: mpsc::Sender<Request>) {
+/// client that reads its answer too slowly cannot keep it in memory for long. One
+/// that follows the events stays: nothing is kept for it.
+async fn serve_connection(stream: UnixStream, peer: Peer, desk: Desk) {
+    let follows = Arc::new(AtomicBool::new(false));
+    let noted = Arc::clone(&follows);
     let service = service_fn(move |request| {
-        let requests = requests.clone();
-        async move { Ok::<_, Infallible>(routes::answer(request, peer, requests).await) }
+        let (desk, follows) = (desk.clone(), Arc::clone(&noted));
+        async move {
+            let answer = routes::answer(request, peer, &desk).await;
+            let endless = answer.extensions().get::<Endless>().is_some();
+            follows.fetch_or(endless, Ordering::Relaxed);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -202,23 +224,35 @@ async fn serve_connection(stream: UnixStream, peer: Peer, requests: mpsc::Sender
         _ = connection.as_mut() => return,
         () = tokio::time::sleep(REQUEST_TIME) => connection.as_mut().graceful_shutdown(),
     }
-    let _ = tokio::time::timeout(REQUEST_TIME, connection).await;
+    let last = tokio::time::timeout(REQUEST_TIME, connection.as_mut()).await;
+    if last.is_err() && follows.load(Ordering::Relaxed) {
+        let _ = connection.await;
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use vippy_core::config::{Logging, LoggingDriver};
+    use vippy_core::identity::BootId;
 
     use super::*;
 
     const DAEMON: u32 = 998;
+
+    fn desk(requests: mpsc::Sender<Request>) -> Desk {
+        let (_teller, _scribe, history) = History::begin(BootId(1), "node1".into());
+        let mask = [false; 8];
+        let logging = Logging { driver: LoggingDriver::Console, facility: "daemon".into(), mask };
+        Desk::new(requests, history, Logger::start(&logging, &"node1".into()).unwrap())
+    }
 
     /// What a client of this user gets for these bytes, and whether the loop
     /// was asked (it answers like one that is stopping).
     async fn talk(uid: u32, sent: &str) -> (String, bool) {
         let (mut client, server) = UnixStream::pair().unwrap();
         let (sender, mut requests) = mpsc::channel(1);
-        let serving = tokio::spawn(serve_connection(server, Peer { uid, own: DAEMON }, sender));
+        let serving = tokio::spawn(serve_connection(server, Peer { uid, own: DAEMON }, desk(sender)));
         client.write_all(sent.as_bytes()).await.unwrap();
         client.shutdown().await.unwrap();
         let asked = requests.recv().await.map(drop).is_some();
@@ -230,7 +264,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stranger_with_access_may_not_act_and_the_loop_never_hears_of_it() {
-        for path in ["/drain", "/resume", "/reload", "/restart"] {
+        for path in ["/drain", "/resume", "/reload", "/restart", "/log-level?level=err"] {
             let request = format!("POST {path} HTTP/1.1\r\nhost: x\r\n\r\n");
             let (answer, asked) = talk(1000, &request).await;
             assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
@@ -302,23 +336,13 @@ mod tests {
         }
     }
 
-    #[test]
-    fn those_who_may_only_look_cannot_take_the_last_places() {
-        let places = Places::new();
-        let (stranger, root) = (Peer { uid: 1000, own: DAEMON }, Peer { uid: 0, own: DAEMON });
-        let taken: Vec<_> = std::iter::from_fn(|| places.take(stranger)).collect();
-        assert_eq!(taken.len(), MAX_CONNECTIONS - KEPT_FOR_OPERATORS);
-        let kept: Vec<_> = std::iter::from_fn(|| places.take(root)).collect();
-        assert_eq!(kept.len(), KEPT_FOR_OPERATORS);
-    }
-
     #[tokio::test(start_paused = true)]
     async fn a_client_that_never_finishes_its_request_is_cut_off() {
         let (mut client, server) = UnixStream::pair().unwrap();
         let (sender, _requests) = mpsc::channel(1);
         let start = tokio::time::Instant::now();
         client.write_all(b"GET /status HTTP/1.1\r\n").await.unwrap();
-        serve_connection(server, Peer { uid: 0, own: DAEMON }, sender).await;
+        serve_connection(server, Peer { uid: 0, own: DAEMON }, desk(sender)).await;
         assert!(start.elapsed() <= 2 * REQUEST_TIME);
     }
 
@@ -326,7 +350,7 @@ mod tests {
     async fn a_daemon_that_does_not_answer_is_reported_in_time() {
         let (mut client, server) = UnixStream::pair().unwrap();
         let (sender, _requests) = mpsc::channel(1);
-        tokio::spawn(serve_connection(server, Peer { uid: 0, own: DAEMON }, sender));
+        tokio::spawn(serve_connection(server, Peer { uid: 0, own: DAEMON }, desk(sender)));
         client.write_all(b"GET /status HTTP/1.0\r\n\r\n").await.unwrap();
         let mut answer = String::new();
         client.read_to_string(&mut answer).await.unwrap();

@@ -179,7 +179,7 @@ fn open(cli: &Cli, source: &Source, config: &Config) -> Result<(NodeName, StateD
 fn run(cli: &Cli, source: Source) -> Result<Exit, StartError> {
     let Loaded { config, warnings } = source.load()?;
     let (node, state) = open(cli, &source, &config)?;
-    let logger = Logger::start(&config.local.logging).map_err(system("start the log"))?;
+    let logger = Logger::start(&config.local.logging, &node).map_err(system("start the log"))?;
     die_of_panics(logger.clone());
     for warning in warnings {
         logger.warning(warning);
@@ -222,7 +222,8 @@ fn operate(
     }
     let config = Arc::new(config);
     let (writer, stored) = Writer::start(state).map_err(system("start a thread"))?;
-    let (operators, requests) = Operators::open(&config.local.management)?;
+    let process = clock::fresh_boot().map_err(system("draw random bits"))?;
+    let (operators, opened) = Operators::open(&config.local, &node, process, logger)?;
     // Threads inherit this: what follows is on time, what came before waits.
     for warning in realtime::begin(config.local.realtime) {
         logger.warning(warning);
@@ -267,7 +268,7 @@ fn operate(
         extensions,
         writer,
         stored,
-        requests,
+        opened,
         signals,
         supervision: Supervision::from_environment()
             .map_err(system("reach the service manager"))?,

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use vippy_client::status::{NodeReason, NodeState};
 use vippy_client::{
-    Answer, ApiError, Applying, Client, ClientError, ConfigFile, Configurations, Reloaded,
+    Answer, ApiError, Applying, Client, ClientError, ConfigFile, Configurations, Level, Reloaded,
     Restarting, SharedText, Status, Timeline, WhatIf,
 };
 use vippy_core::config::parse;
@@ -23,7 +23,11 @@ use vippy_core::engine::{Engine, Start};
 use vippy_core::identity::{BootId, Epoch};
 use vippy_core::input::Command;
 use vippy_core::memory::Memory;
-use vippyd::management::{MAX_CONNECTIONS, ManagementError, Request, bind, serve};
+use vippyd::histogram::Histogram;
+use vippyd::history::History;
+use vippyd::logging::Logger;
+use vippyd::management::{Desk, MAX_CONNECTIONS, ManagementError, Request, bind, serve};
+use vippyd::metrics::Facts;
 use zeroize::Zeroizing;
 
 const STATUS: &str = r#"{"identity":"node1",
@@ -58,7 +62,8 @@ fn start(pause: Duration) -> Server {
     let path = dir.path().join("vippy.socket");
     let listener = bind(&path).unwrap();
     let (sender, mut requests) = mpsc::channel(8);
-    let serving = tokio::spawn(serve(listener, sender));
+    let (_teller, _scribe, history) = History::begin(BootId(7), "node1".into());
+    let serving = tokio::spawn(serve(listener, Desk::new(sender, history, logger())));
     let answering = tokio::spawn(async move {
         let status: Status = serde_json::from_str(STATUS).unwrap();
         while let Some(request) = requests.recv().await {
@@ -67,6 +72,12 @@ fn start(pause: Duration) -> Server {
         }
     });
     Server { _dir: dir, path, tasks: vec![serving, answering] }
+}
+
+fn logger() -> Logger {
+    let text = CONFIG.replace("a b", "web");
+    let logging = parse(&text, "f").unwrap().config.local.logging;
+    Logger::start(&logging, &"node1".into()).unwrap()
 }
 
 const CONFIG: &str = "{ chat: '239.77.0.1:5007', secret: 'hunter2-hunter2-hunter2', version: 5,
@@ -92,6 +103,10 @@ fn engine() -> Engine {
 fn answer(request: Request, status: &Status) {
     match request {
         Request::Status(to) => drop(to.send(status.clone())),
+        Request::Metrics(to) => {
+            let announcing = Histogram::new(&[0.001]);
+            drop(to.send(Facts { status: status.clone(), announcing }));
+        }
         Request::Recording(to) => drop(to.send(None)),
         Request::Explain(of, to) => {
             drop(to.send(engine().explain(vippy_core::time::Instant::ZERO, &of)));
@@ -420,4 +435,30 @@ async fn a_link_leads_to_the_directory_the_daemon_may_write() {
     assert!(usual.is_symlink());
     std::os::unix::fs::symlink("loop", dir.path().join("loop")).unwrap();
     assert!(bind(&dir.path().join("loop")).is_err());
+}
+
+#[tokio::test]
+async fn the_log_level_is_shown_and_set() {
+    let server = start(Duration::ZERO);
+    let client = Client::new(&server.path);
+    assert_eq!(client.log_level().await.unwrap().level, Some(Level::Notice));
+    let answer = client.set_log_level(Level::Debug).await.unwrap();
+    assert_eq!((answer.level, answer.levels.len()), (Some(Level::Debug), 8));
+    assert_eq!(client.log_level().await.unwrap(), answer);
+    for query in ["", "?level=verbose", "?level=info&level=info", "?lvel=info"] {
+        let sent = format!("POST /log-level{query} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let answer = raw(&server.path, &sent).await;
+        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("expected"), "{answer}");
+    }
+    assert_eq!(client.log_level().await.unwrap(), answer);
+}
+
+#[tokio::test]
+async fn metrics_are_open_metrics_text() {
+    let server = start(Duration::ZERO);
+    let sent = "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let answer = raw(&server.path, sent).await;
+    assert!(answer.contains("content-type: application/openmetrics-text; version=1.0.0"));
+    let page = Client::new(&server.path).metrics().await.unwrap();
+    assert!(page.contains("\nvippy_config_version 5\n") && page.ends_with("# EOF\n"), "{page}");
 }

@@ -336,6 +336,7 @@ impl Setup {
             stop_timeout: self.stop_timeout,
             lifetime: self.lifetime,
             realtime: None,
+            metrics: None,
         }
     }
 }

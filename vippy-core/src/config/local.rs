@@ -1,6 +1,7 @@
 //! The keys that only this node reads, except how it reaches the others:
 //! cluster, paths, stopping, kernel lifetime, priority.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -45,6 +46,7 @@ impl Reader {
                 .unwrap_or(Duration::from_secs(1)),
             lifetime: self.lifetime(top, timers),
             realtime: top.get("realtime").and_then(|node| self.realtime(node)),
+            metrics: top.get("metrics").and_then(|node| self.metrics(node)),
         }
     }
 
@@ -90,6 +92,13 @@ impl Reader {
             return self.wrong_but(node, expected, Some("10"));
         }
         self.small(node, 1..=99, expected)
+    }
+
+    /// Where metrics are served: one host's address, or all of them.
+    fn metrics(&mut self, node: &Node<'_>) -> Option<SocketAddr> {
+        let endpoint = self.endpoint(node, "127.0.0.1:9650")?;
+        let one = !endpoint.ip().is_multicast() && endpoint.ip() != Ipv4Addr::BROADCAST;
+        if one { Some(endpoint) } else { self.wrong(node, "an address of this host, and a port") }
     }
 
     /// An exclusive group waits until a silent holder's addresses have run out

@@ -44,14 +44,15 @@ impl Reader {
     }
 
     fn driver(&mut self, node: &Node<'_>) -> Option<LoggingDriver> {
-        let expected = "\"console\", \"syslog\" or its synonym \"posix\"";
+        let expected = "\"console\", \"journald\", \"syslog\" or its synonym \"posix\"";
         match self.text(node, expected)? {
             "console" => Some(LoggingDriver::Console),
+            "journald" => Some(LoggingDriver::Journald),
             "syslog" | "posix" => Some(LoggingDriver::Syslog),
             other => self.wrong_but(
                 node,
                 expected,
-                nearest(other, ["console", "syslog", "posix"]).map(quoted),
+                nearest(other, ["console", "journald", "syslog", "posix"]).map(quoted),
             ),
         }
     }

@@ -72,7 +72,7 @@ pub const SHARED_KEYS: [&str; 12] = [
 ];
 
 /// Keys of the part that only this node reads.
-pub const LOCAL_KEYS: [&str; 16] = [
+pub const LOCAL_KEYS: [&str; 17] = [
     "chat",
     "chat_interface",
     "peers",
@@ -87,6 +87,7 @@ pub const LOCAL_KEYS: [&str; 16] = [
     "stop_timeout",
     "lifetime",
     "realtime",
+    "metrics",
     "logging",
     "plugins",
 ];

@@ -213,6 +213,8 @@ pub struct LocalPart {
     /// Real-time priority of the daemon's threads, 1 to 99; `None` leaves them
     /// as they were started.
     pub realtime: Option<u8>,
+    /// Where metrics are served over TCP, beside the management socket.
+    pub metrics: Option<SocketAddr>,
 }
 
 impl LocalPart {
@@ -295,6 +297,8 @@ pub enum LoggingDriver {
     Console,
     /// The local syslog socket.
     Syslog,
+    /// The journal's own socket, with fields.
+    Journald,
 }
 
 impl Config {

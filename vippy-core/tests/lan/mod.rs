@@ -167,6 +167,7 @@ fn local(lifetime: Lifetime) -> LocalPart {
         stop_timeout: Duration::from_secs(5),
         lifetime,
         realtime: None,
+        metrics: None,
     }
 }
 

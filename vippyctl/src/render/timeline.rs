@@ -2,9 +2,8 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use time::OffsetDateTime;
-use vippy_client::Timeline;
 use vippy_client::timeline::{Belief, Failover, MoveCause, NodeMove};
+use vippy_client::{Stamp, Timeline};
 
 use super::table::{Cell, Row, table};
 use super::{Style, Tone, count};
@@ -28,16 +27,13 @@ pub(crate) fn render(timeline: &Timeline, style: Style, width: usize) -> String 
 fn when(unix_ms: Option<u64>, age_ms: f64) -> String {
     let age = Duration::from_secs_f64(age_ms.max(0.0) / 1000.0);
     let clock = unix_ms.and_then(|now| {
-        let at = UNIX_EPOCH + Duration::from_millis(now).checked_sub(age)?;
-        Some(OffsetDateTime::from(at))
+        Some(UNIX_EPOCH + Duration::from_millis(now).checked_sub(age)?)
     });
     let Some(at) = clock else {
         let millis = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         return format!("{} ago", words::span(millis));
     };
-    let (year, month, day) = (at.year(), u8::from(at.month()), at.day());
-    let (hour, minute, second, milli) = at.to_hms_milli();
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+    Stamp(at).to_string()
 }
 
 fn title(failover: &Failover) -> String {

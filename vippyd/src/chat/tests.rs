@@ -48,6 +48,7 @@ fn config(
             stop_timeout: second,
             lifetime: Lifetime::Auto,
             realtime: None,
+            metrics: None,
         },
         document: "".into(),
     }
@@ -58,7 +59,7 @@ fn logging() -> Logging {
 }
 
 fn open(config: &Config, node: &str) -> Chat {
-    let logger = Logger::start(&logging()).unwrap();
+    let logger = Logger::start(&logging(), &NodeName::from(node)).unwrap();
     Chat::open(config, &NodeName::from(node), logger).unwrap()
 }
 

@@ -245,6 +245,9 @@ impl Daemon {
         self.parts.chat.reconfigure(&config);
         self.parts.prober.reconfigure(&config, &self.parts.node);
         self.parts.announcer.configure(&config.local);
+        self.parts.opened.metrics.send_if_modified(|address| {
+            std::mem::replace(address, config.local.metrics) != config.local.metrics
+        });
         self.parts.kernel.watch(config.shared.groups.clone());
         self.parts.config = Arc::new(config);
         self.parts.collector.reconfigure(Arc::clone(&self.parts.config));

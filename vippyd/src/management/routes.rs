@@ -1,7 +1,11 @@
 //! What can be asked, by whom, and how the answer travels.
 
+use std::convert::Infallible;
+
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Bytes, Incoming};
+use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode, header};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -13,7 +17,8 @@ use zeroize::Zeroizing;
 
 use super::planning::Question;
 use super::query::{NAMELESS, Query};
-use super::{Peer, REQUEST_TIME, Request};
+use super::{Desk, Peer, REQUEST_TIME, Request, exposition, feed};
+use crate::logging::Level;
 
 /// Longest body of a request that needs none, in bytes.
 const BODY_LIMIT: usize = 4096;
@@ -27,7 +32,7 @@ const LONGEST_DRAIN: u64 = 31_536_000;
 /// The type that the original program announced, errors included.
 const CONTENT_TYPE: &str = "text/json";
 
-type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// Why there is no answer of the daemon's: an HTTP status and its text.
 pub(super) struct Refusal(pub(super) StatusCode, pub(super) ApiError);
@@ -42,6 +47,8 @@ impl Refusal {
 enum Route {
     Status,
     Timeline,
+    Events,
+    Metrics,
     Explain,
     Plan,
     Recording,
@@ -53,6 +60,7 @@ enum Route {
     Forget,
     Reload,
     Restart,
+    LogLevel,
 }
 
 impl Route {
@@ -60,6 +68,8 @@ impl Route {
         match path {
             "/status" => Some(Route::Status),
             "/timeline" => Some(Route::Timeline),
+            "/events" => Some(Route::Events),
+            "/metrics" => Some(Route::Metrics),
             "/explain" => Some(Route::Explain),
             "/plan" => Some(Route::Plan),
             "/recording" => Some(Route::Recording),
@@ -71,16 +81,21 @@ impl Route {
             "/config/forget" => Some(Route::Forget),
             "/reload" => Some(Route::Reload),
             "/restart" => Some(Route::Restart),
+            "/log-level" => Some(Route::LogLevel),
             _ => None,
         }
     }
 
     fn methods(self) -> &'static [Method] {
         match self {
-            Route::Status | Route::Timeline | Route::Explain | Route::Recording | Route::Config => {
-                &[Method::GET]
-            }
-            Route::Plan => &[Method::GET, Method::POST],
+            Route::Status
+            | Route::Timeline
+            | Route::Events
+            | Route::Metrics
+            | Route::Explain
+            | Route::Recording
+            | Route::Config => &[Method::GET],
+            Route::Plan | Route::LogLevel => &[Method::GET, Method::POST],
             Route::Drain
             | Route::Resume
             | Route::Apply
@@ -101,7 +116,7 @@ impl Route {
 pub(super) async fn answer(
     request: hyper::Request<Incoming>,
     peer: Peer,
-    requests: mpsc::Sender<Request>,
+    desk: &Desk,
 ) -> Answer {
     let Some(route) = Route::of(request.uri().path()) else {
         return refusal(Refusal::new(StatusCode::NOT_FOUND, "no such command"));
@@ -109,19 +124,15 @@ pub(super) async fn answer(
     if !route.methods().contains(request.method()) {
         return wrong_method(&request, route);
     }
-    let query = request.uri().query().map(str::to_owned);
+    let (head, body) = request.into_parts();
     let work = async {
-        let method = request.method().clone();
-        allow(peer, route, &method)?;
-        let file = route.takes_a_file(&method);
-        let body = read(request.into_body(), file).await?;
-        if file && matches!(route, Route::Plan) {
-            return plan_config(query.as_deref(), body, &requests).await;
-        }
-        carry_out(route, query.as_deref(), body, &requests).await
+        allow(peer, route, &head.method)?;
+        let file = route.takes_a_file(&head.method);
+        let body = read(body, file).await?;
+        carry_out(route, &head, body, peer, desk).await
     };
     match tokio::time::timeout(REQUEST_TIME, work).await {
-        Ok(Ok(body)) => respond(StatusCode::OK, body),
+        Ok(Ok(answer)) => answer,
         Ok(Err(reason)) => refusal(reason),
         Err(_) => refusal(Refusal::new(
             StatusCode::GATEWAY_TIMEOUT,
@@ -146,8 +157,13 @@ fn wrong_method(request: &hyper::Request<Incoming>, route: Route) -> Answer {
 /// daemon must read.
 fn allow(peer: Peer, route: Route, method: &Method) -> Result<(), Refusal> {
     let looks = match route {
-        Route::Status | Route::Timeline | Route::Explain | Route::Config => true,
-        Route::Plan => method == Method::GET,
+        Route::Status
+        | Route::Timeline
+        | Route::Events
+        | Route::Metrics
+        | Route::Explain
+        | Route::Config => true,
+        Route::Plan | Route::LogLevel => method == Method::GET,
         Route::Recording
         | Route::Drain
         | Route::Resume
@@ -201,11 +217,20 @@ async fn read(body: Incoming, file: bool) -> Result<Zeroizing<String>, Refusal> 
 
 async fn carry_out(
     route: Route,
-    query: Option<&str>,
+    head: &Parts,
     body: Zeroizing<String>,
-    requests: &mpsc::Sender<Request>,
-) -> Result<Vec<u8>, Refusal> {
-    match route {
+    peer: Peer,
+    desk: &Desk,
+) -> Result<Answer, Refusal> {
+    let requests = &desk.requests;
+    let query = head.uri.query();
+    let body = match route {
+        Route::Events => return feed::answer(query, &head.headers, peer, desk),
+        Route::Metrics => {
+            let page = desk.exposition.page().await?;
+            return Ok(respond(StatusCode::OK, exposition::CONTENT_TYPE, page));
+        }
+        Route::Plan if head.method == Method::POST => plan_config(query, body, requests).await,
         Route::Status => {
             let status = ask(requests, Request::Status).await?;
             // Ten thousand groups take milliseconds to write: not on the loop.
@@ -262,7 +287,33 @@ async fn carry_out(
             .await?
             .map_err(|error| Refusal(StatusCode::CONFLICT, error))
             .and_then(|restarting| json(&restarting)),
+        Route::LogLevel => {
+            if head.method == Method::POST {
+                set_log_level(query, desk)?;
+            }
+            json(&desk.logger.level())
+        }
+    };
+    body.map(|body| respond(StatusCode::OK, CONTENT_TYPE, body.into()))
+}
+
+fn set_log_level(query: Option<&str>, desk: &Desk) -> Result<(), Refusal> {
+    let wrong = |error: String| Refusal::new(StatusCode::BAD_REQUEST, error);
+    let mut query = Query::read("/log-level", query, &["level"])?;
+    let Some(level) = query.take("level") else {
+        return Err(wrong("/log-level: expected level=LEVEL, such as level=info".to_owned()));
+    };
+    let level: Level = level.parse().map_err(|error| wrong(format!("/log-level: {error}")))?;
+    let say = || desk.logger.notice(format_args!("operator: log level {level}"));
+    // The last line before silence, or the first one after it.
+    if level < Level::Notice {
+        say();
+        desk.logger.set_level(level);
+    } else {
+        desk.logger.set_level(level);
+        say();
     }
+    Ok(())
 }
 
 /// A plan for the configuration in a request's body.
@@ -299,7 +350,7 @@ fn explained(query: Option<&str>) -> Result<String, Refusal> {
 }
 
 /// Work that would hold the loop up, on a thread of its own.
-async fn aside<T: Send + 'static>(
+pub(super) async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
@@ -315,7 +366,7 @@ async fn command(requests: &mpsc::Sender<Request>, command: Command) -> Result<V
 }
 
 /// Puts a question to the daemon's loop and waits for its answer.
-async fn ask<T>(
+pub(super) async fn ask<T>(
     requests: &mpsc::Sender<Request>,
     question: impl FnOnce(oneshot::Sender<T>) -> Request,
 ) -> Result<T, Refusal> {
@@ -343,14 +394,13 @@ fn json(value: &impl Serialize) -> Result<Vec<u8>, Refusal> {
 fn refusal(Refusal(status, error): Refusal) -> Answer {
     // Two strings and a list of strings always serialise; the empty object
     // would still be valid JSON.
-    respond(status, serde_json::to_vec(&error).unwrap_or_else(|_| b"{}".to_vec()))
+    let body = serde_json::to_vec(&error).unwrap_or_else(|_| b"{}".to_vec());
+    respond(status, CONTENT_TYPE, body.into())
 }
 
-fn respond(status: StatusCode, body: Vec<u8>) -> Answer {
-    let mut answer = Response::new(Full::from(body));
+fn respond(status: StatusCode, kind: &'static str, body: Bytes) -> Answer {
+    let mut answer = Response::new(UnsyncBoxBody::new(Full::from(body)));
     *answer.status_mut() = status;
-    answer
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static(CONTENT_TYPE));
+    answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
     answer
 }

@@ -80,6 +80,7 @@ fn a_short_configuration_has_the_documented_defaults() {
     assert_eq!(local.stop_timeout, Duration::from_secs(1));
     assert_eq!(local.lifetime, Lifetime::Auto);
     assert_eq!(local.realtime, None);
+    assert_eq!(local.metrics, None);
     assert_eq!(local.logging.driver, LoggingDriver::Console);
     assert_eq!(local.logging.facility, "daemon");
     assert_eq!(local.logging.mask, [true, true, true, true, true, true, false, false]);
@@ -91,12 +92,14 @@ fn every_local_key_is_read() {
         r#"chat_interface: "eth0.17", cluster: "blue", arp-cache: 0.5e2, state: "/s",
            peers: { node2: "10.0.0.2:5008" }, management: "/run/v", stop_timeout: 0, lifetime: 4,
            plugins: ["/p/a.js"], logging: { driver: "posix", mask: { info: true } },
+           metrics: "[::1]:9650",
            notify: [{ interface: "eth0", ip: "fd00::5" }],"#,
     )
     .config
     .local;
     assert_eq!(local.chat_interface, ChatInterface::Name("eth0.17".into()));
     assert_eq!(local.cluster, "blue");
+    assert_eq!(local.metrics, Some("[::1]:9650".parse().unwrap()));
     assert_eq!(local.arp_cache, Duration::from_secs(50));
     assert_eq!(local.peers[&NodeName::from("node2")], "10.0.0.2:5008".parse().unwrap());
     assert_eq!(local.stop_timeout, Duration::ZERO);

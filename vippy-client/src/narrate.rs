@@ -1,6 +1,6 @@
-//! How an event reads in the log: one line, `group`, `node` and `reason` as
-//! `key=value`, and the level it deserves. How often events come is the
-//! engine's business.
+//! How an event reads, in the log and in `vippyctl events`: one line, `group`,
+//! `node` and `reason` as `key=value`, and the level it deserves. How often events
+//! come is the engine's business.
 
 use std::fmt::{self, Display, Write};
 
@@ -11,7 +11,8 @@ use vippy_core::identity::GroupId;
 use vippy_core::input::Command;
 use vippy_core::status::{NodeReason, NodeState};
 
-use crate::logging::Level;
+use crate::events::{Missed, WhyMissed};
+use crate::level::Level;
 
 /// What an operator asks for.
 pub fn order(command: Command) -> &'static str {
@@ -142,6 +143,25 @@ pub fn line(event: &Event) -> (Level, String) {
             (level, line.field("outcome", kebab(outcome)).maybe("reason", why.as_ref()).done())
         }
         Event::Warning { text } => (Level::Warning, text.clone()),
+    }
+}
+
+/// How a reader is told of what it did not get.
+pub fn missed(missed: &Missed) -> (Level, String) {
+    let line = Line::new("events missed").maybe("number", missed.number);
+    let why = match missed.why {
+        WhyMissed::Overwritten => "newer ones took their places",
+        WhyMissed::Restarted => "the daemon was restarted",
+    };
+    (Level::Warning, line.field("reason", why).done())
+}
+
+/// An event's name, as it is serialized.
+pub fn name(event: &Event) -> String {
+    match serde_json::to_value(event).map(|mut value| value["event"].take()) {
+        Ok(serde_json::Value::String(name)) => name,
+        // An event is an object with its name in it.
+        Ok(_) | Err(_) => "event".to_owned(),
     }
 }
 
