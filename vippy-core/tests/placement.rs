@@ -34,6 +34,8 @@ fn shared(nodes: usize, groups: usize, prefer: impl Fn(usize) -> Option<u16>) ->
         witness: Vec::new(),
         isolation: Duration::from_secs(30),
         hold_down: None,
+        hooks: Vec::new(),
+        plugins: Vec::new(),
     }
 }
 

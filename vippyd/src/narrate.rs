@@ -5,7 +5,7 @@
 use std::fmt::{self, Display, Write};
 
 use serde::Serialize;
-use vippy_core::event::Event;
+use vippy_core::event::{Event, HookOutcome};
 use vippy_core::input::Command;
 use vippy_core::status::{NodeReason, NodeState};
 
@@ -52,8 +52,13 @@ pub fn line(event: &Event) -> (Level, String) {
         Event::Announced { group } => {
             (Level::Debug, Line::new("neighbours told").field("group", group).done())
         }
-        Event::Adopted { group } => {
-            (Level::Notice, Line::new("found here and kept").field("group", group).done())
+        Event::Adopted { group, epoch } => {
+            let line = Line::new("found here and kept").field("group", group);
+            (Level::Notice, line.field("epoch", epoch).done())
+        }
+        Event::Kept { group, epoch } => {
+            let line = Line::new("kept against a rival").field("group", group);
+            (Level::Notice, line.field("epoch", epoch).done())
         }
         Event::LettingGo { group, to, why } => {
             let line = Line::new("letting go").field("group", group).maybe("to", to.as_ref());
@@ -129,7 +134,40 @@ pub fn line(event: &Event) -> (Level, String) {
             let line = Line::new("another station claims an address that is here");
             (Level::Warning, line.field("group", group).field("mac", mac).done())
         }
+        Event::NodeDown { node, life } => {
+            let line = Line::new("node down").field("node", node).field("life", life);
+            (Level::Warning, line.done())
+        }
+        Event::CleaningUp { node, life, epoch } => {
+            let line = Line::new("cleaning up").field("node", node).field("life", life);
+            (Level::Notice, line.field("epoch", epoch).done())
+        }
+        Event::CleanedUp { node, life, by, epoch } => {
+            let line = Line::new("cleaned up").field("node", node).field("life", life);
+            (Level::Notice, line.field("by", by).field("epoch", epoch).done())
+        }
+        Event::HookEnded { run, on, group, outcome, detail, ms } => {
+            let line = Line::new("hook").field("run", run).field("on", on);
+            let line = line.maybe("group", group.as_ref()).field("outcome", kebab(outcome));
+            let line = line.unless_empty("reason", detail).field("ms", ms);
+            (hook_level(*outcome), line.done())
+        }
+        Event::PluginStarted { plugin } => {
+            (Level::Notice, Line::new("plugin runs").field("plugin", plugin).done())
+        }
+        Event::PluginEnded { plugin, detail, again_ms } => {
+            let line = Line::new("plugin ended").field("plugin", plugin).field("reason", detail);
+            let level = if again_ms.is_some() { Level::Err } else { Level::Notice };
+            (level, line.maybe("again_ms", *again_ms).done())
+        }
         Event::Warning { text } => (Level::Warning, text.clone()),
+    }
+}
+
+fn hook_level(outcome: HookOutcome) -> Level {
+    match outcome {
+        HookOutcome::Succeeded | HookOutcome::Cancelled => Level::Info,
+        HookOutcome::Failed | HookOutcome::TimedOut | HookOutcome::NotStarted => Level::Err,
     }
 }
 

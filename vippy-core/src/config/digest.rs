@@ -10,7 +10,7 @@ use crate::time::micros;
 
 /// The canonical text of the shared part, whose SHA-256 is the digest.
 ///
-/// ASCII text; every line ends with one line feed (byte 10), the last one too;
+/// Text; every line ends with one line feed (byte 10), the last one too;
 /// the parts of a line are separated by one space (byte 32); nothing else is
 /// in it. Numbers are decimal without sign, leading zeros or separators. The
 /// lines, in this order:
@@ -32,6 +32,8 @@ use crate::time::micros;
 /// failback MICROSECONDS          (*) each followed by this, or `failback never`,
 /// address ADDRESS/PREFIX         and by one line per address of that group, in
 ///                                configuration order
+/// hook OBJECT                    (*) one line per hook, in configuration order
+/// plugin OBJECT                  (*) one line per plugin, in configuration order
 /// ```
 ///
 /// - A line marked (*) is there only when the value is not the default of
@@ -46,6 +48,10 @@ use crate::time::micros;
 /// - A group's `NAME` is its name, or `-` when it has none; `PREFER` is the
 ///   name of the node it prefers, or `-`. No name is `-`: names start with a
 ///   letter, a digit or `_`.
+/// - An `OBJECT` is written as documents have it: JSON on one line, `", "` between
+///   members and `": "` after keys, the keys in the order of `docs/CONFIG.md`, a key
+///   that has its default left out. In its texts, and nowhere else, there may be
+///   characters beyond ASCII.
 /// - `MOVE` is `exclusive` or `overlap`.
 /// - An IPv4 `ADDRESS` is four decimal numbers with dots; an IPv6 one is
 ///   written as RFC 5952 says (lower case, the longest run of zeros as `::`).
@@ -94,6 +100,12 @@ pub fn canonical_text(shared: &SharedPart) -> String {
     }
     for group in &shared.groups {
         push_group(&mut text, shared, group);
+    }
+    for hook in &shared.hooks {
+        let _ = writeln!(text, "hook {}", hook.line());
+    }
+    for plugin in &shared.plugins {
+        let _ = writeln!(text, "plugin {}", plugin.line());
     }
     text
 }
@@ -210,7 +222,7 @@ mod tests {
             ("version: 5", "cluster: \"c\", state: \"/s\", management: \"/m\", version: 5"),
             (
                 "version: 5",
-                "\"arp-cache\": 90, notify: [\"arp-cache\"], plugins: [\"/p\"], version: 5",
+                "\"arp-cache\": 90, notify: [\"arp-cache\"], version: 5",
             ),
             (
                 "version: 5",

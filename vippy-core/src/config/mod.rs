@@ -6,8 +6,9 @@
 //! `docs/CONFIG.md`.
 //!
 //! Inside, `text` reads JSON5 into a tree with positions, `reader` and
-//! `values` take typed values out of it, `shared`, `groups`, `policy`, `chat`,
-//! `logging`, `secret_keys` and `local` know the keys and the rules between them,
+//! `values` take typed values out of it, `shared`, `groups`, `policy`, `hooks`,
+//! `plugins`, `chat`, `logging`, `secret_keys` and `local` know the keys and the rules
+//! between them, `children` what all commands have in common,
 //! and `report` collects and places problems. [`mod@digest`] says what two nodes
 //! compare, [`document()`] what they give each other, and [`localize()`] fits
 //! another node's configuration to this one's interfaces.
@@ -18,14 +19,17 @@
 //! made here are wiped; wiping the texts is up to the caller.
 
 mod chat;
+mod children;
 pub mod digest;
 mod document;
 mod groups;
+pub mod hooks;
 mod local;
 mod localize;
 mod logging;
 pub mod model;
 mod notify;
+pub mod plugins;
 mod policy;
 mod problem;
 mod reader;
@@ -40,11 +44,13 @@ mod text;
 mod values;
 
 pub use document::{Kept, MOST_BYTES, document, parse_document, parse_shared};
+pub use hooks::Hook;
 pub use localize::localize;
 pub use model::{
     Address, ChatInterface, Config, Digest, Failback, Group, Lifetime, LocalPart, Logging,
     LoggingDriver, Node, NotifyTarget, SharedPart,
 };
+pub use plugins::{Plugin, PluginStart};
 pub use problem::Problem;
 pub use secret::{Secret, SecretFile, SecretTexts};
 pub(crate) use suggest::nearest;
@@ -54,7 +60,7 @@ use report::Report;
 use text::Node as TextNode;
 
 /// Keys of the part that all nodes share: those that a document has.
-pub const SHARED_KEYS: [&str; 11] = [
+pub const SHARED_KEYS: [&str; 13] = [
     "version",
     "vips",
     "nodes",
@@ -66,10 +72,12 @@ pub const SHARED_KEYS: [&str; 11] = [
     "quorum",
     "witness",
     "isolation",
+    "hooks",
+    "plugins",
 ];
 
 /// Keys of the part that only this node reads.
-pub const LOCAL_KEYS: [&str; 16] = [
+pub const LOCAL_KEYS: [&str; 15] = [
     "chat",
     "chat_interface",
     "peers",
@@ -85,7 +93,6 @@ pub const LOCAL_KEYS: [&str; 16] = [
     "lifetime",
     "realtime",
     "logging",
-    "plugins",
 ];
 
 /// A valid configuration and what is risky about it.

@@ -13,6 +13,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::hooks::Hook;
+use super::plugins::Plugin;
 use super::secret::{Secret, SecretFile};
 use crate::identity::{GroupId, GroupIndex, NodeIndex, NodeName};
 
@@ -55,6 +57,10 @@ pub struct SharedPart {
     /// How long a node that comes and goes too often stands by the first time
     /// (O4); `None` when it never does.
     pub hold_down: Option<Duration>,
+    /// Programs that run when something happens.
+    pub hooks: Vec<Hook>,
+    /// Programs that run beside the daemon.
+    pub plugins: Vec<Plugin>,
 }
 
 /// Whether a group goes back to an earlier node of its succession (O4).
@@ -200,7 +206,7 @@ pub struct LocalPart {
     pub state: PathBuf,
     /// Logging.
     pub logging: Logging,
-    /// Plugin files.
+    /// Plugin files that the command line names beside the configured ones.
     pub plugins: Vec<PathBuf>,
     /// How long a stopping node waits for others to take over (O8).
     pub stop_timeout: Duration,

@@ -1,5 +1,5 @@
 //! The keys that all nodes must agree on, except the groups: `version`,
-//! `nodes` and the timers.
+//! `nodes` and the timers; and how all of them come together.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::digest;
 use super::groups::Groups;
+use super::hooks::Hook;
 use super::model::{DEFAULT_WEIGHT, Digest, Node, SharedPart};
+use super::plugins::Plugin;
 use super::policy::Policy;
 use super::reader::{Fields, Reader, in_seconds, quoted};
 use super::text::{Node as TextNode, Value};
@@ -75,12 +77,14 @@ pub(super) struct Shared<'t> {
     pub(super) groups: Groups,
     pub(super) timers: Timers,
     pub(super) policy: Policy,
+    hooks: Vec<Hook>,
+    plugins: Vec<Plugin>,
 }
 
 impl Shared<'_> {
     /// The model, with its digest. Only of what was read without problems.
     pub(super) fn into_model(self) -> SharedPart {
-        let Shared { version, nodes, groups, timers, policy } = self;
+        let Shared { version, nodes, groups, timers, policy, hooks, plugins } = self;
         let mut shared = SharedPart {
             version,
             digest: Digest::default(),
@@ -93,6 +97,8 @@ impl Shared<'_> {
             witness: policy.witness,
             isolation: policy.isolation,
             hold_down: policy.hold_down,
+            hooks,
+            plugins,
         };
         shared.digest = digest::digest(&shared);
         shared
@@ -106,7 +112,9 @@ impl Reader {
         let groups = self.groups(top, &nodes);
         let timers = self.timers(top);
         let policy = self.policy(top, &timers, &nodes, &groups);
-        Shared { version, nodes, groups, timers, policy }
+        let hooks = self.hooks(top, &nodes, &groups);
+        let plugins = self.plugins(top, &nodes);
+        Shared { version, nodes, groups, timers, policy, hooks, plugins }
     }
 
     fn version(&mut self, top: &Fields<'_>) -> u64 {

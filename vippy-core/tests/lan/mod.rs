@@ -95,6 +95,8 @@ impl Plan {
             witness: Vec::new(),
             isolation: Duration::from_secs(30),
             hold_down: self.hold_down,
+            hooks: Vec::new(),
+            plugins: Vec::new(),
         };
         let mut local = local(self.lifetime);
         local.secrets = self.secrets.iter().map(|secret| Secret::from(*secret)).collect();
@@ -414,6 +416,7 @@ impl Lan {
             | Output::Neighbours { .. }
             | Output::Remember(_)
             | Output::Ask { .. }
+            | Output::CleanUp { .. }
             | Output::Event(_)
             | Output::Restarted
             | Output::Stopped => {}

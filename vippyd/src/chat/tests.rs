@@ -29,6 +29,8 @@ fn config(
             witness: Vec::new(),
             isolation: Duration::from_secs(30),
             hold_down: None,
+            hooks: Vec::new(),
+            plugins: Vec::new(),
         },
         local: LocalPart {
             chat,
