@@ -106,6 +106,9 @@ pub enum Input {
     /// While somebody is being asked: something else arrived on an interface of
     /// the chat, from another station and not of the chat.
     Arrived,
+    /// Everything has run that is to run for a process that is gone (answer to
+    /// [`Output::CleanUp`](crate::output::Output::CleanUp)).
+    CleanedUp(BootId),
     /// An operator or a signal wants something.
     Operator(Command),
 }

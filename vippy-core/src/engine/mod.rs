@@ -6,6 +6,7 @@
 //! frame is answered with [`Input::Sent`] before anything else is handled.
 
 mod believing;
+mod cleaning_up;
 mod distributing;
 mod hearing;
 mod settling;
@@ -27,6 +28,7 @@ use crate::claimants::Claimants;
 use crate::collective::Collective;
 use crate::conduct::Conduct;
 use crate::config::{Config, Digest, Node, Secret, SharedPart};
+use crate::designation::Designation;
 use crate::dialect::{Dialect, Readings};
 use crate::documents::Documents;
 use crate::epoch::Epochs;
@@ -116,6 +118,7 @@ pub struct Engine {
     unicast: Unicast,
     pub(crate) documents: Documents,
     collective: Collective,
+    designation: Designation,
     pub(crate) graduation: Graduation,
     verdicts: Verdicts,
     pub(crate) proposal: Option<Proposal>,
@@ -202,6 +205,7 @@ impl Engine {
             unicast: Unicast::new(now),
             documents: Documents::default(),
             collective: Collective::default(),
+            designation: Designation::default(),
             graduation: Graduation::default(),
             verdicts: Verdicts::default(),
             proposal: None,
@@ -324,6 +328,7 @@ impl Engine {
                 self.authority.answered(now, from, &self.config.shared.witness);
             }
             Input::Arrived => self.authority.arrived(now),
+            Input::CleanedUp(boot) => self.cleaned_up(now, boot),
             Input::Operator(command) => self.command(now, command),
         }
         self.settle(now);
@@ -404,6 +409,7 @@ impl Engine {
             self.rollout_deadline(),
             self.takes.next_deadline(),
             self.claimants.next_deadline(self.members.timers().interval),
+            self.designation.next_deadline(),
         ];
         deadlines.into_iter().fold(None, earliest)
     }
@@ -562,6 +568,9 @@ impl Engine {
         self.watch.configure(now, &old.shared, new);
         self.graduation.reconsider();
         self.forget_neighbours();
+        if !self.cleans_up() {
+            self.designation.clear();
+        }
         self.unsettled = true;
         self.speaker.touch();
         if let Some(held) = held {

@@ -267,6 +267,7 @@ impl Segment {
             | Input::Asked { .. }
             | Input::Answered { .. }
             | Input::Arrived
+            | Input::CleanedUp(_)
             | Input::Operator(_) => {
                 self.elsewhere += size_of::<Input>();
                 What::Other(Box::new(input.clone()))

@@ -163,6 +163,7 @@ fn with_keys(input: Input, keys: &[usize]) -> Input {
         | Input::Asked { .. }
         | Input::Answered { .. }
         | Input::Arrived
+        | Input::CleanedUp(_)
         | Input::Operator(_)) => other,
     }
 }
