@@ -34,6 +34,7 @@ use crate::announce::Announcer;
 use crate::chat::Chat;
 use crate::clock::{self, Alarm};
 use crate::collector::{Cache, Collector};
+use crate::extend::{Extensions, Told};
 use crate::kernel::{Homes, Kernel, Report};
 use crate::lateness::Lateness;
 use crate::load::Source;
@@ -95,6 +96,8 @@ pub struct Parts {
     pub prober: Prober,
     /// Hears who has the cluster's addresses.
     pub neighbourhood: Neighbourhood,
+    /// What operators add.
+    pub extensions: Extensions,
     /// Writes what must outlive this process.
     pub writer: Writer,
     /// What became of it.
@@ -148,6 +151,7 @@ enum Woken {
     Evidence(Evidence),
     Neighbours(Cache),
     News(News),
+    Extension(Told),
     Renewed(Duration),
     Notice(String),
     Stored(Stored),
@@ -214,6 +218,7 @@ impl Daemon {
             collector,
             prober,
             neighbourhood,
+            extensions,
             notices,
             renewals,
             stored,
@@ -230,6 +235,7 @@ impl Daemon {
             evidence = prober.evidence() => evidence.map_or(Woken::Lost("witness"), Woken::Evidence),
             cache = collector.changed() => cache.map_or(Woken::Lost("collector"), Woken::Neighbours),
             news = neighbourhood.news() => news.map_or(Woken::Lost("neighbourhood"), Woken::News),
+            told = extensions.told() => told.map_or(Woken::Lost("extension"), Woken::Extension),
             // These end together with the reports, which tell.
             Some(notice) = notices.recv() => Woken::Notice(notice),
             Some(took) = renewals.recv() => Woken::Renewed(took),
@@ -267,6 +273,7 @@ impl Daemon {
             Woken::Evidence(evidence) => self.take_evidence(evidence),
             Woken::Neighbours(cache) => self.take_neighbours(cache),
             Woken::News(news) => self.take_news(news),
+            Woken::Extension(told) => self.take_told(told),
             Woken::Renewed(took) => self.tell(Input::Renewed { took }),
             Woken::Notice(text) => self.parts.logger.notice(text),
             Woken::Stored(stored) => self.take_stored(stored),
@@ -304,6 +311,10 @@ impl Daemon {
         for _ in 0..BATCH {
             let Some(news) = self.parts.neighbourhood.news_at_hand() else { break };
             self.take_news(news);
+        }
+        for _ in 0..BATCH {
+            let Some(told) = self.parts.extensions.told_at_hand() else { break };
+            self.take_told(told);
         }
         while let Ok(stored) = self.parts.stored.try_recv() {
             self.take_stored(stored);
@@ -424,6 +435,13 @@ impl Daemon {
             News::Sighted { group, mac } => Input::Sighted { group, mac },
             News::Claimed { group, mac, times } => Input::Claimed { group, mac, times },
         });
+    }
+
+    fn take_told(&mut self, told: Told) {
+        match told {
+            Told::Input(input) => self.tell(input),
+            Told::Line(level, line) => self.parts.logger.log(level, line),
+        }
     }
 
     fn take_stored(&mut self, stored: Stored) {

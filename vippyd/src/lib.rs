@@ -15,6 +15,7 @@ pub mod core_dumps;
 pub mod daemon;
 mod ethernet;
 mod examine;
+pub mod extend;
 pub mod kernel;
 pub mod lateness;
 pub mod load;

@@ -25,6 +25,8 @@ use crate::clock;
 use crate::collector::Collector;
 use crate::core_dumps;
 use crate::daemon::{Daemon, Ending, Parts};
+use crate::extend::Extensions;
+use crate::extend::launch::Launcher;
 use crate::kernel::{self, Kernel, KernelError};
 use crate::load::{LoadError, Loaded, Source};
 use crate::logging::{Level, Logger};
@@ -234,6 +236,9 @@ fn operate(
         .map_err(system("start a thread"))?;
     let prober = Prober::start(&config, &node).map_err(system("start a thread"))?;
     let neighbourhood = Neighbourhood::start().map_err(system("start a thread"))?;
+    let launcher = Launcher::of_this_program();
+    let extensions = Extensions::start(Arc::clone(&config), node.clone(), launcher)
+        .map_err(system("start a thread"))?;
     let start = Start {
         config: Arc::clone(&config),
         node: node.clone(),
@@ -259,6 +264,7 @@ fn operate(
         collector,
         prober,
         neighbourhood,
+        extensions,
         writer,
         stored,
         requests,
