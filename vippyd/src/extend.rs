@@ -25,7 +25,7 @@ use vippy_core::status::Status;
 
 pub use self::hooks::{Passed, Ticket};
 use self::launch::Launcher;
-pub use self::plugins::Opinion;
+pub use self::plugins::{Fitness, Opinion};
 use self::plugins::configured;
 use self::worker::{Order, Worker};
 use crate::logging::Level;
@@ -74,7 +74,10 @@ impl Extensions {
         let (of_the_loop, name) = (Arc::clone(&config), node.clone());
         std::thread::Builder::new().name("vippy-extend".into()).spawn(move || {
             realtime::step_back();
-            runtime.block_on(Worker::new(config, node, launcher, sender).run(queue));
+            runtime.block_on(async {
+                // Programs start at once, inside the runtime.
+                Worker::new(config, node, launcher, sender).run(queue).await;
+            });
         })?;
         Ok(Extensions { orders, told, node: name, config: of_the_loop, listens })
     }

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
+use vippy_core::config::hooks::NODE_DOWN;
 use vippy_core::config::{
-    Address, ChatInterface, Config, Digest, Failback, Group, Lifetime, LocalPart, Logging,
+    Address, ChatInterface, Config, Digest, Failback, Group, Hook, Lifetime, LocalPart, Logging,
     LoggingDriver, Node, NotifyTarget, Secret, SharedPart, document,
 };
 use vippy_core::identity::{GroupId, NodeIndex, NodeName};
@@ -121,6 +122,8 @@ pub struct Setup {
     pub quorum: Option<u16>,
     /// How long an isolated node without witnesses takes nothing.
     pub isolation: Duration,
+    /// How long cleaning up after a dead node takes; `None`: nothing is to be done.
+    pub cleaning: Option<(Micros, Micros)>,
     /// Whether nodes give each other their configuration; otherwise each gets it
     /// from its own file alone.
     pub travels: bool,
@@ -154,6 +157,7 @@ impl Setup {
             witnesses: 0,
             quorum: None,
             isolation: Duration::from_secs(10),
+            cleaning: None,
             travels: false,
         }
     }
@@ -267,6 +271,8 @@ impl Setup {
             witness: self.witnesses().map(|host| fabric::address(host).ip()).collect(),
             isolation: self.isolation,
             hold_down: self.hold_down,
+            hooks: self.cleaning.map(|_| clean_up()).into_iter().collect(),
+            plugins: Vec::new(),
         }
     }
 
@@ -304,6 +310,20 @@ impl Setup {
             lifetime: self.lifetime,
             realtime: None,
         }
+    }
+}
+
+/// What is to be done about a death.
+fn clean_up() -> Hook {
+    Hook {
+        on: vec![NODE_DOWN.to_owned()],
+        run: vec!["clean-up".to_owned()],
+        groups: Vec::new(),
+        nodes: Vec::new(),
+        once: true,
+        required: false,
+        timeout: Duration::from_secs(10),
+        user: None,
     }
 }
 

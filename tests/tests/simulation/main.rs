@@ -5,5 +5,6 @@
 mod authority;
 mod belief;
 mod cases;
+mod cleaning_up;
 mod lan;
 mod rules;

@@ -125,13 +125,14 @@ impl Supervisor {
         let end = {
             let life = self.live(&mut running, stop);
             tokio::pin!(talking, life);
-            let end = tokio::select! {
-                end = &mut life => end,
+            tokio::select! {
+                end = &mut life => {
+                    // What it said last may not have been read yet.
+                    let _ = timeout(LAST_WORDS, talking).await;
+                    end
+                }
                 () = &mut talking => life.await,
-            };
-            // What it said last may not have been read yet.
-            let _ = timeout(LAST_WORDS, talking).await;
-            end
+            }
         };
         talk.finish();
         let first = talk.first_error;
