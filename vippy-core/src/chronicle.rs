@@ -155,6 +155,7 @@ impl Chronicle {
                 | Output::Adopt(_)
                 | Output::Keep(_)
                 | Output::WantBoot
+                | Output::Check { .. }
                 | Output::Stopped
                 | Output::Restarted => {}
             }
@@ -212,6 +213,8 @@ impl Chronicle {
             | Event::HookEnded { .. }
             | Event::PluginStarted { .. }
             | Event::PluginEnded { .. }
+            | Event::OpinionChanged { .. }
+            | Event::CheckChanged { .. }
             | Event::Warning { .. } => {}
         }
     }

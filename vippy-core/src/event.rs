@@ -3,8 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::identity::{Epoch, GroupId, Mac, NodeName};
-use crate::status::{NodeReason, NodeState, RejectReason};
+use crate::health::Verdict;
+use crate::identity::{CheckName, Epoch, GroupId, Mac, NodeName};
+use crate::status::{NodeReason, NodeState, OutcomeKind, RejectReason};
 
 /// Something an operator may want to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
@@ -254,6 +255,27 @@ pub enum Event {
         /// When it is started again, in milliseconds; `None`: it was told to stop.
         again_ms: Option<u64>,
     },
+    /// A plugin came to think otherwise of this node.
+    OpinionChanged {
+        /// The plugin.
+        plugin: String,
+        /// Why this node should own nothing; `None`: it may, or the plugin does not say
+        /// any more.
+        unfit: Option<String>,
+    },
+    /// A health check has another verdict, or could not be asked for a while (H1).
+    CheckChanged {
+        /// The check.
+        check: CheckName,
+        /// Its verdict now.
+        verdict: Verdict,
+        /// The groups that it is about; none: all.
+        groups: Vec<GroupId>,
+        /// What its last run came to.
+        outcome: OutcomeKind,
+        /// Why, unless it was good.
+        why: Option<String>,
+    },
     /// Something that should not be, in one sentence.
     Warning {
         /// The sentence.
@@ -263,7 +285,7 @@ pub enum Event {
 
 impl Event {
     /// The names of all events, as their `event` field has them.
-    pub const NAMES: [&'static str; 35] = [
+    pub const NAMES: [&'static str; 37] = [
         "state-changed",
         "peer-up",
         "peer-lost",
@@ -298,6 +320,8 @@ impl Event {
         "hook-ended",
         "plugin-started",
         "plugin-ended",
+        "opinion-changed",
+        "check-changed",
         "warning",
     ];
 }

@@ -138,14 +138,14 @@ fn candidate(
 fn own(engine: &Engine, now: Instant, group: GroupIndex, of: CandidateStatus) -> CandidateStatus {
     let reluctance = engine.holdings.reluctance();
     let cannot = engine.holdings.slot(group).cannot();
-    let why = cannot.or_else(|| reluctance.reason(group));
+    let why = cannot.map(str::to_owned).or_else(|| report::rather_not(engine, group));
     let until = reluctance.until(group).filter(|_| cannot.is_none());
     CandidateStatus {
         alive: true,
         state: Some(engine.standing.state()),
         reason: Some(engine.standing.reason()),
         detail: engine.standing.detail().to_owned(),
-        why: why.map(str::to_owned),
+        why,
         left_ms: until.filter(|until| *until > now).map(|until| report::millis(until.since(now))),
         ..of
     }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Digest, SharedPart};
-use crate::identity::{BootId, Epoch, GroupId, Mac, Seq};
+use crate::health::Run;
+use crate::identity::{BootId, CheckName, Epoch, GroupId, Mac, Seq};
 
 /// One thing that happened. Time is the other argument of
 /// [`Engine::handle`](crate::engine::Engine::handle).
@@ -106,9 +107,23 @@ pub enum Input {
     /// While somebody is being asked: something else arrived on an interface of
     /// the chat, from another station and not of the chat.
     Arrived,
+    /// What a plugin thinks of this node.
+    Opinion {
+        /// The plugin.
+        plugin: String,
+        /// Why this node should own nothing; `None`: it may, or the plugin does not say.
+        unfit: Option<String>,
+    },
     /// Everything has run that is to run for a process that is gone (answer to
     /// [`Output::CleanUp`](crate::output::Output::CleanUp)).
     CleanedUp(BootId),
+    /// A health check was run (H1).
+    Checked {
+        /// Which.
+        check: CheckName,
+        /// What came of it.
+        run: Run,
+    },
     /// An operator or a signal wants something.
     Operator(Command),
 }

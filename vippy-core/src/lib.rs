@@ -5,7 +5,7 @@
 //! a fresh boot id as an input, and everything the world should do leaves as an
 //! [`output::Output`]. The same inputs give the same outputs, bit for bit.
 //!
-//! Start reading at [`engine::Engine`]. The rules (W1–W8, O1–O10, F1–F4) are
+//! Start reading at [`engine::Engine`]. The rules (W1–W8, O1–O10, F1–F4, H1–H5) are
 //! written down in `docs/PROTOCOL.md`.
 
 mod authority;
@@ -28,6 +28,7 @@ mod fence;
 mod field;
 mod flapping;
 mod group;
+pub mod health;
 mod holdings;
 pub mod identity;
 pub mod input;

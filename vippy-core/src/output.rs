@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Digest, Group, SharedPart};
 use crate::event::Event;
-use crate::identity::{BootId, Epoch, GroupId, Mac, NodeName, Seq};
+use crate::identity::{BootId, CheckName, Epoch, GroupId, Mac, NodeName, Seq};
 use crate::memory::Memory;
 use crate::neighbours::Station;
 
@@ -107,6 +107,11 @@ pub enum Output {
         boot: BootId,
         /// The number of this run (W7).
         epoch: Epoch,
+    },
+    /// Run these checks now, or once more as soon as their present run has ended (H4).
+    Check {
+        /// Which.
+        checks: Vec<CheckName>,
     },
     /// Something an operator may want to know.
     Event(Event),

@@ -1,7 +1,7 @@
 //! Groups that this node would rather leave to others for now: *rather not* in
 //! its announcements (O3, O4).
 //!
-//! Two reasons, both of this node alone (O1):
+//! Three reasons, all of this node alone (O1):
 //!
 //! - **A failback delay.** When this node takes part again, or can hold a group
 //!   again, and another node holds that group and does not mind, it stays there
@@ -11,9 +11,10 @@
 //!   well, and when this node takes it. That it never comes up again until the
 //!   next return is what keeps two delayed nodes from giving way to each other
 //!   for ever.
-//! - **A flapping interface.** A group whose interface comes and goes is held
-//!   here only when nobody better can, whether this node has it or not, until its
-//!   hold-down is over.
+//! - **A flapping interface or check.** A group that can be held here now and then
+//!   is held here only when nobody better can, whether this node has it or not,
+//!   until its hold-down is over.
+//! - **A health check.** What they say is in [`health`](crate::health).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -35,6 +36,8 @@ pub(crate) struct Reluctance {
     delays: BTreeMap<GroupIndex, Option<Instant>>,
     /// Groups that became available again during this life.
     flapping: BTreeMap<GroupIndex, Flapping>,
+    /// Groups that this node's checks speak against.
+    unwell: Bits,
 }
 
 /// What decides about one group at one moment.
@@ -59,8 +62,12 @@ pub(crate) struct Outcome {
 impl Reluctance {
     /// A node that starts would leave every delayed group to others.
     pub(crate) fn new(shared: &SharedPart) -> Reluctance {
-        let mut reluctance =
-            Reluctance { bits: Bits::new(), delays: BTreeMap::new(), flapping: BTreeMap::new() };
+        let mut reluctance = Reluctance {
+            bits: Bits::new(),
+            delays: BTreeMap::new(),
+            flapping: BTreeMap::new(),
+            unwell: Bits::new(),
+        };
         reluctance.returned(shared);
         reluctance
     }
@@ -77,7 +84,17 @@ impl Reluctance {
         let flapping =
             self.flapping.iter().filter_map(|(group, f)| Some((place(group)?, f.clone())));
         let bits = self.bits.iter().filter_map(|group| Some(place(&GroupIndex(group))?.0));
-        Reluctance { bits: bits.collect(), delays: delays.collect(), flapping: flapping.collect() }
+        Reluctance {
+            bits: bits.collect(),
+            delays: delays.collect(),
+            flapping: flapping.collect(),
+            unwell: Bits::new(),
+        }
+    }
+
+    /// This node's checks speak against holding a group, or do no more.
+    pub(crate) fn set_unwell(&mut self, group: GroupIndex, unwell: bool) {
+        self.unwell.set(group.0, unwell);
     }
 
     /// This node boots again: what it gets back is delayed anew.
@@ -88,7 +105,7 @@ impl Reluctance {
         }
     }
 
-    /// A group can be held here again: the interface is back.
+    /// A group can be held here again: the interface is back, or a check is good.
     pub(crate) fn came_back(&mut self, now: Instant, shared: &SharedPart, group: GroupIndex) {
         self.is_possible_again(shared, group);
         if let Some(first) = shared.hold_down {
@@ -109,7 +126,9 @@ impl Reluctance {
 
     /// Whether a group must be looked at by [`Reluctance::settle`].
     pub(crate) fn concerns(&self, group: GroupIndex) -> bool {
-        self.delays.contains_key(&group) || self.bits.contains(group.0)
+        self.delays.contains_key(&group)
+            || self.bits.contains(group.0)
+            || self.unwell.contains(group.0)
     }
 
     /// Works out what to say about one group.
@@ -124,7 +143,8 @@ impl Reluctance {
         let held_down = flapping
             .zip(shared.hold_down)
             .and_then(|(flapping, first)| flapping.held_until(moment.now, first));
-        let says = delayed.is_some() || held_down.is_some();
+        let unwell = self.unwell.contains(group.0);
+        let says = unwell || delayed.is_some() || held_down.is_some();
         let changed = self.bits.set(group.0, says);
         // Who does not take part ends no delay: it waits for more than its time.
         let delayed = delayed.flatten().filter(|_| moment.others.is_some());
@@ -169,7 +189,7 @@ impl Reluctance {
         let held_back = self.bits.contains(group.0);
         held_back.then(|| match self.delays.contains_key(&group) {
             true => "its failback is delayed",
-            false => "its interface came and went too often",
+            false => "its interface or a check came and went too often",
         })
     }
 

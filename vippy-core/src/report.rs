@@ -33,6 +33,7 @@ pub(crate) fn status(engine: &Engine, now: Instant) -> Status {
         groups: groups(engine, now),
         peers: peers(engine, now),
         neighbours: engine.neighbours(),
+        checks: engine.health.status(now),
     }
 }
 
@@ -109,12 +110,14 @@ fn proposal(proposal: &Proposal) -> ProposalStatus {
 }
 
 fn state(engine: &Engine) -> StateStatus {
-    let active = engine.is_active();
+    let unfit = engine.health.unfit();
+    let active = engine.is_active() && unfit.is_none();
     let mature = !engine.standing.is_booting();
     StateStatus {
         mature,
         active,
-        inactive_reason: (!active).then(|| inactive_reason(engine)),
+        inactive_reason: (!active)
+            .then(|| unfit.map_or_else(|| inactive_reason(engine), str::to_owned)),
         ownership: if mature { ownership(engine) } else { BTreeMap::new() },
     }
 }
@@ -260,7 +263,8 @@ fn group(engine: &Engine, now: Instant, readings: &Readings, index: GroupIndex) 
         succession: succession.map(|node| name(engine, node)).collect(),
         here: here(engine, index),
         cannot: slot.cannot().map(str::to_owned),
-        rather_not: engine.holdings.reluctance().reason(index).map(str::to_owned),
+        rather_not: rather_not(engine, index)
+            .filter(|_| engine.holdings.rather_not().contains(index.0)),
         epoch: slot.epoch(),
         belief: engine.takes.of(index).filter(|_| slot.is_up()).map(|take| belief(engine, take)),
         claimed: engine.claimants.of(index).map(|claimed| ClaimStatus {
@@ -282,6 +286,12 @@ fn belief(engine: &Engine, take: &Take) -> BeliefStatus {
         instead: take.doubt.and_then(|(_, mac)| mac),
         repeated: take.repeated,
     }
+}
+
+/// Why this node would rather not have a group, or waits before it takes it.
+pub(crate) fn rather_not(engine: &Engine, group: GroupIndex) -> Option<String> {
+    let reluctant = || engine.holdings.reluctance().reason(group).map(str::to_owned);
+    engine.health.reason(group).or_else(reluctant)
 }
 
 /// What this node does with a group.

@@ -13,7 +13,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Address, Group, SharedPart};
-use crate::identity::{Epoch, GroupId, Mac, NodeName};
+use crate::health::{Outcome, Verdict};
+use crate::identity::{CheckName, Epoch, GroupId, Mac, NodeName};
 
 pub use rollout::{
     AnswerStatus, FetchStatus, FileStatus, OutcomeStatus, ProposalStatus, RefusedStatus,
@@ -44,6 +45,9 @@ pub struct Status {
     /// nodes that are gone count on.
     #[serde(default)]
     pub neighbours: BTreeMap<NodeName, usize>,
+    /// This node's health checks, in configuration order.
+    #[serde(default)]
+    pub checks: Vec<CheckStatus>,
 }
 
 impl Status {
@@ -354,6 +358,54 @@ pub struct InquiryStatus {
     pub asked: Option<u32>,
     /// Who answered, and how many milliseconds ago last.
     pub answered: BTreeMap<IpAddr, u64>,
+}
+
+/// A health check on this node (H1).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckStatus {
+    /// Its name.
+    pub name: CheckName,
+    /// What is thought of what it is about.
+    pub verdict: Verdict,
+    /// The groups that it is about; none: all.
+    pub groups: Vec<GroupId>,
+    /// Milliseconds since it has this verdict.
+    pub since_ms: u64,
+    /// What its last run came to; `None` before the first has ended.
+    pub outcome: Option<OutcomeKind>,
+    /// Why, unless it was good.
+    pub why: Option<String>,
+    /// How many outcomes in a row said the same.
+    pub in_a_row: u8,
+    /// Milliseconds since its last run ended.
+    pub age_ms: Option<u64>,
+    /// Milliseconds that it took.
+    pub took_ms: Option<f64>,
+}
+
+/// What a run of a health check came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OutcomeKind {
+    /// All is as it should be.
+    Good,
+    /// It is not.
+    Bad,
+    /// There was no answer in time.
+    TimedOut,
+    /// Nobody could be asked.
+    NotStarted,
+}
+
+impl From<&Outcome> for OutcomeKind {
+    fn from(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Good => OutcomeKind::Good,
+            Outcome::Bad(_) => OutcomeKind::Bad,
+            Outcome::TimedOut => OutcomeKind::TimedOut,
+            Outcome::NotStarted(_) => OutcomeKind::NotStarted,
+        }
+    }
 }
 
 /// A group.

@@ -145,6 +145,14 @@ impl Surroundings<'_> {
         self.field.members.live_processes().any(|peer| self.field.holds(peer, group))
     }
 
+    /// Another live node holds a group and says that it would rather not (H4).
+    pub(crate) fn holder_would_rather_not(&self, group: GroupIndex) -> bool {
+        let digest = self.field.shared.digest;
+        let facts = self.field.members.live_processes().filter_map(|peer| peer.facts.as_ref());
+        let mut facts = facts.filter(|facts| facts.speaks(digest));
+        facts.any(|facts| facts.holding.contains(group.0) && facts.rather_not.contains(group.0))
+    }
+
     /// All groups that other live nodes announce as held.
     pub(crate) fn held_by_others(&self) -> impl Iterator<Item = u32> {
         let holding =

@@ -37,7 +37,7 @@ use crate::announce::Announcer;
 use crate::chat::Chat;
 use crate::clock::{self, Alarm};
 use crate::collector::{Cache, Collector};
-use crate::extend::{Extensions, Told};
+use crate::extend::{Extensions, Fitness, Opinion, Told};
 use crate::kernel::{Homes, Kernel, Report};
 use crate::lateness::Lateness;
 use crate::load::Source;
@@ -453,7 +453,13 @@ impl Daemon {
             Told::Input(input) => self.tell(input),
             Told::Line(level, line) => self.parts.logger.log(level, line),
             Told::Event(event) => self.happened(&event),
-            Told::Opinion(_) => {}
+            Told::Opinion(Opinion { plugin, fit }) => {
+                let unfit = match fit {
+                    Some(Fitness::Unfit(why)) => Some(why),
+                    Some(Fitness::Fit) | None => None,
+                };
+                self.tell(Input::Opinion { plugin, unfit });
+            }
             Told::Passed(passed) => self.pass(passed),
         }
     }

@@ -152,6 +152,14 @@ pub fn line(event: &Event) -> (Level, String) {
             let line = line.unless_empty("reason", detail).field("ms", ms);
             (hook_level(*outcome), line.done())
         }
+        Event::OpinionChanged { plugin, unfit } => {
+            let what = match unfit {
+                Some(_) => "a plugin holds this node unfit",
+                None => "a plugin holds this node unfit no more",
+            };
+            let line = Line::new(what).field("plugin", plugin);
+            (Level::Warning, line.maybe("reason", unfit.as_ref()).done())
+        }
         Event::PluginStarted { plugin } => {
             (Level::Notice, Line::new("plugin runs").field("plugin", plugin).done())
         }

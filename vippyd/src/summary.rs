@@ -71,6 +71,8 @@ impl Summary {
             | Event::HookEnded { .. }
             | Event::PluginStarted { .. }
             | Event::PluginEnded { .. }
+            | Event::OpinionChanged { .. }
+            | Event::CheckChanged { .. }
             | Event::Warning { .. } => false,
         };
     }

@@ -71,6 +71,7 @@ fn told(output: &Output) -> String {
         | Output::Ask { .. }
         | Output::CleanUp { .. }
         | Output::WantBoot
+        | Output::Check { .. }
         | Output::Stopped
         | Output::Restarted => format!("{output:?}"),
     }

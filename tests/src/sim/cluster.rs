@@ -271,6 +271,7 @@ impl Setup {
             witness: self.witnesses().map(|host| fabric::address(host).ip()).collect(),
             isolation: self.isolation,
             hold_down: self.hold_down,
+            checks: Vec::new(),
             hooks: self.cleaning.map(|_| clean_up()).into_iter().collect(),
             plugins: Vec::new(),
         }

@@ -72,6 +72,7 @@ pub(super) fn summary(output: &Output) -> Option<String> {
         Output::CleanUp { node, .. } => Some(format!("clean up after {node}")),
         Output::WantBoot => Some("want boot".to_owned()),
         Output::Stopped => Some("stopped".to_owned()),
+        Output::Check { checks } => Some(format!("check {checks:?}")),
         Output::Send(Transmit { seq: None, .. }) | Output::Ask { .. } | Output::Event(_) => None,
     }
 }

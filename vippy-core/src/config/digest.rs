@@ -4,8 +4,10 @@ use std::fmt::Write;
 
 use sha2::{Digest as _, Sha256};
 
+use super::checks::{Check, Kind};
 use super::model::{DEFAULT_WEIGHT, Digest, Failback, Group, SharedPart};
 use super::policy::{DEFAULT_HOLD_DOWN, default_isolation};
+use super::written::percent;
 use crate::time::micros;
 
 /// The canonical text of the shared part, whose SHA-256 is the digest.
@@ -32,6 +34,11 @@ use crate::time::micros;
 /// failback MICROSECONDS          (*) each followed by this, or `failback never`,
 /// address ADDRESS/PREFIX         and by one line per address of that group, in
 ///                                configuration order
+/// check NAME KIND                (*) one line per check, in configuration order,
+/// every INTERVAL TIMEOUT FALL RISE FIRST   each followed by this, with its spans
+///                                in microseconds and `unknown`, `good` or `bad`,
+/// of GROUP                       (*) by one line per group that it names
+/// on NODE                        (*) and one per node
 /// hook OBJECT                    (*) one line per hook, in configuration order
 /// plugin OBJECT                  (*) one line per plugin, in configuration order
 /// ```
@@ -53,11 +60,17 @@ use crate::time::micros;
 ///   that has its default left out. In its texts, and nowhere else, there may be
 ///   characters beyond ASCII.
 /// - `MOVE` is `exclusive` or `overlap`.
+/// - `KIND` is one of `run USER WORD…` (a `USER` of `-` is none), `tcp HOST:PORT`,
+///   `http HOST:PORT PATH STATUS` (`-`: any from 200 to 399), `process NAME`,
+///   `pidfile PATH`, `interface NAME`, `file present PATH`, `file absent PATH` and
+///   `ping ADDRESS`. In words, users, paths, and names of processes and interfaces,
+///   all bytes but letters, digits, `-`, `.`, `_`, `~` and `/` are written as `%` and
+///   two digits (RFC 3986).
 /// - An IPv4 `ADDRESS` is four decimal numbers with dots; an IPv6 one is
 ///   written as RFC 5952 says (lower case, the longest run of zeros as `::`).
 ///   `PREFIX` is always written, for single addresses too (32 or 128).
 ///
-/// Interface names, all keys of the local part, comments, layout and the way
+/// Interface names of addresses, all keys of the local part, comments, layout and the way
 /// something is written (array or object form, `0.5` or `.5`, quotes) are not
 /// in it.
 ///
@@ -101,6 +114,7 @@ pub fn canonical_text(shared: &SharedPart) -> String {
     for group in &shared.groups {
         push_group(&mut text, shared, group);
     }
+    shared.checks.iter().for_each(|check| push_check(&mut text, check));
     for hook in &shared.hooks {
         let _ = writeln!(text, "hook {}", hook.line());
     }
@@ -154,6 +168,35 @@ fn push_group(text: &mut String, shared: &SharedPart, group: &Group) {
     for address in &group.addresses {
         let _ = writeln!(text, "address {}/{}", address.ip(), address.net.prefix_len());
     }
+}
+
+fn push_check(text: &mut String, check: &Check) {
+    let _ = write!(text, "check {} ", check.name);
+    let _ = match &check.kind {
+        Kind::Run { words, user } => {
+            let user = user.as_deref().map_or("-".into(), percent);
+            let words: Vec<String> = words.iter().map(|word| percent(word)).collect();
+            writeln!(text, "run {user} {}", words.join(" "))
+        }
+        Kind::Tcp(endpoint) => writeln!(text, "tcp {endpoint}"),
+        Kind::Http { endpoint, path, status } => {
+            let status = status.map_or("-".to_owned(), |status| status.to_string());
+            writeln!(text, "http {endpoint} {} {status}", percent(path))
+        }
+        Kind::Process(name) => writeln!(text, "process {}", percent(name)),
+        Kind::PidFile(path) => writeln!(text, "pidfile {}", percent(&path.to_string_lossy())),
+        Kind::Interface(name) => writeln!(text, "interface {}", percent(name)),
+        Kind::File { path, absent } => {
+            let how = if *absent { "absent" } else { "present" };
+            writeln!(text, "file {how} {}", percent(&path.to_string_lossy()))
+        }
+        Kind::Ping(ip) => writeln!(text, "ping {ip}"),
+    };
+    let (interval, timeout) = (micros(check.interval), micros(check.timeout));
+    let (fall, rise, first) = (check.fall, check.rise, check.first);
+    let _ = writeln!(text, "every {interval} {timeout} {fall} {rise} {first}");
+    check.groups.iter().for_each(|group| text.push_str(&format!("of {group}\n")));
+    check.nodes.iter().for_each(|node| text.push_str(&format!("on {node}\n")));
 }
 
 #[cfg(test)]
@@ -219,6 +262,7 @@ mod tests {
             ("version: 5", "failback: 'auto', hold_down: 30, isolation: 50, version: 5"),
             ("\"node1\", \"node2\"", "\"node1\", { name: 'node2', standby: false, weight: 1 }"),
             ("version: 5", "realtime: 20, version: 5"),
+            ("version: 5", "checks: [], version: 5"),
             ("version: 5", "cluster: \"c\", state: \"/s\", management: \"/m\", version: 5"),
             (
                 "version: 5",
@@ -268,6 +312,27 @@ mod tests {
             ("exclusive: true", "exclusive: false"),
             ("{ interface: \"eth1\", ip: \"fd00::1:149/64\" },", ""),
             ("[{ interface: \"eth0\", ip: \"10.8.3.195/24\" }],", ""),
+            ("version: 5", "checks: [{name: 'a', tcp: 'h:1'}], version: 5"),
+            ("version: 5", "checks: [{name: 'b', tcp: 'h:1'}], version: 5"),
+            ("version: 5", "checks: [{name: 'a', tcp: 'h:2'}], version: 5"),
+            ("version: 5", "checks: [{name: 'a', tcp: 'h:1', groups: ['web']}], version: 5"),
+            ("version: 5", "checks: [{name: 'a', tcp: 'h:1', nodes: ['node1']}], version: 5"),
+            ("version: 5", "checks: [{name: 'a', tcp: 'h:1', interval: 2}], version: 5"),
+            ("version: 5", "checks: [{name: 'a', tcp: 'h:1', timeout: 0.5}], version: 5"),
+            ("version: 5", "checks: [{name: 'a', tcp: 'h:1', fall: 1}], version: 5"),
+            ("version: 5", "checks: [{name: 'a', tcp: 'h:1', rise: 1}], version: 5"),
+            ("version: 5", "checks: [{name: 'a', tcp: 'h:1', first: 'bad'}], version: 5"),
+            ("version: 5", "checks: [{name: 'a', run: ['a', 'b c']}], version: 5"),
+            ("version: 5", "checks: [{name: 'a', run: ['a', 'b', 'c']}], version: 5"),
+            ("version: 5", "checks: [{name: 'a', run: ['a'], user: 'u'}], version: 5"),
+            ("version: 5", "checks: [{name: 'a', http: 'http://h/'}], version: 5"),
+            ("version: 5", "checks: [{name: 'a', http: 'http://h/', status: 204}], version: 5"),
+            ("version: 5", "checks: [{name: 'a', file: '/f'}], version: 5"),
+            ("version: 5", "checks: [{name: 'a', file: '/f', absent: true}], version: 5"),
+            ("version: 5", "checks: [{name: 'a', process: 'f'}], version: 5"),
+            ("version: 5", "checks: [{name: 'a', process: '/f'}], version: 5"),
+            ("version: 5", "checks: [{name: 'a', interface: 'f'}], version: 5"),
+            ("version: 5", "checks: [{name: 'a', ping: '10.0.0.1'}], version: 5"),
         ];
         let mut seen = std::collections::BTreeSet::from([shared(EXAMPLE).digest]);
         for (from, to) in different {

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::checks::{Check, Kind};
 use super::hooks::Hook;
 use super::model::{
     Address, Config, DEFAULT_WEIGHT, Digest, Failback, Group, Lifetime, Node, SharedPart,
@@ -17,7 +18,10 @@ use super::model::{
 use super::plugins::Plugin;
 use super::policy::{DEFAULT_HOLD_DOWN, default_isolation};
 use super::problem::Problem;
+use super::written::json;
 use super::{LOCAL_KEYS, SHARED_KEYS, digest, localize};
+use crate::health::Verdict;
+use crate::identity::{GroupId, NodeName};
 
 /// Largest configuration that is read, as a file or as a document, in bytes: room
 /// for 10,000 groups, and for a mistyped path to be told instead of filling the memory.
@@ -35,6 +39,7 @@ pub fn document(shared: &SharedPart) -> Arc<str> {
     push_list(&mut text, "nodes", shared.nodes.iter().map(node));
     text.push_str(",\n");
     push_list(&mut text, "vips", shared.groups.iter().map(|each| group(shared, each)));
+    push_lines(&mut text, "checks", shared.checks.iter().map(|each| check(each)));
     push_lines(&mut text, "hooks", shared.hooks.iter().map(Hook::line));
     push_lines(&mut text, "plugins", shared.plugins.iter().map(Plugin::line));
     text.push_str("\n}\n");
@@ -237,9 +242,54 @@ fn address(address: &Address) -> String {
     let Some(interface) = address.hint.as_ref().or(address.interface.as_ref()) else {
         return format!("{{\"ip\": \"{net}\"}}");
     };
-    // Names of interfaces have neither spaces nor control characters.
-    let quoted = interface.replace('\\', "\\\\").replace('"', "\\\"");
-    format!("{{\"interface\": \"{quoted}\", \"ip\": \"{net}\"}}")
+    format!("{{\"interface\": {}, \"ip\": \"{net}\"}}", json(interface))
+}
+
+/// A check with all its numbers: what they are by default depends on its kind.
+fn check(check: &Check) -> String {
+    let list =
+        |texts: &mut dyn Iterator<Item = &str>| texts.map(json).collect::<Vec<_>>().join(", ");
+    let mut text = format!("{{\"name\": \"{}\", ", check.name);
+    let _ = match &check.kind {
+        Kind::Run { words, user } => {
+            let user = user.as_ref().map(|user| format!(", \"user\": {}", json(user)));
+            let words = list(&mut words.iter().map(String::as_str));
+            write!(text, "\"run\": [{words}]{}", user.unwrap_or_default())
+        }
+        Kind::Tcp(endpoint) => write!(text, "\"tcp\": \"{endpoint}\""),
+        Kind::Http { endpoint, path, status } => {
+            let status = status.map(|status| format!(", \"status\": {status}"));
+            let url = json(&format!("http://{endpoint}{path}"));
+            write!(text, "\"http\": {url}{}", status.unwrap_or_default())
+        }
+        Kind::Process(name) => write!(text, "\"process\": {}", json(name)),
+        Kind::PidFile(path) => write!(text, "\"process\": {}", json(&path.to_string_lossy())),
+        Kind::Interface(name) => write!(text, "\"interface\": {}", json(name)),
+        Kind::File { path, absent } => {
+            let absent = if *absent { ", \"absent\": true" } else { "" };
+            write!(text, "\"file\": {}{absent}", json(&path.to_string_lossy()))
+        }
+        Kind::Ping(ip) => write!(text, "\"ping\": \"{ip}\""),
+    };
+    let (interval, timeout) = (seconds(check.interval), seconds(check.timeout));
+    let _ = write!(
+        text,
+        ", \"interval\": {interval}, \"timeout\": {timeout}, \"fall\": {}, \"rise\": {}",
+        check.fall, check.rise
+    );
+    if check.first != Verdict::Unknown {
+        let _ = write!(text, ", \"first\": \"{}\"", check.first);
+    }
+    if !check.groups.is_empty() {
+        let groups = list(&mut check.groups.iter().map(GroupId::as_str));
+        let _ = write!(text, ", \"groups\": [{groups}]");
+    }
+    if !check.nodes.is_empty() {
+        let nodes = list(&mut check.nodes.iter().map(NodeName::as_str));
+        let _ = write!(text, ", \"nodes\": [{nodes}]");
+    }
+    text.push('}');
+    text
 }
 
 /// Seconds, to the microsecond, without needless digits.
@@ -264,6 +314,18 @@ mod tests {
         ],
         interval: 0.25, mature: 5, stale: 1.000001, quorum: 1, witness: "10.8.3.1",
         isolation: 7, hold_down: "off",
+        checks: [
+            { name: "a", run: ["sh", "-c", "echo \"é\\n\""], user: "nobody", first: "bad" },
+            { name: "b", tcp: "[::1]:80", groups: ["web", "10.8.3.195"], nodes: ["node2"] },
+            { name: "c", http: "http://10.8.3.7:8080/health?x=1", status: 204, interval: 5 },
+            { name: "d", http: "http://localhost", timeout: 0.25 },
+            { name: "e", process: "haproxy", first: "good" },
+            { name: "f", process: "/run/haproxy.pid", fall: 2, rise: 4 },
+            { name: "g", interface: "eth1" },
+            { name: "h", file: "/run/maintenance", absent: true },
+            { name: "i", file: "/run/ready" },
+            { name: "j", ping: "10.8.3.1" },
+        ],
     }"#;
 
     fn config(text: &str) -> Config {
@@ -276,6 +338,7 @@ mod tests {
         let back = parse_document(&config.document, "d").unwrap();
         assert_eq!(back.rank(), config.shared.rank());
         assert_eq!(back.groups, config.shared.groups);
+        assert_eq!(back.checks, config.shared.checks);
         assert_eq!(document(&back), config.document);
         for local in ["secret", "0123456789abcdef", "chat", "239.77"] {
             assert!(!config.document.contains(local), "{}", config.document);

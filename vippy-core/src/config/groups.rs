@@ -32,6 +32,20 @@ pub(super) struct Groups {
     names: BTreeMap<String, usize>,
     /// What holds for a group that does not say otherwise.
     failback: Failback,
+    /// Whether the list was read without problems: only then may somebody be told
+    /// that a group is not in it.
+    pub(super) trusted: bool,
+}
+
+impl Groups {
+    /// The group of a name, or with an address.
+    pub(super) fn named(&self, name: &str) -> Option<GroupId> {
+        let ip: Option<IpAddr> = name.parse().ok();
+        let meant = |group: &&Arc<Group>| {
+            group.id.as_str() == name || group.addresses.iter().any(|a| Some(a.ip()) == ip)
+        };
+        self.groups.iter().find(meant).map(|group| group.id.clone())
+    }
 }
 
 impl Reader {
@@ -42,6 +56,7 @@ impl Reader {
             addresses: BTreeMap::new(),
             names: BTreeMap::new(),
             failback: failback.unwrap_or(Failback::Auto),
+            trusted: false,
         };
         let expected =
             "the list of groups, such as [[{\"interface\": \"eth0\", \"ip\": \"10.1.2.3/24\"}]]";
@@ -62,6 +77,7 @@ impl Reader {
                 groups.groups.push(Arc::new(group));
             }
         }
+        groups.trusted = groups.groups.len() == items.len();
         groups
     }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::children::Line;
 use super::groups::Groups;
+use super::line::Line;
 use super::reader::{Fields, Reader, quoted};
 use super::shared::Nodes;
 use super::suggest::nearest;
@@ -107,15 +107,18 @@ impl Reader {
         let mut flag = |key| fields.get(key).and_then(|node| self.boolean(node)).unwrap_or(false);
         let (once, required) = (flag("once"), flag("required"));
         let timeout = fields.get("timeout").and_then(|node| self.seconds(node, TIMEOUT));
+        let about = "the name of a group in `vips`, or one of its addresses";
+        let groups = fields.get("groups").map(|node| self.group_ids(node, groups, about));
+        let nodes = fields.get("nodes").map(|node| self.node_names(node, nodes));
         let hook = Hook {
             on: on?,
             run: run?,
-            groups: self.only_groups(&fields, groups),
-            nodes: self.only_nodes(&fields, nodes),
+            groups: groups.unwrap_or_default(),
+            nodes: nodes.unwrap_or_default(),
             once,
             required,
             timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
-            user: self.user(&fields),
+            user: fields.get("user").and_then(|node| self.user(node)),
         };
         self.check_hook(&fields, &hook);
         Some(hook)

@@ -6,9 +6,9 @@
 //! `docs/CONFIG.md`.
 //!
 //! Inside, `text` reads JSON5 into a tree with positions, `reader` and
-//! `values` take typed values out of it, `shared`, `groups`, `policy`, `hooks`,
-//! `plugins`, `chat`, `logging`, `secret_keys` and `local` know the keys and the rules
-//! between them, `children` what all commands have in common,
+//! `values` take typed values out of it, `shared`, `groups`, `policy`, `checks`,
+//! `hooks`, `plugins`, `chat`, `logging`, `secret_keys` and `local` know the keys and
+//! the rules between them, `line` and `written` how some of them are written down,
 //! and `report` collects and places problems. [`mod@digest`] says what two nodes
 //! compare, [`document()`] what they give each other, and [`localize()`] fits
 //! another node's configuration to this one's interfaces.
@@ -19,11 +19,12 @@
 //! made here are wiped; wiping the texts is up to the caller.
 
 mod chat;
-mod children;
+pub mod checks;
 pub mod digest;
 mod document;
 mod groups;
 pub mod hooks;
+mod line;
 mod local;
 mod localize;
 mod logging;
@@ -42,6 +43,7 @@ mod suggest;
 mod tests;
 mod text;
 mod values;
+mod written;
 
 pub use document::{Kept, MOST_BYTES, document, parse_document, parse_shared};
 pub use hooks::Hook;
@@ -60,7 +62,7 @@ use report::Report;
 use text::Node as TextNode;
 
 /// Keys of the part that all nodes share: those that a document has.
-pub const SHARED_KEYS: [&str; 13] = [
+pub const SHARED_KEYS: [&str; 14] = [
     "version",
     "vips",
     "nodes",
@@ -72,6 +74,7 @@ pub const SHARED_KEYS: [&str; 13] = [
     "quorum",
     "witness",
     "isolation",
+    "checks",
     "hooks",
     "plugins",
 ];

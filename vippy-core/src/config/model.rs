@@ -13,6 +13,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::checks::Check;
 use super::hooks::Hook;
 use super::plugins::Plugin;
 use super::secret::{Secret, SecretFile};
@@ -57,9 +58,14 @@ pub struct SharedPart {
     /// How long a node that comes and goes too often stands by the first time
     /// (O4); `None` when it never does.
     pub hold_down: Option<Duration>,
+    /// What tells whether a node can serve (H1).
+    #[serde(default)]
+    pub checks: Vec<Arc<Check>>,
     /// Programs that run when something happens.
+    #[serde(default)]
     pub hooks: Vec<Hook>,
     /// Programs that run beside the daemon.
+    #[serde(default)]
     pub plugins: Vec<Plugin>,
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::children::Line;
+use super::line::Line;
 use super::reader::{Fields, Reader, quoted};
 use super::shared::Nodes;
 use super::text::{Node, Value};
@@ -114,7 +114,9 @@ impl Reader {
             Some(name) => self.name(name, "the plugin's name")?.to_owned(),
             None => plugin.name,
         };
-        let (nodes, user) = (self.only_nodes(&fields, nodes), self.user(&fields));
+        let nodes = fields.get("nodes").map(|node| self.node_names(node, nodes));
+        let nodes = nodes.unwrap_or_default();
+        let user = fields.get("user").and_then(|node| self.user(node));
         Some(Plugin { name, nodes, user, ..plugin })
     }
 }

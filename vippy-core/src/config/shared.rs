@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::checks::Check;
 use super::digest;
 use super::groups::Groups;
 use super::hooks::Hook;
@@ -77,6 +79,7 @@ pub(super) struct Shared<'t> {
     pub(super) groups: Groups,
     pub(super) timers: Timers,
     pub(super) policy: Policy,
+    checks: Vec<Arc<Check>>,
     hooks: Vec<Hook>,
     plugins: Vec<Plugin>,
 }
@@ -84,7 +87,7 @@ pub(super) struct Shared<'t> {
 impl Shared<'_> {
     /// The model, with its digest. Only of what was read without problems.
     pub(super) fn into_model(self) -> SharedPart {
-        let Shared { version, nodes, groups, timers, policy, hooks, plugins } = self;
+        let Shared { version, nodes, groups, timers, policy, checks, hooks, plugins } = self;
         let mut shared = SharedPart {
             version,
             digest: Digest::default(),
@@ -97,6 +100,7 @@ impl Shared<'_> {
             witness: policy.witness,
             isolation: policy.isolation,
             hold_down: policy.hold_down,
+            checks,
             hooks,
             plugins,
         };
@@ -112,9 +116,10 @@ impl Reader {
         let groups = self.groups(top, &nodes);
         let timers = self.timers(top);
         let policy = self.policy(top, &timers, &nodes, &groups);
+        let checks = self.checks(top, &nodes, &groups);
         let hooks = self.hooks(top, &nodes, &groups);
         let plugins = self.plugins(top, &nodes);
-        Shared { version, nodes, groups, timers, policy, hooks, plugins }
+        Shared { version, nodes, groups, timers, policy, checks, hooks, plugins }
     }
 
     fn version(&mut self, top: &Fields<'_>) -> u64 {

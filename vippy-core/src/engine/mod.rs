@@ -37,8 +37,9 @@ use crate::explain;
 use crate::explanation::{Explanation, UnknownGroup};
 use crate::fence::Fence;
 use crate::field::Field;
+use crate::health::{Health, Noted as HealthNoted, Run};
 use crate::holdings::{Hands, Holdings};
-use crate::identity::{BootId, Epoch, GroupId, NodeIndex, NodeName};
+use crate::identity::{BootId, CheckName, Epoch, GroupId, NodeIndex, NodeName};
 use crate::input::{Command, Input};
 use crate::invariants::Watch;
 use crate::membership::{Membership, Timers};
@@ -98,6 +99,7 @@ pub struct Engine {
     pub(crate) standing: Standing,
     pub(crate) conduct: Conduct,
     pub(crate) holdings: Holdings,
+    pub(crate) health: Health,
     pub(crate) timing: Timing,
     pub(crate) fence: Fence,
     pub(crate) epochs: Epochs,
@@ -187,6 +189,7 @@ impl Engine {
             standing: Standing::new(now, shared.mature),
             conduct: Conduct::recalled(now, &memory, shared.hold_down),
             holdings: Holdings::new(shared),
+            health: Health::new(now, shared, &node),
             timing: Timing::new(timers),
             fence: Fence::new(now, config.local.lifetime, shared.stale),
             epochs: Epochs::new(epoch_floor),
@@ -225,6 +228,7 @@ impl Engine {
             config,
         };
         engine.find_place();
+        engine.holdings.begin_with(&engine.health);
         engine.adopt(now, &present);
         engine.resume_trial(now, trial);
         engine.settle(now);
@@ -329,6 +333,15 @@ impl Engine {
             }
             Input::Arrived => self.authority.arrived(now),
             Input::CleanedUp(boot) => self.cleaned_up(now, boot),
+            Input::Opinion { plugin, unfit } => {
+                let noted = self.health.opine(&self.config.shared, &plugin, unfit);
+                self.take_health(now, noted);
+            }
+            Input::Checked { check, run } => {
+                if self.checked(now, &check, run) && !slept {
+                    return (refused, true);
+                }
+            }
             Input::Operator(command) => self.command(now, command),
         }
         self.settle(now);
@@ -455,9 +468,34 @@ impl Engine {
     }
 
     fn holdings_and_hands(&mut self) -> (&mut Holdings, Hands<'_>) {
-        let hands =
-            Hands { outputs: &mut self.outputs, epochs: &mut self.epochs, fence: &mut self.fence };
+        let hands = Hands {
+            outputs: &mut self.outputs,
+            epochs: &mut self.epochs,
+            fence: &mut self.fence,
+            health: &mut self.health,
+        };
         (&mut self.holdings, hands)
+    }
+
+    /// A check was run. True when that changed nothing but the status: it costs next
+    /// to nothing, however many checks there are.
+    fn checked(&mut self, now: Instant, check: &CheckName, run: Run) -> bool {
+        let config = self.config.clone();
+        let noted = self.health.note(&config.shared, now, check, run);
+        let quiet = noted.is_quiet();
+        self.take_health(now, noted);
+        quiet
+    }
+
+    fn take_health(&mut self, now: Instant, noted: HealthNoted) {
+        let config = self.config.clone();
+        for group in &noted.changed {
+            let unwell = self.health.is_unwell(*group);
+            let recovered = noted.recovered.contains(group);
+            self.holdings.checked(now, &config.shared, *group, (unwell, recovered));
+        }
+        self.holdings.touch(noted.awaited);
+        noted.event.into_iter().for_each(|event| self.tell(event));
     }
 
     fn tell(&mut self, event: Event) {
@@ -555,6 +593,7 @@ impl Engine {
             self.fence.lower(now, former);
         }
         let retermed = self.fence.configure(now, config.local.lifetime, new.stale);
+        self.health.configure(now, new, &self.name);
         let (holdings, mut hands) = self.holdings_and_hands();
         holdings.configure(now, (&old.shared, new), retermed, &mut hands);
         if self.standing.is_booting() {

@@ -179,8 +179,12 @@ impl Engine {
             mature: config.shared.mature,
             strangers_fenced: self.fence.time(now).map(|fence| self.started + fence),
         };
-        let mut hands =
-            Hands { outputs: &mut self.outputs, epochs: &mut self.epochs, fence: &mut self.fence };
+        let mut hands = Hands {
+            outputs: &mut self.outputs,
+            epochs: &mut self.epochs,
+            fence: &mut self.fence,
+            health: &mut self.health,
+        };
         if all {
             self.holdings.settle(now, &around, &mut hands);
         } else {

@@ -139,6 +139,9 @@ impl Holdings {
         let idle = phase == Phase::Idle;
         let to_take = idle || phase == Phase::Claiming;
         let mine = owner.is_some() && owner == around.field.me;
+        if !(mine && to_take && around.holder_would_rather_not(group)) {
+            hands.health.forget(group);
+        }
         if idle && !mine {
             return false;
         }
@@ -148,7 +151,10 @@ impl Holdings {
                 true => around.everybody_knows(owner),
                 false => around.shows_held(owner, group, needed),
             });
-        let may_take = to_take && around.leave.take && self.is_due(now, group, around);
+        let may_take = to_take
+            && around.leave.take
+            && self.is_due(now, group, around)
+            && may_relieve(now, group, around, hands);
         // A claim that nobody can have heard frees nothing.
         let free = to_take && (idle || needed != UNANNOUNCED);
         let clear = !config.exclusive || (free && self.is_free(now, group, needed, around));
@@ -274,4 +280,15 @@ impl Holdings {
             matches!(slot.phase, Phase::Held { .. }) && owner.is_some() && *owner != me
         })
     }
+}
+
+/// A group that its holder would rather not hold is taken from it only when this
+/// node's own checks are good (H4).
+fn may_relieve(
+    now: Instant,
+    group: GroupIndex,
+    around: &Surroundings<'_>,
+    hands: &mut Hands<'_>,
+) -> bool {
+    !around.holder_would_rather_not(group) || hands.health.may_relieve(now, group, hands.outputs)
 }

@@ -20,6 +20,7 @@ use crate::epoch::Epochs;
 use crate::event::Event;
 use crate::fence::Fence;
 use crate::group::{Phase, Slot, UNANNOUNCED};
+use crate::health::Health;
 use crate::identity::{Epoch, GroupId, GroupIndex, NodeIndex, Seq};
 use crate::input::ResourceReport;
 use crate::output::Output;
@@ -61,6 +62,7 @@ pub(crate) struct Hands<'a> {
     pub(crate) outputs: &'a mut VecDeque<Output>,
     pub(crate) epochs: &'a mut Epochs,
     pub(crate) fence: &'a mut Fence,
+    pub(crate) health: &'a mut Health,
 }
 
 impl Hands<'_> {
@@ -135,6 +137,7 @@ impl Holdings {
         let met = ids(&self.contacts.iter().map(|group| group.0).collect());
         let mut next = Holdings::new(new);
         next.reluctance = self.reluctance.carried((old, new), &next.positions);
+        next.begin_with(hands.health);
         for (group, config) in new.group_indexes().zip(&new.groups) {
             let (before, mut slot) = match former.remove(&config.id) {
                 Some((before, slot)) => (Some(before), slot),
@@ -243,6 +246,27 @@ impl Holdings {
             | (ResourceReport::Failed(_), Phase::Idle | Phase::Claiming | Phase::LettingGo) => {}
         }
         self.publish(group, config.exclusive);
+        self.touched.insert(group);
+    }
+
+    /// What the checks say before they were ever asked.
+    pub(crate) fn begin_with(&mut self, health: &Health) {
+        health.unwell().for_each(|group| self.reluctance.set_unwell(group, true));
+    }
+
+    /// This node's checks speak against holding a group, or do no more (H3);
+    /// `recovered`: what was bad is good.
+    pub(crate) fn checked(
+        &mut self,
+        now: Instant,
+        shared: &SharedPart,
+        group: GroupIndex,
+        (unwell, recovered): (bool, bool),
+    ) {
+        self.reluctance.set_unwell(group, unwell);
+        if recovered {
+            self.reluctance.came_back(now, shared, group);
+        }
         self.touched.insert(group);
     }
 

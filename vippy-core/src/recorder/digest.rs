@@ -34,6 +34,7 @@ pub(super) fn of<'a>(outputs: impl Iterator<Item = &'a Output>) -> (u32, u64) {
             | Output::Adopt(_)
             | Output::Keep(_)
             | Output::WantBoot
+            | Output::Check { .. }
             | Output::Event(_)
             | Output::Stopped
             | Output::Restarted => output.hash(&mut hash),

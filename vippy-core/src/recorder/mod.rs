@@ -268,6 +268,8 @@ impl Segment {
             | Input::Answered { .. }
             | Input::Arrived
             | Input::CleanedUp(_)
+            | Input::Opinion { .. }
+            | Input::Checked { .. }
             | Input::Operator(_) => {
                 self.elsewhere += size_of::<Input>();
                 What::Other(Box::new(input.clone()))

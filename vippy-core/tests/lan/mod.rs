@@ -9,13 +9,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use vippy_core::config::checks::Check;
 use vippy_core::config::{
     Address, ChatInterface, Config, Digest, Group, Lifetime, LocalPart, Logging, LoggingDriver,
     Node, NotifyTarget, Secret, SharedPart, document, parse_document,
 };
 use vippy_core::engine::{Engine, Start};
 use vippy_core::event::Event;
-use vippy_core::identity::{BootId, Epoch, GroupId, Mac, NodeName};
+use vippy_core::health::{Outcome, Run};
+use vippy_core::identity::{BootId, CheckName, Epoch, GroupId, Mac, NodeName};
 use vippy_core::input::{Command, Datagram, Input, ResourceReport};
 use vippy_core::memory::Memory;
 use vippy_core::output::{Adoption, Destination, Output};
@@ -54,6 +56,7 @@ pub(crate) struct Plan {
     pub(crate) notify: bool,
     /// Whether nodes have the configuration as a document for others.
     pub(crate) travels: bool,
+    pub(crate) checks: Vec<Check>,
 }
 
 impl Plan {
@@ -73,6 +76,7 @@ impl Plan {
             unicast: false,
             notify: true,
             travels: false,
+            checks: Vec::new(),
         }
     }
 
@@ -97,6 +101,7 @@ impl Plan {
             hold_down: self.hold_down,
             hooks: Vec::new(),
             plugins: Vec::new(),
+            checks: self.checks.iter().cloned().map(Arc::new).collect(),
         };
         let mut local = local(self.lifetime);
         local.secrets = self.secrets.iter().map(|secret| Secret::from(*secret)).collect();
@@ -182,6 +187,8 @@ pub(crate) struct Machine {
     pub(crate) answering: bool,
     /// Frames leave.
     pub(crate) uplink: bool,
+    /// What a check comes to there that is not good.
+    pub(crate) ailments: BTreeMap<CheckName, Outcome>,
 }
 
 impl Machine {
@@ -271,6 +278,7 @@ impl Lan {
             kernel: BTreeMap::new(),
             answering: true,
             uplink: true,
+            ailments: BTreeMap::new(),
         };
         self.machines.insert(node, machine);
         self.drain(node);
@@ -303,6 +311,14 @@ impl Lan {
 
     pub(crate) fn report(&mut self, node: usize, group: &str, report: ResourceReport) {
         self.tell(node, Input::Resource { group: id(group), report });
+    }
+
+    /// A run of a check begins now and comes to what it comes to there.
+    pub(crate) fn check(&mut self, node: usize, check: &CheckName) {
+        let Some(machine) = self.machines.get(&node) else { return };
+        let outcome = machine.ailments.get(check).cloned().unwrap_or(Outcome::Good);
+        let run = Run { began: self.now, took: DELAY, outcome };
+        self.later(node, Input::Checked { check: check.clone(), run });
     }
 
     /// One input now and all that is ordered because of it.
@@ -410,6 +426,7 @@ impl Lan {
                 };
                 self.tell(node, Input::Configured(config.into()));
             }
+            Output::Check { checks } => checks.iter().for_each(|check| self.check(node, check)),
             Output::Send(_)
             | Output::Keep(_)
             | Output::Silence { .. }

@@ -196,8 +196,10 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 /// What a plugin says in one run, and what is made of it.
 struct Talk<'a> {
     of: &'a Supervisor,
-    /// The reasons for which it holds this node unfit; `None`: it said nothing yet.
-    unfit: Option<Vec<String>>,
+    /// The reasons for which it holds this node unfit.
+    unfit: Vec<String>,
+    /// What was told of that last.
+    fit: Option<Fitness>,
     complaints: Complaints,
     log: Budget,
     first_error: Vec<u8>,
@@ -221,7 +223,7 @@ impl Talk<'_> {
     fn new(of: &Supervisor) -> Talk<'_> {
         let log = Budget { window: Instant::now(), lines: 0, lost: 0 };
         let complaints = Complaints::default();
-        Talk { of, unfit: None, complaints, log, first_error: Vec::new() }
+        Talk { of, unfit: Vec::new(), fit: None, complaints, log, first_error: Vec::new() }
     }
 
     /// Hears both streams to their ends.
@@ -271,7 +273,7 @@ impl Talk<'_> {
     }
 
     fn judge(&mut self, active: bool, reason: String) {
-        let unfit = self.unfit.get_or_insert_default();
+        let unfit = &mut self.unfit;
         let place = unfit.iter().position(|other| *other == reason);
         match (place, active) {
             (Some(place), true) => drop(unfit.remove(place)),
@@ -286,7 +288,10 @@ impl Talk<'_> {
             [] => Fitness::Fit,
             reasons => Fitness::Unfit(reasons.join(", ")),
         };
-        self.of.opine(Some(fit));
+        if self.fit.as_ref() != Some(&fit) {
+            self.fit = Some(fit.clone());
+            self.of.opine(Some(fit));
+        }
     }
 
     fn log(&mut self, level: Level, text: &str) {
