@@ -34,6 +34,7 @@ fn shared(nodes: usize, groups: usize, prefer: impl Fn(usize) -> Option<u16>) ->
         witness: Vec::new(),
         isolation: Duration::from_secs(30),
         hold_down: None,
+        checks: Vec::new(),
         hooks: Vec::new(),
         plugins: Vec::new(),
     }

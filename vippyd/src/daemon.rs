@@ -386,6 +386,7 @@ impl Daemon {
             }
             Output::Event(event) => self.happened(&event),
             Output::Remember(memory) => self.parts.writer.remember(memory),
+            Output::Check { checks } => self.parts.extensions.check(checks),
             Output::Ask { witnesses } => {
                 let peers = self.engine.peer_addresses();
                 self.parts.prober.ask(Question { witnesses, peers });

@@ -4,6 +4,7 @@
 //! something may take as long as it takes. The loop gives orders and never waits; what
 //! comes of them it gets as inputs of the engine and lines for the log.
 
+mod checks;
 mod hooks;
 pub mod launch;
 mod occasion;
@@ -19,7 +20,7 @@ use tokio::sync::oneshot;
 use vippy_core::config::Config;
 use vippy_core::config::hooks::BEFORE_UP;
 use vippy_core::event::Event;
-use vippy_core::identity::{BootId, Epoch, GroupId, NodeName};
+use vippy_core::identity::{BootId, CheckName, Epoch, GroupId, NodeName};
 use vippy_core::input::Input;
 use vippy_core::status::Status;
 
@@ -75,8 +76,7 @@ impl Extensions {
         std::thread::Builder::new().name("vippy-extend".into()).spawn(move || {
             realtime::step_back();
             runtime.block_on(async {
-                // Programs start at once, inside the runtime.
-                Worker::new(config, node, launcher, sender).run(queue).await;
+                Worker::new(&config, node, launcher, sender).run(queue).await;
             });
         })?;
         Ok(Extensions { orders, told, node: name, config: of_the_loop, listens })
@@ -129,6 +129,11 @@ impl Extensions {
         self.order(Order::Finish(done));
         // A thread that ended has nothing left to finish.
         let _ = finished.await;
+    }
+
+    /// Runs some checks at once, beside their pace.
+    pub fn check(&self, names: Vec<CheckName>) {
+        self.order(Order::Check(names));
     }
 
     /// What comes next. Dropping the future loses nothing; `None`: the thread ended.

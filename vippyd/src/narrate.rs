@@ -6,6 +6,8 @@ use std::fmt::{self, Display, Write};
 
 use serde::Serialize;
 use vippy_core::event::{Event, HookOutcome};
+use vippy_core::health::Verdict;
+use vippy_core::identity::GroupId;
 use vippy_core::input::Command;
 use vippy_core::status::{NodeReason, NodeState};
 
@@ -134,9 +136,19 @@ pub fn line(event: &Event) -> (Level, String) {
             let line = Line::new("another station claims an address that is here");
             (Level::Warning, line.field("group", group).field("mac", mac).done())
         }
+        Event::CheckChanged { check, verdict, groups, outcome, why } => {
+            let level = match verdict {
+                Verdict::Good => Level::Notice,
+                Verdict::Unknown | Verdict::Bad => Level::Warning,
+            };
+            let groups: Vec<&str> = groups.iter().map(GroupId::as_str).collect();
+            let line = Line::new("check changed").field("check", check).field("verdict", verdict);
+            let line = line.unless_empty("groups", &groups.join(" "));
+            (level, line.field("outcome", kebab(outcome)).maybe("reason", why.as_ref()).done())
+        }
         Event::NodeDown { node, life } => {
             let line = Line::new("node down").field("node", node).field("life", life);
-            (Level::Warning, line.done())
+            (Level::Info, line.done())
         }
         Event::CleaningUp { node, life, epoch } => {
             let line = Line::new("cleaning up").field("node", node).field("life", life);

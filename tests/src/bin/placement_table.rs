@@ -37,6 +37,7 @@ fn shared(names: &[usize], groups: usize) -> SharedPart {
         witness: Vec::new(),
         isolation: Duration::from_secs(30),
         hold_down: None,
+        checks: Vec::new(),
     }
 }
 

@@ -29,6 +29,7 @@ fn config(
             witness: Vec::new(),
             isolation: Duration::from_secs(30),
             hold_down: None,
+            checks: Vec::new(),
             hooks: Vec::new(),
             plugins: Vec::new(),
         },

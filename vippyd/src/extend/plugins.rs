@@ -88,26 +88,26 @@ struct Running {
 impl Plugins {
     pub(super) fn new(
         node: NodeName,
-        config: Arc<Config>,
+        config: &Config,
         launcher: Launcher,
         told: UnboundedSender<Told>,
     ) -> Plugins {
         let mut plugins = Plugins {
-            board: Board::new(&node, &config),
+            board: Board::new(&node, config),
             node,
             running: BTreeMap::new(),
             leaving: Vec::new(),
             launcher,
             told,
         };
-        plugins.keep_up(&config);
+        plugins.keep_up(config);
         plugins
     }
 
     /// Goes on with another configuration: plugins that it changes are started anew.
-    pub(super) fn configure(&mut self, config: Arc<Config>) {
-        self.keep_up(&config);
-        if let Some(line) = self.board.configure(&config) {
+    pub(super) fn configure(&mut self, config: &Config) {
+        self.keep_up(config);
+        if let Some(line) = self.board.configure(config) {
             self.running.values().for_each(|running| running.outbox.push(&line));
         }
     }

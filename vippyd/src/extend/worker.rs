@@ -6,10 +6,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 use vippy_core::config::Config;
 use vippy_core::event::Event;
-use vippy_core::identity::{BootId, Epoch, GroupId, NodeName};
+use vippy_core::identity::{BootId, CheckName, Epoch, GroupId, NodeName};
 use vippy_core::status::Status;
 
 use super::Told;
+use super::checks::Checks;
 use super::hooks::{Hooks, Ticket};
 use super::launch::Launcher;
 use super::occasion::Scene;
@@ -19,6 +20,7 @@ use super::plugins::Plugins;
 #[derive(Debug)]
 pub(super) enum Order {
     Configure(Arc<Config>),
+    Check(Vec<CheckName>),
     /// How things are, for who did not listen until now.
     Recall(Box<Status>),
     Happened(Event),
@@ -31,6 +33,7 @@ pub(super) enum Order {
 /// Everything the thread has.
 #[derive(Debug)]
 pub(super) struct Worker {
+    checks: Checks,
     scene: Scene,
     hooks: Hooks,
     plugins: Plugins,
@@ -39,14 +42,17 @@ pub(super) struct Worker {
 impl Worker {
     /// Must be called inside the runtime.
     pub(super) fn new(
-        config: Arc<Config>,
+        config: &Config,
         node: NodeName,
         launcher: Launcher,
         told: UnboundedSender<Told>,
     ) -> Worker {
+        let mut checks = Checks::new(node.clone(), launcher.clone(), told.clone());
+        checks.configure(config);
         Worker {
-            scene: Scene::new(node.clone(), &config),
-            hooks: Hooks::new(node.clone(), &config, launcher.clone(), told.clone()),
+            checks,
+            scene: Scene::new(node.clone(), config),
+            hooks: Hooks::new(node.clone(), config, launcher.clone(), told.clone()),
             plugins: Plugins::new(node, config, launcher, told),
         }
     }
@@ -61,10 +67,12 @@ impl Worker {
     fn obey(&mut self, order: Order) {
         match order {
             Order::Configure(config) => {
+                self.checks.configure(&config);
                 self.scene.configure(&config);
                 self.hooks.configure(&config);
-                self.plugins.configure(config);
+                self.plugins.configure(&config);
             }
+            Order::Check(names) => self.checks.run_now(&names),
             Order::Recall(status) => {
                 self.scene.recall(&status);
                 self.plugins.recall(&status);
