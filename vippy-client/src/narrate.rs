@@ -5,7 +5,7 @@
 use std::fmt::{self, Display, Write};
 
 use serde::Serialize;
-use vippy_core::event::Event;
+use vippy_core::event::{Event, HookOutcome};
 use vippy_core::health::Verdict;
 use vippy_core::identity::GroupId;
 use vippy_core::input::Command;
@@ -55,8 +55,13 @@ pub fn line(event: &Event) -> (Level, String) {
         Event::Announced { group } => {
             (Level::Debug, Line::new("neighbours told").field("group", group).done())
         }
-        Event::Adopted { group } => {
-            (Level::Notice, Line::new("found here and kept").field("group", group).done())
+        Event::Adopted { group, epoch } => {
+            let line = Line::new("found here and kept").field("group", group);
+            (Level::Notice, line.field("epoch", epoch).done())
+        }
+        Event::Kept { group, epoch } => {
+            let line = Line::new("kept against a rival").field("group", group);
+            (Level::Notice, line.field("epoch", epoch).done())
         }
         Event::LettingGo { group, to, why } => {
             let line = Line::new("letting go").field("group", group).maybe("to", to.as_ref());
@@ -142,6 +147,40 @@ pub fn line(event: &Event) -> (Level, String) {
             let line = line.unless_empty("groups", &groups.join(" "));
             (level, line.field("outcome", kebab(outcome)).maybe("reason", why.as_ref()).done())
         }
+        Event::NodeDown { node, life } => {
+            let line = Line::new("node down").field("node", node).field("life", life);
+            (Level::Info, line.done())
+        }
+        Event::CleaningUp { node, life, epoch } => {
+            let line = Line::new("cleaning up").field("node", node).field("life", life);
+            (Level::Notice, line.field("epoch", epoch).done())
+        }
+        Event::CleanedUp { node, life, by, epoch } => {
+            let line = Line::new("cleaned up").field("node", node).field("life", life);
+            (Level::Notice, line.field("by", by).field("epoch", epoch).done())
+        }
+        Event::HookEnded { run, on, group, outcome, detail, ms } => {
+            let line = Line::new("hook").field("run", run).field("on", on);
+            let line = line.maybe("group", group.as_ref()).field("outcome", kebab(outcome));
+            let line = line.unless_empty("reason", detail).field("ms", ms);
+            (hook_level(*outcome), line.done())
+        }
+        Event::OpinionChanged { plugin, unfit } => {
+            let what = match unfit {
+                Some(_) => "a plugin holds this node unfit",
+                None => "a plugin holds this node unfit no more",
+            };
+            let line = Line::new(what).field("plugin", plugin);
+            (Level::Warning, line.maybe("reason", unfit.as_ref()).done())
+        }
+        Event::PluginStarted { plugin } => {
+            (Level::Notice, Line::new("plugin runs").field("plugin", plugin).done())
+        }
+        Event::PluginEnded { plugin, detail, again_ms } => {
+            let line = Line::new("plugin ended").field("plugin", plugin).field("reason", detail);
+            let level = if again_ms.is_some() { Level::Err } else { Level::Notice };
+            (level, line.maybe("again_ms", *again_ms).done())
+        }
         Event::Warning { text } => (Level::Warning, text.clone()),
     }
 }
@@ -162,6 +201,13 @@ pub fn name(event: &Event) -> String {
         Ok(serde_json::Value::String(name)) => name,
         // An event is an object with its name in it.
         Ok(_) | Err(_) => "event".to_owned(),
+    }
+}
+
+fn hook_level(outcome: HookOutcome) -> Level {
+    match outcome {
+        HookOutcome::Succeeded | HookOutcome::Cancelled => Level::Info,
+        HookOutcome::Failed | HookOutcome::TimedOut | HookOutcome::NotStarted => Level::Err,
     }
 }
 

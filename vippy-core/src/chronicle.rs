@@ -150,6 +150,7 @@ impl Chronicle {
                 | Output::StoreEpoch(_)
                 | Output::Remember(_)
                 | Output::Ask { .. }
+                | Output::CleanUp { .. }
                 | Output::Examine { .. }
                 | Output::Adopt(_)
                 | Output::Keep(_)
@@ -193,6 +194,7 @@ impl Chronicle {
             | Event::Isolated { .. }
             | Event::IsolationOver { .. }
             | Event::Adopted { .. }
+            | Event::Kept { .. }
             | Event::GroupDown { .. }
             | Event::Unavailable { .. }
             | Event::Available { .. }
@@ -205,6 +207,13 @@ impl Chronicle {
             | Event::RolledBack { .. }
             | Event::Rejected { .. }
             | Event::Claimed { .. }
+            | Event::NodeDown { .. }
+            | Event::CleaningUp { .. }
+            | Event::CleanedUp { .. }
+            | Event::HookEnded { .. }
+            | Event::PluginStarted { .. }
+            | Event::PluginEnded { .. }
+            | Event::OpinionChanged { .. }
             | Event::CheckChanged { .. }
             | Event::Warning { .. } => {}
         }

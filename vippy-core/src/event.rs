@@ -65,6 +65,15 @@ pub enum Event {
     Adopted {
         /// The group.
         group: GroupId,
+        /// The fencing number of this ownership (W7).
+        epoch: Epoch,
+    },
+    /// The group stays here against a rival, by a higher number than its (W7, O9).
+    Kept {
+        /// The group.
+        group: GroupId,
+        /// The fencing number of this ownership from here on.
+        epoch: Epoch,
     },
     /// This node let a group go.
     LettingGo {
@@ -188,6 +197,72 @@ pub enum Event {
         /// The station.
         mac: Mac,
     },
+    /// A node's process is gone without a goodbye: what it left behind may need
+    /// cleaning up. Told once for each process, however it was noticed.
+    NodeDown {
+        /// The node.
+        node: NodeName,
+        /// Its process: the boot id, 16 hexadecimal digits.
+        life: String,
+    },
+    /// This node is the one that runs the `once` hooks for a process that is gone.
+    CleaningUp {
+        /// The node that is gone.
+        node: NodeName,
+        /// Its process.
+        life: String,
+        /// The number of this run, above that of every earlier one (W7).
+        epoch: Epoch,
+    },
+    /// The `once` hooks have run for a process that is gone.
+    CleanedUp {
+        /// The node that is gone.
+        node: NodeName,
+        /// Its process.
+        life: String,
+        /// Who ran them.
+        by: NodeName,
+        /// The number of the run.
+        epoch: Epoch,
+    },
+    /// A hook ended, or could not begin.
+    HookEnded {
+        /// Its command.
+        run: String,
+        /// The event that it was run for.
+        on: String,
+        /// The group it was run for, if any.
+        group: Option<GroupId>,
+        /// How.
+        outcome: HookOutcome,
+        /// The exit code, the signal, what the system said, in words; may be empty.
+        detail: String,
+        /// How long it ran, in milliseconds.
+        ms: u64,
+    },
+    /// A plugin's process is running.
+    PluginStarted {
+        /// The plugin.
+        plugin: String,
+    },
+    /// A plugin's process ended, or could not begin: what it said of this node is
+    /// forgotten.
+    PluginEnded {
+        /// The plugin.
+        plugin: String,
+        /// How, in words.
+        detail: String,
+        /// When it is started again, in milliseconds; `None`: it was told to stop.
+        again_ms: Option<u64>,
+    },
+    /// A plugin came to think otherwise of this node.
+    OpinionChanged {
+        /// The plugin.
+        plugin: String,
+        /// Why this node should own nothing; `None`: it may, or the plugin does not say
+        /// any more.
+        unfit: Option<String>,
+    },
     /// A health check has another verdict, or could not be asked for a while (H1).
     CheckChanged {
         /// The check.
@@ -206,4 +281,95 @@ pub enum Event {
         /// The sentence.
         text: String,
     },
+}
+
+impl Event {
+    /// The names of all events, as their `event` field has them.
+    pub const NAMES: [&'static str; 37] = [
+        "state-changed",
+        "peer-up",
+        "peer-lost",
+        "peer-left",
+        "peer-restarted",
+        "taking",
+        "group-up",
+        "announced",
+        "adopted",
+        "kept",
+        "letting-go",
+        "group-down",
+        "plumb-failed",
+        "unavailable",
+        "available",
+        "config-differs",
+        "config-adopted",
+        "config-refused",
+        "proposal-judged",
+        "proposal-ended",
+        "trial-confirmed",
+        "rolled-back",
+        "rejected",
+        "quorum-lost",
+        "quorum-back",
+        "isolated",
+        "isolation-over",
+        "claimed",
+        "node-down",
+        "cleaning-up",
+        "cleaned-up",
+        "hook-ended",
+        "plugin-started",
+        "plugin-ended",
+        "opinion-changed",
+        "check-changed",
+        "warning",
+    ];
+}
+
+/// How a hook ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
+#[serde(rename_all = "kebab-case")]
+pub enum HookOutcome {
+    /// With exit code 0.
+    Succeeded,
+    /// With another exit code, or by a signal.
+    Failed,
+    /// It took too long and was ended with everything it had started.
+    TimedOut,
+    /// It could not be started.
+    NotStarted,
+    /// What it was run for is over, so it was ended.
+    Cancelled,
+}
+
+/// The name of [`Event::HookEnded`].
+pub(crate) const HOOK_ENDED: &str = "hook-ended";
+
+/// Names of the events that are about one group.
+pub const OF_GROUPS: [&str; 11] = [
+    "taking",
+    "group-up",
+    "announced",
+    "adopted",
+    "kept",
+    "letting-go",
+    "group-down",
+    "plumb-failed",
+    "unavailable",
+    "available",
+    "claimed",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_are_those_that_are_serialized() {
+        // What is no name is answered with all that are.
+        let told = serde_json::from_str::<Event>("{\"event\": \"?\"}").unwrap_err().to_string();
+        let names: Vec<&str> = told.split('`').skip(3).step_by(2).collect();
+        assert_eq!(names, Event::NAMES);
+        assert!(OF_GROUPS.iter().chain([&HOOK_ENDED]).all(|name| names.contains(name)));
+    }
 }

@@ -107,6 +107,16 @@ pub enum Input {
     /// While somebody is being asked: something else arrived on an interface of
     /// the chat, from another station and not of the chat.
     Arrived,
+    /// What a plugin thinks of this node.
+    Opinion {
+        /// The plugin.
+        plugin: String,
+        /// Why this node should own nothing; `None`: it may, or the plugin does not say.
+        unfit: Option<String>,
+    },
+    /// Everything has run that is to run for a process that is gone (answer to
+    /// [`Output::CleanUp`](crate::output::Output::CleanUp)).
+    CleanedUp(BootId),
     /// A health check was run (H1).
     Checked {
         /// Which.

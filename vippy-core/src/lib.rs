@@ -16,6 +16,7 @@ mod claimants;
 mod collective;
 mod conduct;
 pub mod config;
+mod designation;
 mod dialect;
 mod documents;
 pub mod engine;

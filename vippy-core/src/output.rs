@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Digest, Group, SharedPart};
 use crate::event::Event;
-use crate::identity::{CheckName, Epoch, GroupId, Mac, NodeName, Seq};
+use crate::identity::{BootId, CheckName, Epoch, GroupId, Mac, NodeName, Seq};
 use crate::memory::Memory;
 use crate::neighbours::Station;
 
@@ -98,6 +98,16 @@ pub enum Output {
     /// This boot is burnt; draw 64 fresh random bits and answer with
     /// [`Input::Boot`](crate::input::Input::Boot) (W1). Nothing is sent until then.
     WantBoot,
+    /// This node is the one that runs the `once` hooks for a process that is gone;
+    /// answer [`Input::CleanedUp`](crate::input::Input::CleanedUp).
+    CleanUp {
+        /// The node whose process it was.
+        node: NodeName,
+        /// The process.
+        boot: BootId,
+        /// The number of this run (W7).
+        epoch: Epoch,
+    },
     /// Run these checks now, or once more as soon as their present run has ended (H4).
     Check {
         /// Which.

@@ -110,12 +110,14 @@ fn proposal(proposal: &Proposal) -> ProposalStatus {
 }
 
 fn state(engine: &Engine) -> StateStatus {
-    let active = engine.is_active();
+    let unfit = engine.health.unfit();
+    let active = engine.is_active() && unfit.is_none();
     let mature = !engine.standing.is_booting();
     StateStatus {
         mature,
         active,
-        inactive_reason: (!active).then(|| inactive_reason(engine)),
+        inactive_reason: (!active)
+            .then(|| unfit.map_or_else(|| inactive_reason(engine), str::to_owned)),
         ownership: if mature { ownership(engine) } else { BTreeMap::new() },
     }
 }

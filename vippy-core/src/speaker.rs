@@ -278,7 +278,8 @@ mod tests {
                         | Section::Verdicts(_)
                         | Section::Trial(_)
                         | Section::Look(_)
-                        | Section::Sighting(_) => {}
+                        | Section::Sighting(_)
+                        | Section::CleanUps(_) => {}
                         Section::Moves(some) => told.extend(some.clone()),
                     }
                 }

@@ -35,6 +35,8 @@ fn shared(nodes: usize, groups: usize, prefer: impl Fn(usize) -> Option<u16>) ->
         isolation: Duration::from_secs(30),
         hold_down: None,
         checks: Vec::new(),
+        hooks: Vec::new(),
+        plugins: Vec::new(),
     }
 }
 

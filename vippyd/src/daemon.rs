@@ -6,6 +6,7 @@
 //! suspension is noticed before anything that arrived meanwhile is looked at
 //! (F2), and carries out the engine's orders after each input, in their order.
 
+mod gate;
 mod reload;
 mod restart;
 mod rollout;
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 use vippy_client::{Answer, Status};
 use vippy_core::config::{Config, Group};
 use vippy_core::engine::Engine;
+use vippy_core::event::Event;
 use vippy_core::identity::{GroupId, Mac, NodeName};
 use vippy_core::input::{Command, Input, ResourceReport};
 use vippy_core::output::{Output, Transmit};
@@ -26,6 +28,7 @@ use vippy_core::recorder::Recorded;
 use vippy_core::time::{Instant, earliest};
 use vippy_core::timeline::Timeline;
 
+use self::gate::Gate;
 use self::reload::Reloader;
 pub(crate) use self::reload::older_than_running;
 use self::restart::Restarter;
@@ -34,7 +37,7 @@ use crate::announce::Announcer;
 use crate::chat::Chat;
 use crate::clock::{self, Alarm};
 use crate::collector::{Cache, Collector};
-use crate::extend::{Extensions, Told};
+use crate::extend::{Extensions, Fitness, Opinion, Told};
 use crate::kernel::{Homes, Kernel, Report};
 use crate::lateness::Lateness;
 use crate::load::Source;
@@ -59,6 +62,9 @@ const BATCH: usize = 256;
 
 /// How long a second stop signal waits for the kernel.
 const FORCED: Duration = Duration::from_millis(1_500);
+
+/// How long hooks and plugins may take at the end.
+const LAST_HOOKS: Duration = Duration::from_secs(5);
 
 /// How long the disk may take at the end.
 const LAST_WRITES: Duration = Duration::from_millis(500);
@@ -86,6 +92,8 @@ pub struct Parts {
     pub reports: UnboundedReceiver<Report>,
     /// Sentences of the kernel side for the log.
     pub notices: UnboundedReceiver<String>,
+    /// Groups whose addresses were here already.
+    pub present: BTreeSet<GroupId>,
     /// What renewals cost.
     pub renewals: UnboundedReceiver<Duration>,
     /// Where addresses belong on this host.
@@ -133,6 +141,7 @@ pub struct Daemon {
     groups: BTreeMap<GroupId, Arc<Group>>,
     /// Groups that may have addresses on this host because of us.
     plumbed: BTreeSet<GroupId>,
+    gate: Gate,
     /// Answers to orders, which the engine gets once it has no more orders.
     answers: VecDeque<Input>,
     reloader: Reloader,
@@ -176,11 +185,12 @@ impl Daemon {
             reloader: Reloader::new(parts.source.clone()),
             examiner: Examiner::new(),
             restarter: Restarter::new(parts.successor.clone()),
+            plumbed: parts.present.clone(),
             parts,
             engine: Recorded::new(engine),
             alarm: Alarm::new()?,
             due: None,
-            plumbed: BTreeSet::new(),
+            gate: Gate::default(),
             answers: VecDeque::new(),
             summary: Summary::new(),
             lateness: Lateness::default(),
@@ -196,6 +206,7 @@ impl Daemon {
         loop {
             if let Some(ending) = self.ending.take() {
                 self.parts.logger.log(Level::Debug, format_args!("loop: {}", self.lateness));
+                self.finish_extensions().await;
                 // A disk that takes longer keeps nobody: what it lacks is old.
                 let _ = tokio::time::timeout(LAST_WRITES, self.parts.writer.flush()).await;
                 return ending;
@@ -346,14 +357,8 @@ impl Daemon {
     fn carry_out(&mut self, order: Output) {
         match order {
             Output::Send(frame) => self.send(&frame),
-            Output::Plumb { group, lifetime } => {
-                self.plumbed.insert(group.id.clone());
-                self.parts.kernel.plumb(group, lifetime);
-            }
-            Output::Unplumb { group } => {
-                self.parts.neighbourhood.release(&group);
-                self.parts.kernel.unplumb(group);
-            }
+            Output::Plumb { group, lifetime } => self.plumb(group, lifetime),
+            Output::Unplumb { group } => self.unplumb(group),
             Output::Renew { lifetime } => self.parts.kernel.renew(lifetime),
             Output::Notify { group } => match self.groups.get(&group) {
                 Some(group) => self.parts.announcer.notify(group, &self.parts.homes.borrow()),
@@ -379,11 +384,10 @@ impl Daemon {
                     self.ending.get_or_insert(Ending::Failed(text));
                 }
             },
-            Output::Event(event) => {
-                self.parts.logger.tell(&event);
-                self.summary.note(&event);
-                self.parts.opened.teller.tell(clock::now(), event);
+            Output::CleanUp { node, boot, epoch } => {
+                self.parts.extensions.clean_up(node, boot, epoch);
             }
+            Output::Event(event) => self.happened(event),
             Output::Remember(memory) => self.parts.writer.remember(memory),
             Output::Check { checks } => self.parts.extensions.check(checks),
             Output::Ask { witnesses } => {
@@ -395,6 +399,13 @@ impl Daemon {
                 self.ending.get_or_insert(Ending::Stopped);
             }
         }
+    }
+
+    fn happened(&mut self, event: Event) {
+        self.parts.logger.tell(&event);
+        self.summary.note(&event);
+        self.parts.extensions.happened(&event);
+        self.parts.opened.teller.tell(clock::now(), event);
     }
 
     fn send(&mut self, frame: &Transmit) {
@@ -446,6 +457,15 @@ impl Daemon {
         match told {
             Told::Input(input) => self.tell(input),
             Told::Line(level, line) => self.parts.logger.log(level, line),
+            Told::Event(event) => self.happened(event),
+            Told::Opinion(Opinion { plugin, fit }) => {
+                let unfit = match fit {
+                    Some(Fitness::Unfit(why)) => Some(why),
+                    Some(Fitness::Fit) | None => None,
+                };
+                self.tell(Input::Opinion { plugin, unfit });
+            }
+            Told::Passed(passed) => self.pass(passed),
         }
     }
 
@@ -508,6 +528,21 @@ impl Daemon {
         status.place(|ip| homes.found(ip));
         status.config.rollout.file = Some(self.file_status());
         status
+    }
+
+    /// Hooks that are still to run get a moment, plugins are told to stop; what they
+    /// tell meanwhile is written.
+    async fn finish_extensions(&mut self) {
+        let extensions = &mut self.parts.extensions;
+        // What takes longer ends with this process.
+        let _ = tokio::time::timeout(LAST_HOOKS, extensions.finish()).await;
+        while let Some(told) = self.parts.extensions.told_at_hand() {
+            match told {
+                Told::Line(level, line) => self.parts.logger.log(level, line),
+                Told::Event(event) => self.happened(event),
+                Told::Input(_) | Told::Opinion(_) | Told::Passed(_) => {}
+            }
+        }
     }
 
     async fn stop(&mut self, signal: &str) {

@@ -5,19 +5,29 @@
 //! comes of them it gets as inputs of the engine and lines for the log.
 
 mod checks;
+mod hooks;
 pub mod launch;
+mod occasion;
 pub mod pidfd;
+mod plugins;
 mod worker;
 
 use std::io;
 use std::sync::Arc;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 use vippy_core::config::Config;
-use vippy_core::identity::{CheckName, NodeName};
+use vippy_core::config::hooks::BEFORE_UP;
+use vippy_core::event::Event;
+use vippy_core::identity::{BootId, CheckName, Epoch, GroupId, NodeName};
 use vippy_core::input::Input;
+use vippy_core::status::Status;
 
+pub use self::hooks::{Passed, Ticket};
 use self::launch::Launcher;
+use self::plugins::configured;
+pub use self::plugins::{Fitness, Opinion};
 use self::worker::{Order, Worker};
 use crate::logging::Level;
 use crate::realtime;
@@ -29,6 +39,12 @@ pub enum Told {
     Input(Input),
     /// A line for the log.
     Line(Level, String),
+    /// Something that an operator may want to know.
+    Event(Event),
+    /// What a plugin thinks of this node.
+    Opinion(Opinion),
+    /// What had to run before a group's addresses are put on has run.
+    Passed(Passed),
 }
 
 /// Orders to the thread. Dropping it ends the thread, and all children with it.
@@ -36,6 +52,10 @@ pub enum Told {
 pub struct Extensions {
     orders: UnboundedSender<Order>,
     told: UnboundedReceiver<Told>,
+    node: NodeName,
+    config: Arc<Config>,
+    /// Somebody minds what happens here.
+    listens: bool,
 }
 
 impl Extensions {
@@ -51,18 +71,64 @@ impl Extensions {
         let (orders, queue) = unbounded_channel();
         let (sender, told) = unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let listens = listens(&config, &node);
+        let (of_the_loop, name) = (Arc::clone(&config), node.clone());
         std::thread::Builder::new().name("vippy-extend".into()).spawn(move || {
             realtime::step_back();
             runtime.block_on(async {
                 Worker::new(&config, node, launcher, sender).run(queue).await;
             });
         })?;
-        Ok(Extensions { orders, told })
+        Ok(Extensions { orders, told, node: name, config: of_the_loop, listens })
     }
 
-    /// Takes note of another configuration.
-    pub fn reconfigure(&self, config: Arc<Config>) {
+    /// Takes note of another configuration. `status` tells how things are, for who did
+    /// not mind until now.
+    pub fn reconfigure(&mut self, config: Arc<Config>, status: impl FnOnce() -> Status) {
+        let listened = std::mem::replace(&mut self.listens, listens(&config, &self.node));
+        if self.listens && !listened {
+            self.order(Order::Recall(Box::new(status())));
+        }
+        self.config = Arc::clone(&config);
         self.order(Order::Configure(config));
+    }
+
+    /// Something happened.
+    pub fn happened(&self, event: &Event) {
+        if self.listens {
+            self.order(Order::Happened(event.clone()));
+        }
+    }
+
+    /// Whether anything must run before this group's addresses are put on.
+    pub fn is_gated(&self, group: &GroupId) -> bool {
+        let hooks = &self.config.shared.hooks;
+        hooks.iter().any(|hook| hook.minds(&self.node, BEFORE_UP, Some(group)))
+    }
+
+    /// Runs it; answered by [`Told::Passed`] with this ticket.
+    pub fn open_gate(&self, ticket: Ticket, group: GroupId) {
+        self.order(Order::OpenGate(ticket, group));
+    }
+
+    /// Nobody waits for that any more.
+    pub fn close_gate(&self, ticket: Ticket) {
+        self.order(Order::CloseGate(ticket));
+    }
+
+    /// Runs the `once` hooks for a process that is gone; answered by
+    /// [`Input::CleanedUp`].
+    pub fn clean_up(&self, node: NodeName, boot: BootId, epoch: Epoch) {
+        self.order(Order::CleanUp { node, boot, epoch });
+    }
+
+    /// Tells all plugins to stop, and completes when they have, and when every hook
+    /// that was to run has run.
+    pub async fn finish(&mut self) {
+        let (done, finished) = oneshot::channel();
+        self.order(Order::Finish(done));
+        // A thread that ended has nothing left to finish.
+        let _ = finished.await;
     }
 
     /// Runs some checks at once, beside their pace.
@@ -84,4 +150,11 @@ impl Extensions {
         // A thread that ended shows by the end of what it tells.
         let _ = self.orders.send(order);
     }
+}
+
+/// Whether anybody on this node minds what happens.
+fn listens(config: &Config, node: &NodeName) -> bool {
+    let here = |nodes: &[NodeName]| nodes.is_empty() || nodes.contains(node);
+    config.shared.hooks.iter().any(|hook| here(&hook.nodes))
+        || configured(config, node).next().is_some()
 }

@@ -78,10 +78,16 @@ impl From<&Cli> for Source {
             path: cli.config.clone(),
             management: cli.management.clone(),
             state: cli.state.clone(),
-            plugins: cli.plugins.clone(),
+            plugins: cli.plugins.iter().map(absolute).collect(),
             credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
         }
     }
+}
+
+/// A path of the command line, for a process whose directory is another one.
+fn absolute(path: &PathBuf) -> PathBuf {
+    // Without a current directory it fails later, by the name that was given.
+    std::path::absolute(path).unwrap_or_else(|_| path.clone())
 }
 
 /// A configuration, and what is risky in it.
@@ -191,7 +197,6 @@ pub fn adopt(running: &LocalPart, new: &mut Config, node: &NodeName) -> Vec<&'st
     keep("cluster", local.cluster == running.cluster);
     keep("management", local.management == running.management);
     keep("state", local.state == running.state);
-    keep("plugins", local.plugins == running.plugins);
     keep("realtime", local.realtime == running.realtime);
     local.chat = running.chat;
     local.chat_interface.clone_from(&running.chat_interface);
@@ -202,7 +207,6 @@ pub fn adopt(running: &LocalPart, new: &mut Config, node: &NodeName) -> Vec<&'st
     local.cluster.clone_from(&running.cluster);
     local.management.clone_from(&running.management);
     local.state.clone_from(&running.state);
-    local.plugins.clone_from(&running.plugins);
     local.realtime = running.realtime;
     ignored
 }
@@ -327,6 +331,6 @@ mod tests {
         let local = Source::from(&cli).load().unwrap().config.local;
         assert_eq!(local.state, Path::new("/s"));
         assert_eq!(local.management, Path::new("/from/file.socket"));
-        assert_eq!(local.plugins, [Path::new("x.js")]);
+        assert_eq!(local.plugins, [std::env::current_dir().unwrap().join("x.js")]);
     }
 }

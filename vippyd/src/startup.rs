@@ -184,9 +184,6 @@ fn run(cli: &Cli, source: Source) -> Result<Exit, StartError> {
     for warning in warnings {
         logger.warning(warning);
     }
-    if !config.local.plugins.is_empty() {
-        logger.warning("plugins are configured; this version does not run them");
-    }
     let successor = Successor::of_this_process(&node, cli.node.is_some())
         .map_err(system("find the running program"))?;
     let exit = operate(source, config, node, successor, &state, &logger);
@@ -245,7 +242,7 @@ fn operate(
         node: node.clone(),
         boot: clock::fresh_boot().map_err(system("draw random bits"))?,
         epoch_floor: epoch.max(Epoch::from_wall_clock(clock::wall_millis())),
-        present: kernel.present,
+        present: kernel.present.clone(),
         memory,
         trial,
     };
@@ -259,6 +256,7 @@ fn operate(
         kernel: kernel.kernel,
         reports: kernel.reports,
         notices: kernel.notices,
+        present: kernel.present,
         renewals: kernel.renewals,
         homes: kernel.homes,
         announcer,

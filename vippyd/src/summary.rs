@@ -36,7 +36,7 @@ impl Summary {
                 (self.state, self.reason) = (*state, *reason);
                 true
             }
-            Event::GroupUp { group, .. } | Event::Adopted { group } => {
+            Event::GroupUp { group, .. } | Event::Adopted { group, .. } => {
                 self.held.insert(group.clone())
             }
             // A group that left the configuration is let go and not heard of again.
@@ -48,6 +48,7 @@ impl Summary {
             | Event::PeerLeft { .. }
             | Event::PeerRestarted { .. }
             | Event::Taking { .. }
+            | Event::Kept { .. }
             | Event::Announced { .. }
             | Event::Unavailable { .. }
             | Event::Available { .. }
@@ -64,6 +65,13 @@ impl Summary {
             | Event::Isolated { .. }
             | Event::IsolationOver { .. }
             | Event::Claimed { .. }
+            | Event::NodeDown { .. }
+            | Event::CleaningUp { .. }
+            | Event::CleanedUp { .. }
+            | Event::HookEnded { .. }
+            | Event::PluginStarted { .. }
+            | Event::PluginEnded { .. }
+            | Event::OpinionChanged { .. }
             | Event::CheckChanged { .. }
             | Event::Warning { .. } => false,
         };
@@ -127,7 +135,8 @@ mod tests {
     fn thousands_of_groups_are_counted_not_listed() {
         let mut summary = Summary::new();
         for number in 0..1_000 {
-            summary.note(&Event::Adopted { group: format!("g{number:04}").as_str().into() });
+            let group = format!("g{number:04}").as_str().into();
+            summary.note(&Event::Adopted { group, epoch: Epoch(1) });
         }
         let line = summary.take().unwrap();
         assert!(line.starts_with("booting, holds 1000 groups: g0000, g0001"), "{line}");

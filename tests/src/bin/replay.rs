@@ -69,6 +69,7 @@ fn told(output: &Output) -> String {
         | Output::StoreEpoch(_)
         | Output::Remember(_)
         | Output::Ask { .. }
+        | Output::CleanUp { .. }
         | Output::WantBoot
         | Output::Check { .. }
         | Output::Stopped

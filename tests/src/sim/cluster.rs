@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 use vippy_core::config::checks::{Check, Kind};
+use vippy_core::config::hooks::NODE_DOWN;
 use vippy_core::config::{
-    Address, ChatInterface, Config, Digest, Failback, Group, Lifetime, LocalPart, Logging,
+    Address, ChatInterface, Config, Digest, Failback, Group, Hook, Lifetime, LocalPart, Logging,
     LoggingDriver, Node, NotifyTarget, Secret, SharedPart, document,
 };
 use vippy_core::health::Verdict;
@@ -123,6 +124,8 @@ pub struct Setup {
     pub quorum: Option<u16>,
     /// How long an isolated node without witnesses takes nothing.
     pub isolation: Duration,
+    /// How long cleaning up after a dead node takes; `None`: nothing is to be done.
+    pub cleaning: Option<(Micros, Micros)>,
     /// Whether nodes give each other their configuration; otherwise each gets it
     /// from its own file alone.
     pub travels: bool,
@@ -159,6 +162,7 @@ impl Setup {
             witnesses: 0,
             quorum: None,
             isolation: Duration::from_secs(10),
+            cleaning: None,
             travels: false,
             checks: Vec::new(),
         }
@@ -284,6 +288,8 @@ impl Setup {
             isolation: self.isolation,
             hold_down: self.hold_down,
             checks: self.checked().map(|group| Arc::new(self.check(group))).collect(),
+            hooks: self.cleaning.map(|_| clean_up()).into_iter().collect(),
+            plugins: Vec::new(),
         }
     }
 
@@ -338,6 +344,20 @@ impl Setup {
             realtime: None,
             metrics: None,
         }
+    }
+}
+
+/// What is to be done about a death.
+fn clean_up() -> Hook {
+    Hook {
+        on: vec![NODE_DOWN.to_owned()],
+        run: vec!["clean-up".to_owned()],
+        groups: Vec::new(),
+        nodes: Vec::new(),
+        once: true,
+        required: false,
+        timeout: Duration::from_secs(10),
+        user: None,
     }
 }
 

@@ -57,6 +57,7 @@ fn section(section: &Section) -> String {
         Section::Verdicts(verdicts) => format!("{} verdicts", verdicts.len()),
         Section::Trial(_) => "on trial".to_owned(),
         Section::Moves(moves) => format!("{} moves", moves.len()),
+        Section::CleanUps(said) => format!("{} clean-ups", said.len()),
         Section::Look(look) => format!("look#{}{}", look.number, positions(&look.groups)),
         Section::Sighting(Sighting { number, mac, groups, .. }) => {
             let who = mac.map_or("nobody".to_owned(), |mac| mac.to_string());

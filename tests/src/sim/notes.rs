@@ -69,6 +69,7 @@ pub(super) fn summary(output: &Output) -> Option<String> {
         Output::Examine { .. } => Some("examine".to_owned()),
         Output::Adopt(adoption) => Some(format!("adopt {}", adoption.shared.version)),
         Output::Keep(_) => Some("keep".to_owned()),
+        Output::CleanUp { node, .. } => Some(format!("clean up after {node}")),
         Output::WantBoot => Some("want boot".to_owned()),
         Output::Stopped => Some("stopped".to_owned()),
         Output::Check { checks } => Some(format!("check {checks:?}")),

@@ -162,6 +162,8 @@ pub enum Work {
         /// Its digest.
         digest: Digest,
     },
+    /// Clean up after a process that is gone.
+    CleanUp(BootId),
     /// Tell the neighbours of a group.
     Tell {
         /// The group.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vippy_core::engine::{Engine, Start};
-use vippy_core::identity::{BootId, Epoch, Mac};
+use vippy_core::identity::{BootId, Epoch, Mac, NodeName};
 use vippy_core::input::{Command, Datagram, Input, ResourceReport};
 use vippy_core::memory::Memory;
 use vippy_core::neighbours;
@@ -66,6 +66,21 @@ enum End {
     Restarted,
 }
 
+/// What a machine did about a death.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CleanUp {
+    /// The machine.
+    pub station: usize,
+    /// The dead node.
+    pub node: NodeName,
+    /// Its process.
+    pub boot: BootId,
+    /// The number of the run.
+    pub epoch: Epoch,
+    /// It has run to its end.
+    pub done: bool,
+}
+
 /// The machines and the wire.
 pub struct World {
     /// What it was built from.
@@ -94,6 +109,8 @@ pub struct World {
     queue: BTreeMap<(Micros, u8, u64), Happening>,
     serial: u64,
     tellings: u64,
+    /// What was done about deaths, in the order in which it was begun.
+    pub clean_ups: Vec<CleanUp>,
     frames: u64,
     changes: Vec<Change>,
     attacker: Option<Attacker>,
@@ -121,6 +138,7 @@ impl World {
             queue: BTreeMap::new(),
             serial: 0,
             tellings: 0,
+            clean_ups: Vec::new(),
             frames: 0,
             changes: Vec::new(),
             attacker: None,

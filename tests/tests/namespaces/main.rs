@@ -21,6 +21,7 @@ mod operators;
 mod partitions;
 mod plans;
 mod policies;
+mod programs;
 mod restarts;
 mod rollouts;
 mod rotation;

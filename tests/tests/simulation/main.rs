@@ -5,6 +5,7 @@
 mod authority;
 mod belief;
 mod cases;
+mod cleaning_up;
 mod health;
 mod lan;
 mod rules;

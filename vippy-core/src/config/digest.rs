@@ -12,7 +12,7 @@ use crate::time::micros;
 
 /// The canonical text of the shared part, whose SHA-256 is the digest.
 ///
-/// ASCII text; every line ends with one line feed (byte 10), the last one too;
+/// Text; every line ends with one line feed (byte 10), the last one too;
 /// the parts of a line are separated by one space (byte 32); nothing else is
 /// in it. Numbers are decimal without sign, leading zeros or separators. The
 /// lines, in this order:
@@ -39,6 +39,8 @@ use crate::time::micros;
 ///                                in microseconds and `unknown`, `good` or `bad`,
 /// of GROUP                       (*) by one line per group that it names
 /// on NODE                        (*) and one per node
+/// hook OBJECT                    (*) one line per hook, in configuration order
+/// plugin OBJECT                  (*) one line per plugin, in configuration order
 /// ```
 ///
 /// - A line marked (*) is there only when the value is not the default of
@@ -53,6 +55,10 @@ use crate::time::micros;
 /// - A group's `NAME` is its name, or `-` when it has none; `PREFER` is the
 ///   name of the node it prefers, or `-`. No name is `-`: names start with a
 ///   letter, a digit or `_`.
+/// - An `OBJECT` is written as documents have it: JSON on one line, `", "` between
+///   members and `": "` after keys, the keys in the order of `docs/CONFIG.md`, a key
+///   that has its default left out. In its texts, and nowhere else, there may be
+///   characters beyond ASCII.
 /// - `MOVE` is `exclusive` or `overlap`.
 /// - `KIND` is one of `run USER WORD…` (a `USER` of `-` is none), `tcp HOST:PORT`,
 ///   `http HOST:PORT PATH STATUS` (`-`: any from 200 to 399), `process NAME`,
@@ -109,6 +115,12 @@ pub fn canonical_text(shared: &SharedPart) -> String {
         push_group(&mut text, shared, group);
     }
     shared.checks.iter().for_each(|check| push_check(&mut text, check));
+    for hook in &shared.hooks {
+        let _ = writeln!(text, "hook {}", hook.line());
+    }
+    for plugin in &shared.plugins {
+        let _ = writeln!(text, "plugin {}", plugin.line());
+    }
     text
 }
 
@@ -252,10 +264,7 @@ mod tests {
             ("version: 5", "realtime: 20, version: 5"),
             ("version: 5", "checks: [], version: 5"),
             ("version: 5", "cluster: \"c\", state: \"/s\", management: \"/m\", version: 5"),
-            (
-                "version: 5",
-                "\"arp-cache\": 90, notify: [\"arp-cache\"], plugins: [\"/p\"], version: 5",
-            ),
+            ("version: 5", "\"arp-cache\": 90, notify: [\"arp-cache\"], version: 5"),
             (
                 "version: 5",
                 "logging: { driver: \"syslog\" }, stop_timeout: 2, lifetime: 30, version: 5",

@@ -11,9 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::checks::{Check, Kind};
+use super::hooks::Hook;
 use super::model::{
     Address, Config, DEFAULT_WEIGHT, Digest, Failback, Group, Lifetime, Node, SharedPart,
 };
+use super::plugins::Plugin;
 use super::policy::{DEFAULT_HOLD_DOWN, default_isolation};
 use super::problem::Problem;
 use super::written::json;
@@ -37,10 +39,9 @@ pub fn document(shared: &SharedPart) -> Arc<str> {
     push_list(&mut text, "nodes", shared.nodes.iter().map(node));
     text.push_str(",\n");
     push_list(&mut text, "vips", shared.groups.iter().map(|each| group(shared, each)));
-    if !shared.checks.is_empty() {
-        text.push_str(",\n");
-        push_list(&mut text, "checks", shared.checks.iter().map(|each| check(each)));
-    }
+    push_lines(&mut text, "checks", shared.checks.iter().map(|each| check(each)));
+    push_lines(&mut text, "hooks", shared.hooks.iter().map(Hook::line));
+    push_lines(&mut text, "plugins", shared.plugins.iter().map(Plugin::line));
     text.push_str("\n}\n");
     text.into()
 }
@@ -192,6 +193,14 @@ fn push_list(text: &mut String, key: &str, items: impl Iterator<Item = String>) 
     text.push_str("\n  ]");
 }
 
+/// A list after others, if there is anything in it.
+fn push_lines(text: &mut String, key: &str, lines: impl ExactSizeIterator<Item = String>) {
+    if lines.len() > 0 {
+        text.push_str(",\n");
+        push_list(text, key, lines);
+    }
+}
+
 fn node(node: &Node) -> String {
     let standby = if node.standby { ", \"standby\": true" } else { "" };
     let weight = match node.weight {
@@ -284,7 +293,7 @@ fn check(check: &Check) -> String {
 }
 
 /// Seconds, to the microsecond, without needless digits.
-fn seconds(span: Duration) -> String {
+pub(super) fn seconds(span: Duration) -> String {
     let text = format!("{}.{:06}", span.as_secs(), span.subsec_micros());
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

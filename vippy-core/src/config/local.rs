@@ -39,7 +39,7 @@ impl Reader {
             management,
             state,
             logging: self.logging(top),
-            plugins: self.plugins(top),
+            plugins: Vec::new(),
             stop_timeout: top
                 .get("stop_timeout")
                 .and_then(|node| self.seconds(node, (0.0, 60.0)))
@@ -75,14 +75,6 @@ impl Reader {
 
     fn path_or(&mut self, top: &Fields<'_>, key: &str, default: &str) -> PathBuf {
         top.get(key).and_then(|node| self.path(node)).unwrap_or_else(|| default.into())
-    }
-
-    fn plugins(&mut self, top: &Fields<'_>) -> Vec<PathBuf> {
-        let expected = "a list of plugin files";
-        let Some(items) = top.get("plugins").and_then(|node| self.list(node, expected)) else {
-            return Vec::new();
-        };
-        items.iter().filter_map(|item| self.path(item)).collect()
     }
 
     /// A priority of the real-time scheduler, as `chrt` counts them.

@@ -7,7 +7,8 @@
 //!
 //! Inside, `text` reads JSON5 into a tree with positions, `reader` and
 //! `values` take typed values out of it, `shared`, `groups`, `policy`, `checks`,
-//! `chat`, `logging`, `secret_keys` and `local` know the keys and the rules between them,
+//! `hooks`, `plugins`, `chat`, `logging`, `secret_keys` and `local` know the keys and
+//! the rules between them, `line` and `written` how some of them are written down,
 //! and `report` collects and places problems. [`mod@digest`] says what two nodes
 //! compare, [`document()`] what they give each other, and [`localize()`] fits
 //! another node's configuration to this one's interfaces.
@@ -22,11 +23,14 @@ pub mod checks;
 pub mod digest;
 mod document;
 mod groups;
+pub mod hooks;
+mod line;
 mod local;
 mod localize;
 mod logging;
 pub mod model;
 mod notify;
+pub mod plugins;
 mod policy;
 mod problem;
 mod reader;
@@ -42,11 +46,13 @@ mod values;
 mod written;
 
 pub use document::{Kept, MOST_BYTES, document, parse_document, parse_shared};
+pub use hooks::Hook;
 pub use localize::localize;
 pub use model::{
     Address, ChatInterface, Config, Digest, Failback, Group, Lifetime, LocalPart, Logging,
     LoggingDriver, Node, NotifyTarget, SharedPart,
 };
+pub use plugins::{Plugin, PluginStart};
 pub use problem::Problem;
 pub use secret::{Secret, SecretFile, SecretTexts};
 pub(crate) use suggest::nearest;
@@ -56,7 +62,7 @@ use report::Report;
 use text::Node as TextNode;
 
 /// Keys of the part that all nodes share: those that a document has.
-pub const SHARED_KEYS: [&str; 12] = [
+pub const SHARED_KEYS: [&str; 14] = [
     "version",
     "vips",
     "nodes",
@@ -69,10 +75,12 @@ pub const SHARED_KEYS: [&str; 12] = [
     "witness",
     "isolation",
     "checks",
+    "hooks",
+    "plugins",
 ];
 
 /// Keys of the part that only this node reads.
-pub const LOCAL_KEYS: [&str; 17] = [
+pub const LOCAL_KEYS: [&str; 16] = [
     "chat",
     "chat_interface",
     "peers",
@@ -89,7 +97,6 @@ pub const LOCAL_KEYS: [&str; 17] = [
     "realtime",
     "metrics",
     "logging",
-    "plugins",
 ];
 
 /// A valid configuration and what is risky about it.

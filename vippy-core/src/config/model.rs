@@ -14,6 +14,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::checks::Check;
+use super::hooks::Hook;
+use super::plugins::Plugin;
 use super::secret::{Secret, SecretFile};
 use crate::identity::{GroupId, GroupIndex, NodeIndex, NodeName};
 
@@ -59,6 +61,12 @@ pub struct SharedPart {
     /// What tells whether a node can serve (H1).
     #[serde(default)]
     pub checks: Vec<Arc<Check>>,
+    /// Programs that run when something happens.
+    #[serde(default)]
+    pub hooks: Vec<Hook>,
+    /// Programs that run beside the daemon.
+    #[serde(default)]
+    pub plugins: Vec<Plugin>,
 }
 
 /// Whether a group goes back to an earlier node of its succession (O4).
@@ -204,7 +212,7 @@ pub struct LocalPart {
     pub state: PathBuf,
     /// Logging.
     pub logging: Logging,
-    /// Plugin files.
+    /// Plugin files that the command line names beside the configured ones.
     pub plugins: Vec<PathBuf>,
     /// How long a stopping node waits for others to take over (O8).
     pub stop_timeout: Duration,

@@ -1,5 +1,5 @@
 //! The keys that all nodes must agree on, except the groups: `version`,
-//! `nodes` and the timers.
+//! `nodes` and the timers; and how all of them come together.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -9,7 +9,9 @@ use std::time::Duration;
 use super::checks::Check;
 use super::digest;
 use super::groups::Groups;
+use super::hooks::Hook;
 use super::model::{DEFAULT_WEIGHT, Digest, Node, SharedPart};
+use super::plugins::Plugin;
 use super::policy::Policy;
 use super::reader::{Fields, Reader, in_seconds, quoted};
 use super::text::{Node as TextNode, Value};
@@ -78,12 +80,14 @@ pub(super) struct Shared<'t> {
     pub(super) timers: Timers,
     pub(super) policy: Policy,
     checks: Vec<Arc<Check>>,
+    hooks: Vec<Hook>,
+    plugins: Vec<Plugin>,
 }
 
 impl Shared<'_> {
     /// The model, with its digest. Only of what was read without problems.
     pub(super) fn into_model(self) -> SharedPart {
-        let Shared { version, nodes, groups, timers, policy, checks } = self;
+        let Shared { version, nodes, groups, timers, policy, checks, hooks, plugins } = self;
         let mut shared = SharedPart {
             version,
             digest: Digest::default(),
@@ -97,6 +101,8 @@ impl Shared<'_> {
             isolation: policy.isolation,
             hold_down: policy.hold_down,
             checks,
+            hooks,
+            plugins,
         };
         shared.digest = digest::digest(&shared);
         shared
@@ -111,7 +117,9 @@ impl Reader {
         let timers = self.timers(top);
         let policy = self.policy(top, &timers, &nodes, &groups);
         let checks = self.checks(top, &nodes, &groups);
-        Shared { version, nodes, groups, timers, policy, checks }
+        let hooks = self.hooks(top, &nodes, &groups);
+        let plugins = self.plugins(top, &nodes);
+        Shared { version, nodes, groups, timers, policy, checks, hooks, plugins }
     }
 
     fn version(&mut self, top: &Fields<'_>) -> u64 {

@@ -43,6 +43,7 @@ impl Engine {
                 self.learn_of_trials(now, boot, &frame.body);
                 self.take_note(now, boot, changes);
                 self.hear_of_belief(now, boot, &frame.body);
+                self.hear_of_clean_ups(now, boot, &frame.body);
                 self.notice_standstill(now);
                 self.forward(now, boot, &datagram.bytes);
             }

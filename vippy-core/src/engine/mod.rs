@@ -6,6 +6,7 @@
 //! frame is answered with [`Input::Sent`] before anything else is handled.
 
 mod believing;
+mod cleaning_up;
 mod distributing;
 mod hearing;
 mod settling;
@@ -28,6 +29,7 @@ use crate::claimants::Claimants;
 use crate::collective::Collective;
 use crate::conduct::Conduct;
 use crate::config::{Config, Digest, Node, Secret, SharedPart};
+use crate::designation::Designation;
 use crate::dialect::{Dialect, Readings};
 use crate::documents::Documents;
 use crate::epoch::Epochs;
@@ -36,7 +38,7 @@ use crate::explain;
 use crate::explanation::{Explanation, UnknownGroup};
 use crate::fence::Fence;
 use crate::field::Field;
-use crate::health::{Health, Run};
+use crate::health::{Health, Noted as HealthNoted, Run};
 use crate::holdings::{Hands, Holdings};
 use crate::identity::{BootId, CheckName, Epoch, GroupId, NodeIndex, NodeName};
 use crate::input::{Command, Input};
@@ -119,6 +121,7 @@ pub struct Engine {
     unicast: Unicast,
     pub(crate) documents: Documents,
     collective: Collective,
+    designation: Designation,
     pub(crate) graduation: Graduation,
     verdicts: Verdicts,
     pub(crate) proposal: Option<Proposal>,
@@ -206,6 +209,7 @@ impl Engine {
             unicast: Unicast::new(now),
             documents: Documents::default(),
             collective: Collective::default(),
+            designation: Designation::default(),
             graduation: Graduation::default(),
             verdicts: Verdicts::default(),
             proposal: None,
@@ -329,6 +333,11 @@ impl Engine {
                 self.authority.answered(now, from, &self.config.shared.witness);
             }
             Input::Arrived => self.authority.arrived(now),
+            Input::CleanedUp(boot) => self.cleaned_up(now, boot),
+            Input::Opinion { plugin, unfit } => {
+                let noted = self.health.opine(&self.config.shared, &plugin, unfit);
+                self.take_health(now, noted);
+            }
             Input::Checked { check, run } => {
                 if self.checked(now, &check, run) && !slept {
                     return (refused, true);
@@ -415,6 +424,7 @@ impl Engine {
             self.rollout_deadline(),
             self.takes.next_deadline(),
             self.claimants.next_deadline(self.members.timers().interval),
+            self.designation.next_deadline(),
         ];
         deadlines.into_iter().fold(None, earliest)
     }
@@ -474,9 +484,13 @@ impl Engine {
     fn checked(&mut self, now: Instant, check: &CheckName, run: Run) -> bool {
         let config = self.config.clone();
         let noted = self.health.note(&config.shared, now, check, run);
-        if noted.is_quiet() {
-            return true;
-        }
+        let quiet = noted.is_quiet();
+        self.take_health(now, noted);
+        quiet
+    }
+
+    fn take_health(&mut self, now: Instant, noted: HealthNoted) {
+        let config = self.config.clone();
         for group in &noted.changed {
             let unwell = self.health.is_unwell(*group);
             let recovered = noted.recovered.contains(group);
@@ -484,7 +498,6 @@ impl Engine {
         }
         self.holdings.touch(noted.awaited);
         noted.event.into_iter().for_each(|event| self.tell(event));
-        false
     }
 
     fn tell(&mut self, event: Event) {
@@ -600,6 +613,9 @@ impl Engine {
         self.watch.configure(now, &old.shared, new);
         self.graduation.reconsider();
         self.forget_neighbours();
+        if !self.cleans_up() {
+            self.designation.clear();
+        }
         self.unsettled = true;
         self.speaker.touch();
         if let Some(held) = held {

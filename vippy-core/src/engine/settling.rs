@@ -30,6 +30,7 @@ impl Engine {
         self.settle_groups(now);
         self.settle_belief(now);
         self.settle_claims(now);
+        self.settle_clean_ups(now);
         self.settle_farewell(now);
         self.renew(now);
         self.hushed = self.hushed && !self.holdings.all_idle();
@@ -47,17 +48,22 @@ impl Engine {
         for passage in self.members.refresh(now, self.timing.announced()) {
             self.unsettled = true;
             match passage {
-                Passage::Up { name } => {
+                Passage::Up { name, boot } => {
+                    self.designation.returned(boot);
                     self.holdings.meet();
                     // Only this node's answer shows the other one that it is heard.
                     self.speaker.touch();
                     self.tell(Event::PeerUp { node: name });
                 }
-                Passage::Lost { name, silent } => {
+                Passage::Lost { name, boot, silent } => {
+                    let life = boot.to_string();
+                    let down = Event::NodeDown { node: name.clone(), life };
+                    self.died(now, &name, boot, silent);
                     self.outlive(&name);
                     self.ask_others(&name);
                     let silent_ms = u64::try_from(silent.as_millis()).unwrap_or(u64::MAX);
                     self.tell(Event::PeerLost { node: name, silent_ms });
+                    self.tell(down);
                 }
                 Passage::Restarted { name } => {
                     self.ask_others(&name);

@@ -87,7 +87,9 @@ pub struct Run {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Health {
     checks: Vec<State>,
-    /// Groups with a bad check.
+    /// The plugins that hold this node unfit for any group, and why.
+    unfit: BTreeMap<String, String>,
+    /// Groups with a bad check; all, while a plugin holds this node unfit.
     bad: Bits,
     /// Groups that this node could have taken from one that would rather not hold
     /// them, had its own checks not been anything but good just then (H4).
@@ -120,6 +122,7 @@ impl Health {
     pub(crate) fn new(now: Instant, shared: &SharedPart, node: &NodeName) -> Health {
         let mut health = Health {
             checks: Vec::new(),
+            unfit: BTreeMap::new(),
             bad: Bits::new(),
             doubted: BTreeSet::new(),
             asked: BTreeMap::new(),
@@ -149,8 +152,7 @@ impl Health {
             .collect();
         self.doubted.clear();
         self.asked.clear();
-        self.bad =
-            shared.group_indexes().filter(|g| self.bad_check(*g).is_some()).map(|g| g.0).collect();
+        self.bad = shared.group_indexes().filter(|g| self.is_bad(*g)).map(|g| g.0).collect();
     }
 
     /// Takes note of a run.
@@ -170,17 +172,51 @@ impl Health {
         let mut noted =
             Noted { event: change.map(|change| change.event(state)), ..Noted::default() };
         if change.is_some_and(Change::matters) {
-            for group in self.checks[place].about(shared) {
-                let bad = self.bad_check(group).is_some();
-                if self.bad.set(group.0, bad) {
-                    noted.changed.push(group);
-                    noted.recovered.extend((!bad).then_some(group));
-                }
-            }
+            self.reconsider(self.checks[place].about(shared), &mut noted);
         }
         self.note_doubts(place, &mut noted);
         noted.awaited.extend(self.asked.keys().filter(|g| self.checks[place].concerns(**g)));
         noted
+    }
+
+    /// Takes note of what a plugin thinks of this node: why it is unfit for any group;
+    /// `None`: it is not, or the plugin says nothing.
+    pub(crate) fn opine(
+        &mut self,
+        shared: &SharedPart,
+        plugin: &str,
+        unfit: Option<String>,
+    ) -> Noted {
+        let before = match &unfit {
+            Some(why) => self.unfit.insert(plugin.to_owned(), why.clone()),
+            None => self.unfit.remove(plugin),
+        };
+        let mut noted = Noted::default();
+        if before != unfit {
+            let plugin = plugin.to_owned();
+            noted.event = Some(Event::OpinionChanged { plugin, unfit });
+            self.reconsider(shared.group_indexes(), &mut noted);
+        }
+        noted
+    }
+
+    fn reconsider(&mut self, groups: impl IntoIterator<Item = GroupIndex>, noted: &mut Noted) {
+        for group in groups {
+            let bad = self.is_bad(group);
+            if self.bad.set(group.0, bad) {
+                noted.changed.push(group);
+                noted.recovered.extend((!bad).then_some(group));
+            }
+        }
+    }
+
+    fn is_bad(&self, group: GroupIndex) -> bool {
+        !self.unfit.is_empty() || self.bad_check(group).is_some()
+    }
+
+    /// Why a plugin holds this node unfit, if one does.
+    pub(crate) fn unfit(&self) -> Option<&str> {
+        self.unfit.values().next().map(String::as_str)
     }
 
     /// A group that this node was about to take is left to others as long as its own
@@ -242,6 +278,9 @@ impl Health {
 
     /// Why this node had better not hold a group, or waits before it takes it.
     pub(crate) fn reason(&self, group: GroupIndex) -> Option<String> {
+        if let Some((plugin, why)) = self.unfit.first_key_value() {
+            return Some(format!("plugin {plugin} holds this node unfit: {why}"));
+        }
         if let Some(state) = self.bad_check(group) {
             return Some(format!("check {} is bad{}", state.check.name, state.because()));
         }

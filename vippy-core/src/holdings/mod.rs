@@ -109,7 +109,7 @@ impl Holdings {
                 // They may end before they are put on anew.
                 self.slots[group.get()].readdressed = true;
                 self.plumb(now, config, hands);
-                hands.tell(Event::Adopted { group: config.id.clone() });
+                hands.tell(Event::Adopted { group: config.id.clone(), epoch });
             }
         }
     }

@@ -138,10 +138,13 @@ impl Holdings {
                 continue;
             }
             if around.has_rival(group) {
-                slot.renumber(hands.epochs.raise(me));
+                let epoch = hands.epochs.raise(me);
+                slot.renumber(epoch);
                 slot.changed = UNANNOUNCED;
                 self.news = true;
                 self.untried.insert(group, now);
+                let group = around.field.shared.groups[group.get()].id.clone();
+                hands.tell(Event::Kept { group, epoch });
             }
             self.tell_anew(group, &around.field.shared.groups[group.get()], hands);
         }

@@ -133,7 +133,11 @@ impl Facts {
                 self.verdicts.clear();
             }
             Section::Verdicts(verdicts) => self.verdicts.clone_from(verdicts),
-            Section::Moves(_) | Section::Trial(_) | Section::Look(_) | Section::Sighting(_) => {}
+            Section::Moves(_)
+            | Section::Trial(_)
+            | Section::Look(_)
+            | Section::Sighting(_)
+            | Section::CleanUps(_) => {}
         }
     }
 

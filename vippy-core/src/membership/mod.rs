@@ -94,8 +94,8 @@ pub(crate) enum Reception {
 /// A peer that came or went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Passage {
-    Up { name: NodeName },
-    Lost { name: NodeName, silent: Duration },
+    Up { name: NodeName, boot: BootId },
+    Lost { name: NodeName, boot: BootId, silent: Duration },
     Restarted { name: NodeName },
 }
 
@@ -262,13 +262,13 @@ impl Membership {
         for boot in self.alive.difference(&alive) {
             if let Some(process) = self.processes.get(boot) {
                 let silent = process.last_fresh.map_or(Duration::MAX, |at| now.since(at));
-                passages.push(Passage::Lost { name: process.name.clone(), silent });
+                passages.push(Passage::Lost { name: process.name.clone(), boot: *boot, silent });
             }
         }
         for boot in alive.difference(&self.alive) {
             if let Some(process) = self.processes.get_mut(boot) {
                 process.met = UNANNOUNCED;
-                passages.push(Passage::Up { name: process.name.clone() });
+                passages.push(Passage::Up { name: process.name.clone(), boot: *boot });
             }
         }
         self.alive = alive;
@@ -575,7 +575,8 @@ fn omits(announcement: &Announcement, boot: BootId) -> bool {
         | Section::Verdicts(_)
         | Section::Trial(_)
         | Section::Look(_)
-        | Section::Sighting(_) => false,
+        | Section::Sighting(_)
+        | Section::CleanUps(_) => false,
     })
 }
 
@@ -593,7 +594,8 @@ fn echo_of(announcement: &Announcement, boot: BootId) -> Option<Seq> {
         | Section::Verdicts(_)
         | Section::Trial(_)
         | Section::Look(_)
-        | Section::Sighting(_) => None,
+        | Section::Sighting(_)
+        | Section::CleanUps(_) => None,
     })
 }
 

@@ -29,6 +29,7 @@ pub(super) fn of<'a>(outputs: impl Iterator<Item = &'a Output>) -> (u32, u64) {
             | Output::StoreEpoch(_)
             | Output::Remember(_)
             | Output::Ask { .. }
+            | Output::CleanUp { .. }
             | Output::Examine { .. }
             | Output::Adopt(_)
             | Output::Keep(_)

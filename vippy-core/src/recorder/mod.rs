@@ -267,6 +267,8 @@ impl Segment {
             | Input::Asked { .. }
             | Input::Answered { .. }
             | Input::Arrived
+            | Input::CleanedUp(_)
+            | Input::Opinion { .. }
             | Input::Checked { .. }
             | Input::Operator(_) => {
                 self.elsewhere += size_of::<Input>();

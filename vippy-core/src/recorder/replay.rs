@@ -163,6 +163,8 @@ fn with_keys(input: Input, keys: &[usize]) -> Input {
         | Input::Asked { .. }
         | Input::Answered { .. }
         | Input::Arrived
+        | Input::CleanedUp(_)
+        | Input::Opinion { .. }
         | Input::Checked { .. }
         | Input::Operator(_)) => other,
     }

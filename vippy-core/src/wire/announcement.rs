@@ -14,6 +14,7 @@ use crate::identity::{BootId, Seq};
 use crate::status::{NodeReason, NodeState};
 use crate::time::micros;
 use crate::wire::belief::{Look, Sighting};
+use crate::wire::clean_up::CleanUp;
 use crate::wire::codec::{Malformed, Reader, put_text};
 use crate::wire::document::DocumentName;
 use crate::wire::moves::{self, MoveReport};
@@ -98,6 +99,8 @@ pub enum Section {
     Look(Look),
     /// Kind 10: the sender was asked so, and saw this.
     Sighting(Sighting),
+    /// Kind 11: how far the sender is with cleaning up after processes that are gone.
+    CleanUps(Vec<CleanUp>),
 }
 
 /// What a node says to a configuration that was proposed.
@@ -218,6 +221,7 @@ impl Section {
             Section::Trial(_) => TrialNotice::SIZE,
             Section::Look(look) => look.size(),
             Section::Sighting(sighting) => sighting.size(),
+            Section::CleanUps(entries) => entries.len() * CleanUp::SIZE,
         };
         SECTION_HEADER + content
     }
@@ -247,6 +251,7 @@ impl Section {
             Section::Trial(trial) => trial.encode(out),
             Section::Look(look) => look.encode(out),
             Section::Sighting(sighting) => sighting.encode(out),
+            Section::CleanUps(entries) => entries.iter().for_each(|entry| entry.encode(out)),
         }
     }
 
@@ -262,6 +267,7 @@ impl Section {
             Section::Trial(_) => 8,
             Section::Look(_) => 9,
             Section::Sighting(_) => 10,
+            Section::CleanUps(_) => 11,
         }
     }
 
@@ -318,6 +324,14 @@ impl Section {
                 let sighting = Sighting::decode(&mut reader)?;
                 finished(&reader)?;
                 Section::Sighting(sighting)
+            }
+            11 => {
+                let mut reader = Reader::new(content, "clean-ups section");
+                let mut entries = Vec::with_capacity(content.len() / CleanUp::SIZE);
+                while !reader.is_empty() {
+                    entries.push(CleanUp::decode(&mut reader)?);
+                }
+                Section::CleanUps(entries)
             }
             _ => return Ok(None),
         };

@@ -2,11 +2,13 @@
 //!
 //! `docs/PROTOCOL.md` describes it byte by byte. Numbers are in network byte
 //! order. [`frame`] holds what every datagram has, [`auth`] the keys and the
-//! tag, [`announcement`] (with [`belief`] and [`moves`]) and [`document`] the bodies.
+//! tag, [`announcement`] (with [`belief`], [`moves`] and
+//! [`clean_up`]) and [`document`] the bodies.
 
 pub mod announcement;
 pub mod auth;
 pub mod belief;
+pub mod clean_up;
 mod codec;
 pub mod document;
 pub mod frame;

@@ -99,6 +99,8 @@ impl Plan {
             witness: Vec::new(),
             isolation: Duration::from_secs(30),
             hold_down: self.hold_down,
+            hooks: Vec::new(),
+            plugins: Vec::new(),
             checks: self.checks.iter().cloned().map(Arc::new).collect(),
         };
         let mut local = local(self.lifetime);
@@ -432,6 +434,7 @@ impl Lan {
             | Output::Neighbours { .. }
             | Output::Remember(_)
             | Output::Ask { .. }
+            | Output::CleanUp { .. }
             | Output::Event(_)
             | Output::Restarted
             | Output::Stopped => {}

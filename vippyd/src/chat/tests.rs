@@ -30,6 +30,8 @@ fn config(
             isolation: Duration::from_secs(30),
             hold_down: None,
             checks: Vec::new(),
+            hooks: Vec::new(),
+            plugins: Vec::new(),
         },
         local: LocalPart {
             chat,

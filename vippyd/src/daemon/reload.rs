@@ -251,7 +251,8 @@ impl Daemon {
         self.parts.kernel.watch(config.shared.groups.clone());
         self.parts.config = Arc::new(config);
         self.parts.collector.reconfigure(Arc::clone(&self.parts.config));
-        self.parts.extensions.reconfigure(Arc::clone(&self.parts.config));
+        let (engine, config) = (&self.engine, Arc::clone(&self.parts.config));
+        self.parts.extensions.reconfigure(config, || engine.status(clock::now()));
     }
 
     /// Tells of new keys; who is not heard any more because of them.

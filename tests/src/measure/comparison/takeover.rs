@@ -114,7 +114,8 @@ fn decision(frame: &Frame) -> Option<Instant> {
         | Section::Verdicts(_)
         | Section::Trial(_)
         | Section::Look(_)
-        | Section::Sighting(_) => None,
+        | Section::Sighting(_)
+        | Section::CleanUps(_) => None,
     });
     let deaths = moves.flatten().filter(|report| report.cause == MoveCause::Death);
     deaths.filter_map(|report| frame.at.checked_sub(report.decided)).min()

@@ -13,7 +13,7 @@ use vippy_core::output::{Destination, Output, Transmit};
 use vippy_core::time::micros;
 
 use super::neighbourhood::mac;
-use super::{End, Happening, KERNEL_LATE, World};
+use super::{CleanUp, End, Happening, KERNEL_LATE, World};
 use crate::sim::Micros;
 use crate::sim::change::{Action, Change, Left};
 use crate::sim::cluster::{group_id, group_position};
@@ -111,6 +111,13 @@ impl World {
             Output::Check { checks } => self.run_checks(station, process, &checks),
             // What is adopted is on disk at once.
             Output::Keep(_) => {}
+            // The world's configurations have no checks.
+            Output::Check { .. } => {}
+            Output::CleanUp { node, boot, epoch } => {
+                self.clean_ups.push(CleanUp { station, node, boot, epoch, done: false });
+                let queue = (usize::MAX - 2, self.setup.cleaning.unwrap_or_default());
+                self.begin(station, process, queue, Work::CleanUp(boot));
+            }
             Output::WantBoot => {
                 let boot = BootId(self.stations[station].dice.bits());
                 process.boot = boot;
@@ -211,6 +218,11 @@ impl World {
                 let shared = parse_document(&document, "document").map(Arc::new);
                 let outcome = shared.map_err(|problems| format!("{problems:?}"));
                 Input::Examined { document: digest, outcome }
+            }
+            Work::CleanUp(boot) => {
+                let own = |run: &&mut CleanUp| run.station == station && run.boot == boot;
+                self.clean_ups.iter_mut().filter(own).for_each(|run| run.done = true);
+                Input::CleanedUp(boot)
             }
             Work::Store(epoch) => {
                 let disk = &mut self.stations[station].disk;

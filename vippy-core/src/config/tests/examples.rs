@@ -91,8 +91,7 @@ fn every_local_key_is_read() {
     let local = plain_with(
         r#"chat_interface: "eth0.17", cluster: "blue", arp-cache: 0.5e2, state: "/s",
            peers: { node2: "10.0.0.2:5008" }, management: "/run/v", stop_timeout: 0, lifetime: 4,
-           plugins: ["/p/a.js"], logging: { driver: "posix", mask: { info: true } },
-           metrics: "[::1]:9650",
+           logging: { driver: "posix", mask: { info: true } }, metrics: "[::1]:9650",
            notify: [{ interface: "eth0", ip: "fd00::5" }],"#,
     )
     .config
@@ -104,7 +103,6 @@ fn every_local_key_is_read() {
     assert_eq!(local.peers[&NodeName::from("node2")], "10.0.0.2:5008".parse().unwrap());
     assert_eq!(local.stop_timeout, Duration::ZERO);
     assert_eq!(local.lifetime, Lifetime::Fixed(Duration::from_secs(4)));
-    assert_eq!(local.plugins, [PathBuf::from("/p/a.js")]);
     assert_eq!(local.logging.driver, LoggingDriver::Syslog);
     assert_eq!(local.logging.mask, [true, true, true, true, true, true, true, false]);
     let NotifyTarget::Network { net, .. } = &local.notify[0] else { panic!() };

@@ -1,0 +1,136 @@
+//! What a plugin is told when it starts: how things are by then.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Value, json};
+use vippy_core::config::{Config, Group, SharedPart};
+use vippy_core::event::Event;
+use vippy_core::identity::{Epoch, GroupId, NodeName};
+use vippy_core::status::{NodeReason, NodeState, Status, original_form};
+
+/// The version of what passes between a plugin and the daemon.
+const PROTOCOL: u32 = 1;
+
+/// How things are. Copies are of the same board.
+#[derive(Clone, Debug)]
+pub(super) struct Board(Arc<Mutex<Facts>>);
+
+#[derive(Debug)]
+struct Facts {
+    here: NodeName,
+    cluster: String,
+    config: Arc<str>,
+    state: NodeState,
+    reason: NodeReason,
+    detail: String,
+    held: BTreeMap<GroupId, Epoch>,
+    peers: BTreeSet<NodeName>,
+}
+
+impl Board {
+    pub(super) fn new(here: &NodeName, config: &Config) -> Board {
+        Board(Arc::new(Mutex::new(Facts {
+            here: here.clone(),
+            cluster: config.local.cluster.clone(),
+            config: config_line(&config.shared),
+            state: NodeState::Booting,
+            reason: NodeReason::None,
+            detail: String::new(),
+            held: BTreeMap::new(),
+            peers: BTreeSet::new(),
+        })))
+    }
+
+    fn facts(&self) -> MutexGuard<'_, Facts> {
+        // Every change is complete in one step.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The line that tells of a configuration, when it is another one.
+    pub(super) fn configure(&self, config: &Config) -> Option<Arc<str>> {
+        let mut facts = self.facts();
+        let line = config_line(&config.shared);
+        (facts.config != line).then(|| {
+            facts.config = Arc::clone(&line);
+            line
+        })
+    }
+
+    pub(super) fn recall(&self, status: &Status) {
+        let mut facts = self.facts();
+        facts.state = status.node.state;
+        facts.reason = status.node.reason;
+        facts.detail.clone_from(&status.node.detail);
+        let held = status.groups.iter().filter_map(|group| Some((group.id.clone(), group.epoch?)));
+        facts.held = held.collect();
+        let alive = status.peers.iter().filter(|peer| peer.alive);
+        facts.peers = alive.map(|peer| peer.name.clone()).collect();
+    }
+
+    pub(super) fn note(&self, event: &Event) {
+        let mut facts = self.facts();
+        match event {
+            Event::StateChanged { state, reason, detail } => {
+                (facts.state, facts.reason) = (*state, *reason);
+                facts.detail.clone_from(detail);
+            }
+            Event::PeerUp { node } => drop(facts.peers.insert(node.clone())),
+            Event::PeerLost { node, .. } | Event::PeerLeft { node } => {
+                facts.peers.remove(node);
+            }
+            Event::GroupUp { group, epoch }
+            | Event::Adopted { group, epoch }
+            | Event::Kept { group, epoch } => drop(facts.held.insert(group.clone(), *epoch)),
+            Event::GroupDown { group } | Event::PlumbFailed { group, .. } => {
+                facts.held.remove(group);
+            }
+            _ => {}
+        }
+    }
+
+    /// The first lines for a plugin.
+    pub(super) fn greeting(&self, plugin: &str) -> [Arc<str>; 2] {
+        let facts = self.facts();
+        let group = |(group, epoch): (&GroupId, &Epoch)| json!({"group": group, "epoch": epoch});
+        let hello = json!({
+            "event": "hello",
+            "protocol": PROTOCOL,
+            "program": env!("CARGO_PKG_VERSION"),
+            "plugin": plugin,
+            "here": facts.here,
+            "cluster": facts.cluster,
+            "state": facts.state,
+            "reason": facts.reason,
+            "detail": facts.detail,
+            "up": facts.held.iter().map(group).collect::<Vec<Value>>(),
+            "peers": facts.peers,
+        });
+        [hello.to_string().into(), Arc::clone(&facts.config)]
+    }
+}
+
+fn config_line(shared: &SharedPart) -> Arc<str> {
+    let group = |group: &Arc<Group>| {
+        let prefer = group.prefer.map(|node| &shared.nodes[node.get()].name);
+        let addresses = group.addresses.iter().map(|address| {
+            let interface = address.interface.as_ref().or(address.hint.as_ref());
+            json!({"ip": address.net.to_string(), "interface": interface})
+        });
+        json!({
+            "group": group.id,
+            "prefer": prefer,
+            "exclusive": group.exclusive,
+            "addresses": addresses.collect::<Vec<Value>>(),
+            "vips": original_form(shared, group),
+        })
+    };
+    let line = json!({
+        "event": "config",
+        "version": shared.version,
+        "digest": shared.digest.to_string(),
+        "nodes": shared.nodes.iter().map(|node| &node.name).collect::<Vec<_>>(),
+        "groups": shared.groups.iter().map(group).collect::<Vec<Value>>(),
+    });
+    line.to_string().into()
+}
