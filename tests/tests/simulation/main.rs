@@ -7,3 +7,4 @@ mod belief;
 mod cases;
 mod lan;
 mod rules;
+mod scale;
