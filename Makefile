@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help build demo test check unit simulate mutants namespaces measure bench docs install clean
+.PHONY: help build demo test check unit simulate scale mutants namespaces measure bench docs install clean
 
 help:                   ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -25,6 +25,9 @@ unit:                   ## tests that need no privileges
 
 simulate:               ## the simulated LAN, many seeds: make simulate SEEDS=100000
 	$(CARGO) run --release --locked -p vippy-tests --bin simulate -- --seeds $(or $(SEEDS),20000)
+
+scale:                  ## ten thousand groups on a hundred simulated nodes: minutes
+	$(CARGO) test --release --locked -p vippy-tests --test simulation -- --ignored scale
 
 mutants:                ## the simulated LAN with one rule broken at a time
 	./scripts/test mutants

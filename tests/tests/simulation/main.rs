@@ -9,3 +9,4 @@ mod cleaning_up;
 mod health;
 mod lan;
 mod rules;
+mod scale;
