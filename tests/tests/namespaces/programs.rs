@@ -207,12 +207,11 @@ fn the_originals_plugin_gives_everything_away_unnoticed_and_takes_it_back() {
     }
     // A program of its own: it ends with the daemon.
     let children = || {
-        let path = dir.path().join("health.js");
-        let listed = std::process::Command::new("pgrep").arg("-f").arg(&path).output().unwrap();
-        // Daemons have the path on their command lines, too.
-        let pids = String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect::<Vec<_>>();
-        let name = |pid: &String| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        pids.iter().filter(|pid| name(pid).trim() == "node").count()
+        let path = dir.path().display().to_string();
+        let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+        let line = |process: &Path| fs::read_to_string(process.join("cmdline")).unwrap_or_default();
+        let lines = processes.map(|process| line(&process));
+        lines.filter(|line| line.starts_with("node\0") && line.contains(&path)).count()
     };
     assert_eq!(children(), 3);
     cluster.kill(node).unwrap();
