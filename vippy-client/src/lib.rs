@@ -17,6 +17,7 @@ pub use client::{ANSWER_LIMIT, Client, ClientError, DEFAULT_TIMEOUT};
 pub use vippy_core::config::MOST_BYTES;
 pub use vippy_core::explanation;
 pub use vippy_core::explanation::Explanation;
+pub use vippy_core::health;
 pub use vippy_core::identity;
 pub use vippy_core::plan;
 pub use vippy_core::plan::Plan;

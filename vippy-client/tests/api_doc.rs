@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use vippy_client::explanation::{FailbackRule, Rule, Tier};
-use vippy_client::status::{HeardBy, Holding, NodeReason, NodeState, RejectReason};
+use vippy_client::health::Verdict;
+use vippy_client::status::{HeardBy, Holding, NodeReason, NodeState, OutcomeKind, RejectReason};
 use vippy_client::timeline::MoveCause;
 use vippy_client::{Explanation, Plan, Status, Timeline};
 
@@ -80,6 +81,10 @@ fn full() -> Value {
             "version": 1, "digest": "00", "key": "00", "holding": 1, "uptime_ms": 1,
         }],
         "neighbours": { "node1": 1 },
+        "checks": [{
+            "name": "x", "verdict": "good", "groups": ["x"], "since_ms": 1, "outcome": "good",
+            "why": "x", "in_a_row": 1, "age_ms": 1, "took_ms": 1.0,
+        }],
     })
 }
 
@@ -268,6 +273,9 @@ fn every_value_is_documented_and_every_documented_value_is_sent() {
     let rejects = all!(RejectReason: Malformed, Foreign, Version, UnknownKey, Forged, Replayed,
         Duplicate, NotFresh, Burnt, Own, Unsupported);
     assert_eq!(values("Why a datagram had no effect"), rejects);
+    assert_eq!(values("Verdict of a check"), all!(Verdict: Unknown, Good, Bad));
+    let outcomes = all!(OutcomeKind: Good, Bad, TimedOut, NotStarted);
+    assert_eq!(values("Outcome of a run"), outcomes);
     let causes = all!(MoveCause: Death, Goodbye, Planned, Unavailable, Start, Rival);
     assert_eq!(values("Cause of a move"), causes);
     assert_eq!(values("When a group goes back"), all!(FailbackRule: Auto, Never, After));

@@ -11,6 +11,7 @@ use crate::group::UNANNOUNCED;
 use crate::identity::{GroupIndex, NodeIndex, NodeName, Seq};
 use crate::membership::process::Process;
 use crate::ownership::Candidacy;
+use crate::status::NodeState;
 use crate::time::{Instant, earliest};
 
 /// The rest of the world, as far as groups go, at one moment.
@@ -145,12 +146,19 @@ impl Surroundings<'_> {
         self.field.members.live_processes().any(|peer| self.field.holds(peer, group))
     }
 
-    /// Another live node holds a group and says that it would rather not (H4).
+    /// Another live node holds a group and says that it would rather not (H4). One
+    /// that gives everything away does not count: it does not come back for it.
     pub(crate) fn holder_would_rather_not(&self, group: GroupIndex) -> bool {
         let digest = self.field.shared.digest;
         let facts = self.field.members.live_processes().filter_map(|peer| peer.facts.as_ref());
         let mut facts = facts.filter(|facts| facts.speaks(digest));
-        facts.any(|facts| facts.holding.contains(group.0) && facts.rather_not.contains(group.0))
+        facts.any(|facts| {
+            let stays = match facts.state {
+                NodeState::Booting | NodeState::Active | NodeState::Standby => true,
+                NodeState::Draining | NodeState::Leaving => false,
+            };
+            stays && facts.holding.contains(group.0) && facts.rather_not.contains(group.0)
+        })
     }
 
     /// All groups that other live nodes announce as held.

@@ -21,7 +21,7 @@ const BASE: [(&str, &str); 4] = [
     ("vips", "vips: [[{ interface: \"eth0\", ip: \"192.0.2.10/24\" }]],"),
 ];
 
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     ("syntax", include_str!("broken_configs/syntax.txt")),
     ("keys", include_str!("broken_configs/keys.txt")),
     ("shared", include_str!("broken_configs/shared.txt")),
@@ -29,6 +29,7 @@ const FILES: [(&str, &str); 7] = [
     ("policy", include_str!("broken_configs/policy.txt")),
     ("chat", include_str!("broken_configs/chat.txt")),
     ("local", include_str!("broken_configs/local.txt")),
+    ("checks", include_str!("broken_configs/checks.txt")),
 ];
 
 struct Case {

@@ -11,7 +11,7 @@ use vippy_core::config::{Failback, Group};
 use vippy_core::event::Event;
 use vippy_core::health::{Outcome, Verdict};
 use vippy_core::identity::{CheckName, NodeIndex};
-use vippy_core::input::ResourceReport;
+use vippy_core::input::{Command, ResourceReport};
 use vippy_core::output::Output;
 use vippy_core::status::OutcomeKind;
 
@@ -253,6 +253,22 @@ fn a_candidate_waits_for_nothing_when_the_holder_is_dead() {
     assert_eq!(lan.holders("g0"), [0]);
     lan.machines.remove(&0);
     assert!(lan.run_until(STALE + 2 * INTERVAL, |lan| !lan.holders("g0").is_empty()));
+}
+
+#[test]
+fn a_candidate_waits_for_nothing_when_the_holder_stops() {
+    for command in [Command::Stop, Command::Drain { lasting: None }] {
+        let plan = Plan { ..Plan::new(2, 1) };
+        let plan = Plan { checks: vec![check("web", &[])], ..plan };
+        let mut lan = settled(&plan);
+        (0..2).for_each(|node| ail(&mut lan, node, "web", bad()));
+        rounds(&mut lan, &plan, 4);
+        let holder = lan.holders("g0")[0];
+        lan.command(holder, command);
+        rounds(&mut lan, &plan, 4);
+        let expected = if command == Command::Stop { 1 - holder } else { holder };
+        assert_eq!(lan.holders("g0"), [expected], "{command:?}");
+    }
 }
 
 #[test]

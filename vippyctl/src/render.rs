@@ -1,6 +1,7 @@
 //! A [`Status`] as one screen of text. Pure: what is shown depends on the
 //! arguments only.
 
+mod checks;
 pub(crate) mod explanation;
 mod groups;
 mod judge;
@@ -64,6 +65,7 @@ pub(crate) fn render(status: &Status, style: Style, width: usize) -> String {
         let text = format!("warning: {}", words::printable(warning));
         screen += &paragraph(Tone::Careful, &text, style, width);
     }
+    screen += &checks::section(status, style, width);
     if let Some(text) = invariants(&status.invariants) {
         screen += &paragraph(Tone::Plain, &text, style, width);
     }

@@ -64,6 +64,10 @@ pub enum Action {
     StrayGone(usize),
     /// Such a host says once that it has a group's addresses.
     Claim(usize),
+    /// A group's check is not good on a machine from now on.
+    Sicken(usize, usize),
+    /// It is again.
+    Cure(usize, usize),
 }
 
 /// How addresses left a machine.

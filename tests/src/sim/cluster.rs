@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
+use vippy_core::config::checks::{Check, Kind};
 use vippy_core::config::hooks::NODE_DOWN;
 use vippy_core::config::{
     Address, ChatInterface, Config, Digest, Failback, Group, Hook, Lifetime, LocalPart, Logging,
     LoggingDriver, Node, NotifyTarget, Secret, SharedPart, document,
 };
-use vippy_core::identity::{GroupId, NodeIndex, NodeName};
+use vippy_core::health::Verdict;
+use vippy_core::identity::{CheckName, GroupId, NodeIndex, NodeName};
 use zeroize::Zeroizing;
 
 use super::Micros;
@@ -127,6 +129,9 @@ pub struct Setup {
     /// Whether nodes give each other their configuration; otherwise each gets it
     /// from its own file alone.
     pub travels: bool,
+    /// After how many outcomes the check of each of the first groups is bad, and good
+    /// again.
+    pub checks: Vec<(u8, u8)>,
 }
 
 impl Setup {
@@ -159,7 +164,18 @@ impl Setup {
             isolation: Duration::from_secs(10),
             cleaning: None,
             travels: false,
+            checks: Vec::new(),
         }
+    }
+
+    /// Groups that have a check, under the same positions in every configuration.
+    pub fn checked(&self) -> std::ops::Range<usize> {
+        0..self.checks.len()
+    }
+
+    /// From one run of a check to the next.
+    pub fn pace(&self) -> Micros {
+        2 * self.fastest_interval()
     }
 
     /// Machines: nodes and twins.
@@ -271,9 +287,25 @@ impl Setup {
             witness: self.witnesses().map(|host| fabric::address(host).ip()).collect(),
             isolation: self.isolation,
             hold_down: self.hold_down,
-            checks: Vec::new(),
+            checks: self.checked().map(|group| Arc::new(self.check(group))).collect(),
             hooks: self.cleaning.map(|_| clean_up()).into_iter().collect(),
             plugins: Vec::new(),
+        }
+    }
+
+    fn check(&self, group: usize) -> Check {
+        let (fall, rise) = self.checks[group];
+        let pace = Duration::from_micros(self.pace());
+        Check {
+            name: check_name(group),
+            kind: Kind::Process("served".to_owned()),
+            interval: pace,
+            timeout: pace,
+            fall,
+            rise,
+            first: Verdict::Unknown,
+            groups: vec![group_id(group)],
+            nodes: Vec::new(),
         }
     }
 
@@ -336,6 +368,16 @@ pub fn node_name(node: usize) -> NodeName {
 /// The identity of a group.
 pub fn group_id(index: usize) -> GroupId {
     GroupId::from(format!("g{index}").as_str())
+}
+
+/// The name of a group's check.
+pub fn check_name(group: usize) -> CheckName {
+    CheckName::from(format!("c{group}").as_str())
+}
+
+/// The position of the group of a check.
+pub fn checked_group(name: &CheckName) -> Option<usize> {
+    name.as_str().strip_prefix('c')?.parse().ok()
 }
 
 /// The position of a group, from its identity.

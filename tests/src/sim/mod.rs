@@ -15,6 +15,7 @@ pub mod change;
 pub mod cluster;
 pub mod fabric;
 pub mod frames;
+mod health;
 pub mod notes;
 pub mod plan;
 mod policies;

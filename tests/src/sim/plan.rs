@@ -4,6 +4,7 @@ use super::Micros;
 use super::change::Action;
 use super::cluster::{GroupPlan, Setup, Timing};
 use super::fabric::{Effect, Rule, Stations};
+use super::health;
 use super::policies;
 use super::random::Random;
 
@@ -82,6 +83,7 @@ impl Plan {
                 }
             });
         }
+        health::disturb(&setup, &mut phases);
         Plan { setup, style, phases }
     }
 }
@@ -114,6 +116,7 @@ fn draw_setup(seed: u64, dice: &mut Random) -> Setup {
     policies::draw(&mut setup);
     draw_authority(seed, &mut setup);
     draw_later(seed, &mut setup);
+    health::draw(&mut setup);
     setup
 }
 

@@ -243,7 +243,7 @@ fn describe(plan: &Plan) -> String {
     format!(
         "{:?}, {} nodes, {} groups, interval {} ms, stale {} ms, mature {} ms, wire {:?} µs, \
          plumbing {:?} µs, multicast {}, peers {}, neighbours {} ({} of them witnesses), \
-         quorum {:?}",
+         quorum {:?}, checks {:?}",
         plan.style,
         setup.nodes,
         setup.groups.len(),
@@ -256,7 +256,8 @@ fn describe(plan: &Plan) -> String {
         setup.peers,
         setup.neighbours,
         setup.witnesses,
-        setup.quorum
+        setup.quorum,
+        setup.checks
     )
 }
 

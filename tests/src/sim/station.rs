@@ -146,6 +146,13 @@ pub enum Work {
         /// Who should have it.
         expected: Mac,
     },
+    /// Run the check of a group.
+    Ask {
+        /// The group.
+        group: usize,
+        /// When the run began.
+        began: Micros,
+    },
     /// Write an epoch to disk.
     Store(Epoch),
     /// Look whether a document is a configuration.
@@ -194,6 +201,8 @@ pub struct Station {
     pub unavailable: BTreeSet<usize>,
     /// Groups whose plumbing fails here.
     pub unpluggable: BTreeSet<usize>,
+    /// Groups whose check is not good here.
+    pub ailing: BTreeSet<usize>,
     /// Chance for everything on this machine.
     pub dice: Random,
     /// Seed of what must not depend on how often chance was asked before.

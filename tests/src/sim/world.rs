@@ -6,6 +6,7 @@
 
 mod clients;
 mod freezing;
+mod health;
 pub mod neighbourhood;
 mod orders;
 
@@ -52,6 +53,7 @@ enum Happening {
     Noise { station: usize, life: u64 },
     Claimed { group: usize, station: usize, life: u64 },
     Heard { clients: Stations, group: usize, station: usize },
+    Round { station: usize, life: u64 },
     Act(Action),
     Attack,
 }
@@ -237,6 +239,12 @@ impl World {
                 self.strays.remove(&group);
             }
             Action::Claim(group) => self.claim(group),
+            Action::Sicken(station, group) => {
+                self.stations[station].ailing.insert(group);
+            }
+            Action::Cure(station, group) => {
+                self.stations[station].ailing.remove(&group);
+            }
             Action::Configure(station, version) => {
                 let config = self.setup.config(version);
                 self.stations[station].config = Arc::clone(&config);
@@ -312,6 +320,7 @@ impl World {
             | Happening::Noise { .. }
             | Happening::Claimed { .. }
             | Happening::Heard { .. }
+            | Happening::Round { .. }
             | Happening::Act(_) => 0,
         };
         self.serial += 1;
@@ -333,6 +342,7 @@ impl World {
             Happening::Noise { station, life } => self.noticed(station, life),
             Happening::Claimed { group, station, life } => self.claimed(group, station, life),
             Happening::Heard { clients, group, station } => self.heard(clients, group, station),
+            Happening::Round { station, life } => self.round(station, life),
             Happening::Act(action) => self.act(action),
             Happening::Attack => self.carry_attack(),
         }
@@ -390,6 +400,7 @@ impl World {
             let cache = neighbours::document(&self.neighbours(station));
             self.feed(station, Input::Neighbours(cache));
         }
+        self.begin_rounds(station);
         // The daemon looks at its interfaces before it takes part.
         let blocked: Vec<usize> = self.stations[station].unavailable.iter().copied().collect();
         for group in blocked {
@@ -601,6 +612,7 @@ fn new_station(setup: &Setup, station: usize) -> Station {
         uplink: true,
         unavailable: BTreeSet::new(),
         unpluggable: BTreeSet::new(),
+        ailing: BTreeSet::new(),
         seed: dice.bits(),
         dice,
     }

@@ -12,6 +12,7 @@ mod chains;
 mod clusters;
 mod deaths;
 mod hands;
+mod health;
 mod interfaces;
 mod links;
 mod neighbourhood;

@@ -6,5 +6,6 @@ mod authority;
 mod belief;
 mod cases;
 mod cleaning_up;
+mod health;
 mod lan;
 mod rules;

@@ -74,6 +74,7 @@ fn keys(old: &SharedPart, new: &SharedPart) -> Vec<String> {
         ("quorum", old.quorum != new.quorum),
         ("witness", old.witness != new.witness),
         ("isolation", old.isolation != new.isolation),
+        ("checks", old.checks != new.checks),
     ];
     named(&differ)
 }

@@ -84,6 +84,7 @@ fn status(name: &str, config: &Value) -> Status {
         stats: Stats::default(),
         invariants: Default::default(),
         neighbours: Default::default(),
+        checks: Vec::new(),
         config: ConfigStatus {
             version: 1,
             vips: Vec::new(),

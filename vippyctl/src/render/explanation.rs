@@ -125,7 +125,10 @@ fn standing(of: &Explanation, candidate: &CandidateStatus) -> String {
         Some(Tier::Active) if candidate.state == Some(NodeState::Booting) => {
             format!("found it on itself: {reasons}")
         }
-        Some(Tier::Active) if of.owner.as_ref() == Some(&candidate.node) => "has it".to_owned(),
+        Some(Tier::Active) if of.owner.as_ref() == Some(&candidate.node) => match &candidate.why {
+            Some(why) => format!("is to have it: {}", printable(why)),
+            None => "has it".to_owned(),
+        },
         Some(Tier::Active) => "can have it".to_owned(),
         Some(Tier::StandbyAndHolds | Tier::Standby) => {
             format!("only when no active node can: {reasons}")

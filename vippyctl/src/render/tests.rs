@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use vippy_client::Timeline;
+use vippy_client::health::Verdict;
 use vippy_client::identity::{Epoch, GroupId, Mac, NodeName};
 use vippy_client::status::{
-    BeliefStatus, Breach, ClaimStatus, ConfigStatus, GroupStatus, HeardBy, Holding, InquiryStatus,
-    Invariants, NodeReason, NodeState, NodeStatus, PeerStatus, QuorumStatus, RolloutStatus,
-    StateStatus, Stats,
+    BeliefStatus, Breach, CheckStatus, ClaimStatus, ConfigStatus, GroupStatus, HeardBy, Holding,
+    InquiryStatus, Invariants, NodeReason, NodeState, NodeStatus, OutcomeKind, PeerStatus,
+    QuorumStatus, RolloutStatus, StateStatus, Stats,
 };
 use vippy_client::timeline::{Belief, Failover, MoveCause, NodeMove};
 
@@ -72,6 +73,7 @@ fn status(nodes: &[&str]) -> Status {
         },
         groups: Vec::new(),
         neighbours: std::collections::BTreeMap::new(),
+        checks: Vec::new(),
         peers: nodes
             .iter()
             .filter(|node| **node != "node1")
@@ -325,6 +327,34 @@ fn a_node_that_is_held_down_and_a_delayed_group_say_why() {
     status.node.held_down_ms = Some(59_300);
     status.groups[1].rather_not = Some("its failback is delayed".into());
     golden("held-down.txt", &render(&status, Style::Plain, 80));
+}
+
+#[test]
+fn checks_that_are_bad_or_unknown_say_why() {
+    let mut status = healthy();
+    let check = |name: &str, verdict, outcome, why: Option<&str>| CheckStatus {
+        name: name.into(),
+        verdict,
+        groups: Vec::new(),
+        since_ms: 12_300,
+        outcome,
+        why: why.map(str::to_owned),
+        in_a_row: 3,
+        age_ms: Some(200),
+        took_ms: Some(1.5),
+    };
+    let refused = Some("127.0.0.1:80: Connection refused (os error 111)");
+    let absent = Some("cannot run curl: No such file or directory (os error 2)");
+    status.checks = vec![
+        check("router", Verdict::Good, Some(OutcomeKind::Good), None),
+        check("proxy", Verdict::Bad, Some(OutcomeKind::Bad), refused),
+        check("page", Verdict::Unknown, Some(OutcomeKind::NotStarted), absent),
+        check("disk", Verdict::Unknown, None, None),
+        check("slow", Verdict::Good, Some(OutcomeKind::TimedOut), Some("no answer in time")),
+    ];
+    status.checks[1].groups = vec!["web".into()];
+    status.groups[0].rather_not = Some("check proxy is bad: Connection refused".into());
+    golden("checks.txt", &render(&status, Style::Plain, 80));
 }
 
 #[test]

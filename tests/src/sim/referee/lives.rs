@@ -102,7 +102,9 @@ impl Referee {
             | Action::Configure(..)
             | Action::Stray(_)
             | Action::StrayGone(_)
-            | Action::Claim(_) => {}
+            | Action::Claim(_)
+            | Action::Sicken(..)
+            | Action::Cure(..) => {}
         }
         if !matches!(action, Action::Start(_)) {
             self.lives.twin = None;

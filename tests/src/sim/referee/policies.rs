@@ -111,8 +111,11 @@ impl Referee {
     }
 }
 
-/// Whether time alone may move a group: a failback delay, a hold-down that ends.
+/// Whether time alone may move a group: a failback delay, a hold-down that ends, a
+/// check that is asked now and then.
 fn is_timed(world: &World, group: usize) -> bool {
     let delayed = |plan: &GroupPlan| matches!(plan.failback, Failback::After(_));
-    world.setup.hold_down.is_some() || world.setup.groups.get(group).is_some_and(delayed)
+    world.setup.hold_down.is_some()
+        || world.setup.checked().contains(&group)
+        || world.setup.groups.get(group).is_some_and(delayed)
 }

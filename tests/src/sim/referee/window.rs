@@ -125,6 +125,8 @@ impl Referee {
             | Action::Available(_, group)
             | Action::BreakPlumbing(_, group)
             | Action::RepairPlumbing(_, group) => self.allow(vec![group], false),
+            // The group moves, if at all, without a gap.
+            Action::Sicken(_, group) | Action::Cure(_, group) => self.allow(vec![group], true),
             Action::Wake(station) | Action::Thaw(station) => {
                 // Its answers to what it had heard before prove something anew.
                 (0..world.stations.len()).for_each(|s| self.reach.started(s, world.now()));

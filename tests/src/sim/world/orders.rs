@@ -108,10 +108,9 @@ impl World {
                 let version = config.shared.version;
                 self.changes.push(Change::Acted(Action::Configure(station, version)));
             }
+            Output::Check { checks } => self.run_checks(station, process, &checks),
             // What is adopted is on disk at once.
             Output::Keep(_) => {}
-            // The world's configurations have no checks.
-            Output::Check { .. } => {}
             Output::CleanUp { node, boot, epoch } => {
                 self.clean_ups.push(CleanUp { station, node, boot, epoch, done: false });
                 let queue = (usize::MAX - 2, self.setup.cleaning.unwrap_or_default());
@@ -171,7 +170,7 @@ impl World {
     }
 
     /// Gives a job to the workers: jobs of one group end in the order given.
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         station: usize,
         process: &mut Process,
@@ -212,6 +211,7 @@ impl World {
                 let mac = self.sighted(station, group, expected);
                 Input::Sighted { group: group_id(group), mac }
             }
+            Work::Ask { group, began } => self.asked(station, group, began),
             Work::Examine { document, digest } => {
                 let shared = parse_document(&document, "document").map(Arc::new);
                 let outcome = shared.map_err(|problems| format!("{problems:?}"));
