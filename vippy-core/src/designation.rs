@@ -93,6 +93,11 @@ impl Designation {
         self.deaths.remove(&boot);
     }
 
+    /// Nobody has died lately.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.deaths.is_empty()
+    }
+
     /// Nothing is to be done about any death.
     pub(crate) fn clear(&mut self) {
         self.deaths.clear();
@@ -194,11 +199,10 @@ impl Death {
     fn turn(&self, scene: &Scene<'_>) -> Option<Instant> {
         let nodes = &scene.shared.nodes;
         scene.shared.node_index(scene.name)?;
-        // One that was left out of the configuration comes after the last.
-        let dead = scene.shared.node_index(&self.node).map_or(nodes.len(), |dead| dead.get());
-        let behind_the_dead = nodes.iter().cycle().skip(dead + 1);
-        let before_me =
-            behind_the_dead.take(nodes.len()).take_while(|node| node.name != *scene.name);
+        // After one that was left out of the configuration comes the first.
+        let next = scene.shared.node_index(&self.node).map_or(0, |dead| dead.get() + 1);
+        let round = nodes.iter().cycle().skip(next).take(nodes.len());
+        let before_me = round.take_while(|node| node.name != *scene.name);
         let waits_for = before_me.filter(|node| {
             scene.members.live(&node.name).is_some_and(|process| self.may_fall_to(process))
         });

@@ -11,6 +11,7 @@
 mod authority;
 mod belief;
 mod bits;
+pub mod chatter;
 mod chronicle;
 mod claimants;
 mod collective;

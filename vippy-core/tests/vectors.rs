@@ -12,6 +12,7 @@ use vippy_core::timeline::{Belief, MoveCause};
 use vippy_core::wire::announcement::{Announcement, Heard, Paths, Section};
 use vippy_core::wire::auth::Keyring;
 use vippy_core::wire::belief::{Look, Sighting};
+use vippy_core::wire::clean_up::CleanUp;
 use vippy_core::wire::document::{DocumentChunk, DocumentKind, DocumentName, DocumentRequest};
 use vippy_core::wire::frame::{self, Body, Header};
 use vippy_core::wire::moves::MoveReport;
@@ -156,6 +157,24 @@ fn belief() -> Body {
     })
 }
 
+fn clean_ups() -> Body {
+    let clean_up = |boot, counter: u64, done| {
+        let epoch = Epoch(counter << Epoch::NODE_BITS | 2);
+        CleanUp { boot: BootId(boot), epoch, done }
+    };
+    Body::Announcement(Announcement {
+        state: NodeState::Active,
+        reason: NodeReason::None,
+        detail: String::new(),
+        version: 5,
+        digest: digest(),
+        sections: vec![Section::CleanUps(vec![
+            clean_up(0x77, 0x193, false),
+            clean_up(0xfedc_ba98_7654_3210, 0x192, true),
+        ])],
+    })
+}
+
 fn name() -> DocumentName {
     DocumentName { kind: DocumentKind::CONFIGURATION, size: 700, digest: digest() }
 }
@@ -170,6 +189,7 @@ fn all() -> Vec<(&'static str, Header, Body)> {
         ("document-chunk", header(44), Body::DocumentChunk(chunk)),
         ("moves", header(45), moves()),
         ("belief", header(46), belief()),
+        ("clean-ups", header(47), clean_ups()),
     ]
 }
 

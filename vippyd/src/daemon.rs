@@ -206,7 +206,9 @@ impl Daemon {
         loop {
             if let Some(ending) = self.ending.take() {
                 self.parts.logger.log(Level::Debug, format_args!("loop: {}", self.lateness));
-                self.finish_extensions().await;
+                if matches!(ending, Ending::Stopped) {
+                    self.finish_extensions().await;
+                }
                 // A disk that takes longer keeps nobody: what it lacks is old.
                 let _ = tokio::time::timeout(LAST_WRITES, self.parts.writer.flush()).await;
                 return ending;
@@ -372,7 +374,10 @@ impl Daemon {
                 }
             }
             Output::Silence { group } => self.parts.announcer.silence(&group),
-            Output::Neighbours { node, stations } => self.parts.announcer.learn(node, stations),
+            Output::Neighbours { node, stations } => {
+                self.parts.extensions.neighbours(&node, &stations);
+                self.parts.announcer.learn(node, stations);
+            }
             Output::Examine { document, digest, strict } => self.examine(document, digest, strict),
             Output::Adopt(adoption) => self.adopt(adoption),
             Output::Keep(kept) => self.parts.writer.keep(kept),
@@ -413,6 +418,8 @@ impl Daemon {
         if let Some(seq) = frame.seq {
             self.lateness.announced(clock::now());
             self.answers.push_back(Input::Sent { seq, left });
+            let engine = &self.engine;
+            self.parts.extensions.announced(seq, || engine.chatter());
         }
     }
 
@@ -442,6 +449,7 @@ impl Daemon {
 
     /// This node's own, for the others and for itself.
     fn take_neighbours(&mut self, Cache { document, stations }: Cache) {
+        self.parts.extensions.neighbours(&self.parts.node, &stations);
         self.parts.announcer.learn(self.parts.node.clone(), stations);
         self.tell(Input::Neighbours(document));
     }

@@ -10,25 +10,30 @@ pub mod launch;
 mod occasion;
 pub mod pidfd;
 mod plugins;
+mod words;
 mod worker;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
+use vippy_core::chatter::Chatter;
 use vippy_core::config::Config;
 use vippy_core::config::hooks::BEFORE_UP;
 use vippy_core::event::Event;
-use vippy_core::identity::{BootId, CheckName, Epoch, GroupId, NodeName};
+use vippy_core::identity::{BootId, CheckName, Epoch, GroupId, NodeName, Seq};
 use vippy_core::input::Input;
+use vippy_core::neighbours::Station;
 use vippy_core::status::Status;
 
 pub use self::hooks::{Passed, Ticket};
 use self::launch::Launcher;
-use self::plugins::configured;
 pub use self::plugins::{Fitness, Opinion};
-use self::worker::{Order, Worker};
+use self::plugins::configured;
+use self::worker::{Lines, Order, Worker};
 use crate::logging::Level;
 use crate::realtime;
 
@@ -56,6 +61,11 @@ pub struct Extensions {
     config: Arc<Config>,
     /// Somebody minds what happens here.
     listens: bool,
+    /// Somebody watches announcements go by.
+    watched: Arc<AtomicBool>,
+    /// The last that was told of.
+    last: Seq,
+    neighbours: BTreeMap<NodeName, Arc<[Station]>>,
 }
 
 impl Extensions {
@@ -73,13 +83,25 @@ impl Extensions {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listens = listens(&config, &node);
         let (of_the_loop, name) = (Arc::clone(&config), node.clone());
+        let watched = Arc::new(AtomicBool::new(false));
+        let watch = Arc::clone(&watched);
         std::thread::Builder::new().name("vippy-extend".into()).spawn(move || {
             realtime::step_back();
             runtime.block_on(async {
-                Worker::new(&config, node, launcher, sender).run(queue).await;
+                let lines = Lines { launcher, told: sender, watched: watch };
+                Worker::new(&config, node, lines).run(queue).await;
             });
         })?;
-        Ok(Extensions { orders, told, node: name, config: of_the_loop, listens })
+        Ok(Extensions {
+            orders,
+            told,
+            node: name,
+            config: of_the_loop,
+            listens,
+            watched,
+            last: Seq(0),
+            neighbours: BTreeMap::new(),
+        })
     }
 
     /// Takes note of another configuration. `status` tells how things are, for who did
@@ -88,6 +110,9 @@ impl Extensions {
         let listened = std::mem::replace(&mut self.listens, listens(&config, &self.node));
         if self.listens && !listened {
             self.order(Order::Recall(Box::new(status())));
+            for (node, stations) in &self.neighbours {
+                self.order(Order::Neighbours(node.clone(), Arc::clone(stations)));
+            }
         }
         self.config = Arc::clone(&config);
         self.order(Order::Configure(config));
@@ -97,6 +122,22 @@ impl Extensions {
     pub fn happened(&self, event: &Event) {
         if self.listens {
             self.order(Order::Happened(event.clone()));
+        }
+    }
+
+    /// A frame of this node left; `chatter` is what was heard by then.
+    pub fn announced(&mut self, seq: Seq, chatter: impl FnOnce() -> Chatter) {
+        if self.watched.load(Ordering::Relaxed) && seq > self.last {
+            self.last = seq;
+            self.order(Order::Announced(chatter()));
+        }
+    }
+
+    /// These are the neighbours of a node now.
+    pub fn neighbours(&mut self, node: &NodeName, stations: &Arc<[Station]>) {
+        self.neighbours.insert(node.clone(), Arc::clone(stations));
+        if self.listens {
+            self.order(Order::Neighbours(node.clone(), Arc::clone(stations)));
         }
     }
 

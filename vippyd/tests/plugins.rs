@@ -128,7 +128,8 @@ fn a_flood_is_held_back() {
         with(r#"n=0; while :; do n=$((n+1)); echo '{"active": true}'; echo $n > {dir}/n; done"#);
     stage.await_line("it has to wait");
     std::thread::sleep(Duration::from_millis(500));
-    let written: u32 = stage.read("n").trim().parse().unwrap();
+    let written = stage.await_file("n", |text| text.ends_with('\n'));
+    let written: u32 = written.trim().parse().unwrap();
     // What the pipe holds, 64 KiB, and 200 lines in each second.
     assert!(written <= 5_000, "{written} lines in a second or two");
     stage.finish();
@@ -234,6 +235,48 @@ fn a_plugin_of_the_original_has_its_globals_and_events() {
     stage.await_line(r#"["network down",true,"10.0.0.2"]"#);
     stage.finish();
     stage.await_line(r#"["stop"]"#);
+}
+
+#[test]
+fn a_plugin_of_the_original_sees_announcements_and_neighbours() {
+    use vippy_core::chatter::{Chatter, Voice};
+    use vippy_core::identity::Seq;
+    use vippy_core::neighbours::Station;
+    let mut stage = with_js(
+        "var said = function (what) { config.log('notice', JSON.stringify(what)); };
+         config.on('send-announce', function (msg) { said(['sent', msg.me, msg.version, msg.nodes.length]); });
+         config.on('recv-announce', function (msg, from) { said(['heard', msg.me, msg.active, from.address]); });
+         config.on('ignore', function (why) { said(['ignored', why]); });
+         var job = setInterval(function () { said(['cache', manager.arpcache()]); }, 100);
+         config.on('stop', function () { clearInterval(job); });",
+    );
+    let station = Station {
+        ip: "10.0.0.9".parse().unwrap(),
+        mac: "02:00:00:00:00:09".parse().unwrap(),
+        router: false,
+    };
+    stage.extensions.neighbours(&"node2".into(), &Arc::from([station]));
+    stage.await_line(r#"["cache",{"10.0.0.9":"02:00:00:00:00:09"}]"#);
+    let chatter = |seq, unauthentic| Chatter {
+        voices: vec![Voice {
+            name: "node2".into(),
+            seq: Seq(seq),
+            state: NodeState::Active,
+            version: 5,
+            source: "10.0.0.2:5007".parse().ok(),
+        }],
+        unauthentic,
+    };
+    stage.extensions.announced(Seq(1), || chatter(7, 3));
+    stage.extensions.announced(Seq(1), || panic!("the same frame to another peer"));
+    stage.await_line(r#"["sent","node1",5,3]"#);
+    stage.await_line(r#"["heard","node1",false,"127.0.0.1"]"#);
+    stage.await_line(r#"["heard","node2",true,"10.0.0.2"]"#);
+    stage.extensions.announced(Seq(2), || chatter(7, 4));
+    stage.await_line(r#"["ignored","hash"]"#);
+    let of_node2 = |told: &&Told| matches!(told, Told::Line(_, line) if line.contains(r#"["heard","node2""#));
+    assert_eq!(stage.told.iter().filter(of_node2).count(), 1);
+    stage.finish();
 }
 
 #[test]

@@ -38,6 +38,8 @@ fn shared(names: &[usize], groups: usize) -> SharedPart {
         isolation: Duration::from_secs(30),
         hold_down: None,
         checks: Vec::new(),
+        hooks: Vec::new(),
+        plugins: Vec::new(),
     }
 }
 

@@ -90,18 +90,15 @@ fn of_six_nodes_one_cleans_up_after_each_death_and_the_next_one_if_that_dies_too
 
 #[test]
 fn before_up_runs_before_the_address_is_there_and_group_up_after() {
-    let script =
-        "echo $VIPPY_NODE $VIPPY_EVENT $(ip -o address show | grep -c 10.77.0.101) >> {dir}/log";
-    let hooks =
-        json!([shell("before-up", script), shell("group-up", script), shell("group-down", script)]);
+    let script = "echo $VIPPY_NODE $VIPPY_EVENT $(ip -o address show | grep -c 10.77.0.101) >> {dir}/log";
+    let hooks = json!([shell("before-up", script), shell("group-up", script), shell("group-down", script)]);
     let (mut options, dir) = with(calm(), "hooks", hooks);
     options.groups = json!([[vip(vip4(1))]]);
     let cluster = settled(options);
     let log = dir.path().join("log");
     let first = format!("node{}", holder(&cluster, vip4(1)));
     let wanted = |node: &str| {
-        [[node, "before-up", "0"], [node, "group-up", "1"]]
-            .map(|line| line.map(str::to_owned).to_vec())
+        [[node, "before-up", "0"], [node, "group-up", "1"]].map(|line| line.map(str::to_owned).to_vec())
     };
     assert_eq!(await_lines(&log, 2)[..2], wanted(&first));
     cluster.drain(holder(&cluster, vip4(1))).unwrap();
@@ -210,14 +207,11 @@ fn the_originals_plugin_gives_everything_away_unnoticed_and_takes_it_back() {
     }
     // A program of its own: it ends with the daemon.
     let children = || {
-        let path = dir.path().join("health.js");
-        let listed = std::process::Command::new("pgrep").arg("-f").arg(&path).output().unwrap();
-        // Daemons have the path on their command lines, too.
-        let pids =
-            String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect::<Vec<_>>();
-        let name =
-            |pid: &String| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        pids.iter().filter(|pid| name(pid).trim() == "node").count()
+        let path = dir.path().display().to_string();
+        let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+        let line = |process: &Path| fs::read_to_string(process.join("cmdline")).unwrap_or_default();
+        let lines = processes.map(|process| line(&process));
+        lines.filter(|line| line.starts_with("node\0") && line.contains(&path)).count()
     };
     assert_eq!(children(), 3);
     cluster.kill(node).unwrap();

@@ -28,6 +28,9 @@ impl Engine {
     /// What a fresh frame of a peer tells of its cleaning up.
     pub(super) fn hear_of_clean_ups(&mut self, now: Instant, boot: BootId, body: &Body) {
         let Body::Announcement(announcement) = body else { return };
+        if self.designation.is_idle() {
+            return;
+        }
         let process = self.members.process(boot).filter(|_| self.members.counts(boot));
         let Some(by) = process.map(|process| process.name.clone()) else { return };
         for section in &announcement.sections {
@@ -51,6 +54,9 @@ impl Engine {
     }
 
     pub(super) fn settle_clean_ups(&mut self, now: Instant) {
+        if self.designation.is_idle() {
+            return;
+        }
         let takes_part = match self.standing.state() {
             NodeState::Active | NodeState::Standby | NodeState::Draining => true,
             NodeState::Booting | NodeState::Leaving => false,

@@ -22,6 +22,7 @@ pub(crate) use self::form::{hex, pairs};
 pub use dump::{Heading, Line, Recording};
 pub use replay::{Deviation, Replay, Replayed};
 
+use crate::chatter::Chatter;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::explanation::{Explanation, UnknownGroup};
@@ -155,6 +156,11 @@ impl Recorded {
     /// See [`Engine::peer_addresses`].
     pub fn peer_addresses(&self) -> BTreeSet<IpAddr> {
         self.engine.peer_addresses()
+    }
+
+    /// See [`Engine::chatter`].
+    pub fn chatter(&self) -> Chatter {
+        self.engine.chatter()
     }
 
     /// See [`Engine::status`].

@@ -25,6 +25,12 @@ use super::Told;
 use super::launch::Launcher;
 use super::occasion::Occasion;
 
+/// Hooks that wait in one lane. Who is that far behind is told what is left out.
+const ROOM: usize = 64;
+/// The same of cleaning up, which must not be left out when half of a large cluster is
+/// gone.
+const CLEAN_UPS: usize = 4096;
+
 /// What runs one after the other.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Course {
@@ -155,7 +161,11 @@ impl Hooks {
 
     fn enqueue(&mut self, course: Course, job: Job) {
         let tools = &self.tools;
-        let lane = self.lanes.entry(course).or_insert_with(|| Lane::start(tools.clone()));
+        let room = match course {
+            Course::Group(_) | Course::Node => ROOM,
+            Course::CleanUp => CLEAN_UPS,
+        };
+        let lane = self.lanes.entry(course).or_insert_with(|| Lane::start(room, tools.clone()));
         lane.enqueue(job, tools);
     }
 }

@@ -14,14 +14,17 @@ mod supervisor;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use vippy_core::chatter::Chatter;
 use vippy_core::config::{Config, Plugin};
 use vippy_core::event::Event;
 use vippy_core::identity::NodeName;
+use vippy_core::neighbours::Station;
 use vippy_core::status::Status;
 
 use self::board::Board;
@@ -73,8 +76,16 @@ pub(super) struct Plugins {
     /// Those that were told to stop and have not yet.
     leaving: Vec<JoinHandle<()>>,
     board: Board,
-    launcher: Launcher,
-    told: UnboundedSender<Told>,
+    tools: Tools,
+}
+
+/// What plugins are run with.
+#[derive(Clone, Debug)]
+pub(super) struct Tools {
+    pub(super) launcher: Launcher,
+    pub(super) told: UnboundedSender<Told>,
+    /// Set while a plugin watches announcements go by.
+    pub(super) watched: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -89,16 +100,14 @@ impl Plugins {
     pub(super) fn new(
         node: NodeName,
         config: &Config,
-        launcher: Launcher,
-        told: UnboundedSender<Told>,
+        tools: Tools,
     ) -> Plugins {
         let mut plugins = Plugins {
             board: Board::new(&node, config),
             node,
             running: BTreeMap::new(),
             leaving: Vec::new(),
-            launcher,
-            told,
+            tools,
         };
         plugins.keep_up(config);
         plugins
@@ -124,6 +133,23 @@ impl Plugins {
             let line: Arc<str> = occasion.line().into();
             self.running.values().for_each(|running| running.outbox.push(&line));
         }
+    }
+
+    /// A frame of this node left, and these were heard by then.
+    pub(super) fn announced(&mut self, chatter: &Chatter) {
+        let watches = |running: &&Running| running.outbox.watches();
+        let watching: Vec<&Running> = self.running.values().filter(watches).collect();
+        self.tools.watched.store(!watching.is_empty(), Ordering::Relaxed);
+        for line in self.board.announced(chatter) {
+            watching.iter().for_each(|running| running.outbox.push(&line));
+        }
+    }
+
+    /// These are the neighbours of a node now.
+    pub(super) fn neighbours(&mut self, node: &NodeName, stations: &[Station]) {
+        let line = self.board.neighbours(node, stations);
+        let watching = self.running.values().filter(|running| running.outbox.watches());
+        watching.for_each(|running| running.outbox.push(&line));
     }
 
     /// Tells all to stop; completes when they have.
@@ -169,8 +195,7 @@ impl Plugins {
             plugin: plugin.clone(),
             outbox: outbox.clone(),
             board: self.board.clone(),
-            launcher: self.launcher.clone(),
-            told: self.told.clone(),
+            tools: self.tools.clone(),
         };
         let task = tokio::spawn(async move {
             if let Some(mut before) = before {

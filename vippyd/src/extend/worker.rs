@@ -1,12 +1,15 @@
 //! The thread: takes orders and hands them on.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
+use vippy_core::chatter::Chatter;
 use vippy_core::config::Config;
 use vippy_core::event::Event;
 use vippy_core::identity::{BootId, CheckName, Epoch, GroupId, NodeName};
+use vippy_core::neighbours::Station;
 use vippy_core::status::Status;
 
 use super::Told;
@@ -14,7 +17,7 @@ use super::checks::Checks;
 use super::hooks::{Hooks, Ticket};
 use super::launch::Launcher;
 use super::occasion::Scene;
-use super::plugins::Plugins;
+use super::plugins::{Plugins, Tools};
 
 /// An order.
 #[derive(Debug)]
@@ -24,6 +27,9 @@ pub(super) enum Order {
     /// How things are, for who did not listen until now.
     Recall(Box<Status>),
     Happened(Event),
+    /// A frame of this node left.
+    Announced(Chatter),
+    Neighbours(NodeName, Arc<[Station]>),
     OpenGate(Ticket, GroupId),
     CloseGate(Ticket),
     CleanUp {
@@ -32,6 +38,15 @@ pub(super) enum Order {
         epoch: Epoch,
     },
     Finish(oneshot::Sender<()>),
+}
+
+/// What the thread works with.
+#[derive(Debug)]
+pub(super) struct Lines {
+    pub(super) launcher: Launcher,
+    pub(super) told: UnboundedSender<Told>,
+    /// Set while somebody watches announcements go by.
+    pub(super) watched: Arc<AtomicBool>,
 }
 
 /// Everything the thread has.
@@ -45,19 +60,15 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Must be called inside the runtime.
-    pub(super) fn new(
-        config: &Config,
-        node: NodeName,
-        launcher: Launcher,
-        told: UnboundedSender<Told>,
-    ) -> Worker {
+    pub(super) fn new(config: &Config, node: NodeName, lines: Lines) -> Worker {
+        let Lines { launcher, told, watched } = lines;
         let mut checks = Checks::new(node.clone(), launcher.clone(), told.clone());
         checks.configure(config);
         Worker {
             checks,
             scene: Scene::new(node.clone(), config),
             hooks: Hooks::new(node.clone(), config, launcher.clone(), told.clone()),
-            plugins: Plugins::new(node, config, launcher, told),
+            plugins: Plugins::new(node, config, Tools { launcher, told, watched }),
         }
     }
 
@@ -86,6 +97,8 @@ impl Worker {
                 self.hooks.happened(&occasion);
                 self.plugins.happened(&event, &occasion);
             }
+            Order::Announced(chatter) => self.plugins.announced(&chatter),
+            Order::Neighbours(node, stations) => self.plugins.neighbours(&node, &stations),
             Order::OpenGate(ticket, group) => {
                 let occasion = Arc::new(self.scene.before_up(group));
                 self.hooks.open_gate(ticket, &occasion);

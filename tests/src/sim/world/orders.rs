@@ -111,8 +111,6 @@ impl World {
             Output::Check { checks } => self.run_checks(station, process, &checks),
             // What is adopted is on disk at once.
             Output::Keep(_) => {}
-            // The world's configurations have no checks.
-            Output::Check { .. } => {}
             Output::CleanUp { node, boot, epoch } => {
                 self.clean_ups.push(CleanUp { station, node, boot, epoch, done: false });
                 let queue = (usize::MAX - 2, self.setup.cleaning.unwrap_or_default());

@@ -11,9 +11,6 @@ use super::super::launch::Launcher;
 use super::{Ended, Job, run};
 use crate::logging::Level;
 
-/// Hooks that wait in one lane. Who is that far behind is told what is left out.
-const ROOM: usize = 64;
-
 /// What a lane works with.
 #[derive(Clone, Debug)]
 pub(super) struct Tools {
@@ -32,8 +29,8 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn start(tools: Tools) -> Lane {
-        let (jobs, queue) = channel(ROOM);
+    pub(super) fn start(room: usize, tools: Tools) -> Lane {
+        let (jobs, queue) = channel(room);
         let open = watch::Sender::new(0);
         tokio::spawn(work(queue, tools, open.clone()));
         Lane { jobs, dropped: 0, open }
@@ -67,7 +64,8 @@ impl Lane {
         }
         self.dropped += 1;
         if self.dropped == 1 {
-            line(format!("hook left out, as {ROOM} wait before it: {about}"));
+            let waiting = self.jobs.max_capacity();
+            line(format!("hook left out, as {waiting} wait before it: {about}"));
         }
     }
 }

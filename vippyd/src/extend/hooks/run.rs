@@ -12,6 +12,7 @@ use vippy_core::event::HookOutcome;
 use super::super::Told;
 use super::super::launch::{Command, Running, Streams, refusal};
 use super::super::occasion::Occasion;
+use super::super::words::printable;
 use super::Ended;
 use super::lane::Tools;
 use crate::logging::Level;
@@ -122,7 +123,7 @@ fn tell_output(tools: &Tools, hook: &Hook, output: &[u8], errors: &[u8]) {
     for (level, bytes) in [(Level::Info, output), (Level::Notice, errors)] {
         let text = String::from_utf8_lossy(bytes);
         for line in text.lines().filter(|line| !line.trim().is_empty()).take(LINES) {
-            let line = format!("hook {name}: {}", line.escape_debug());
+            let line = format!("hook {name}: {}", printable(line, KEPT));
             // Nobody listens only when the daemon is about to end.
             let _ = tools.told.send(Told::Line(level, line));
         }

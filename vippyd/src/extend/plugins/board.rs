@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use vippy_core::chatter::Chatter;
 use vippy_core::config::{Config, Group, SharedPart};
 use vippy_core::event::Event;
-use vippy_core::identity::{Epoch, GroupId, NodeName};
+use vippy_core::identity::{Epoch, GroupId, NodeName, Seq};
+use vippy_core::neighbours::Station;
 use vippy_core::status::{NodeReason, NodeState, Status, original_form};
 
 /// The version of what passes between a plugin and the daemon.
@@ -21,11 +23,16 @@ struct Facts {
     here: NodeName,
     cluster: String,
     config: Arc<str>,
+    version: u64,
     state: NodeState,
     reason: NodeReason,
     detail: String,
     held: BTreeMap<GroupId, Epoch>,
     peers: BTreeSet<NodeName>,
+    neighbours: BTreeMap<NodeName, Arc<str>>,
+    /// What was told of last.
+    voices: BTreeMap<NodeName, Seq>,
+    unauthentic: Option<u64>,
 }
 
 impl Board {
@@ -34,11 +41,15 @@ impl Board {
             here: here.clone(),
             cluster: config.local.cluster.clone(),
             config: config_line(&config.shared),
+            version: config.shared.version,
             state: NodeState::Booting,
             reason: NodeReason::None,
             detail: String::new(),
             held: BTreeMap::new(),
             peers: BTreeSet::new(),
+            neighbours: BTreeMap::new(),
+            voices: BTreeMap::new(),
+            unauthentic: None,
         })))
     }
 
@@ -51,6 +62,7 @@ impl Board {
     pub(super) fn configure(&self, config: &Config) -> Option<Arc<str>> {
         let mut facts = self.facts();
         let line = config_line(&config.shared);
+        facts.version = config.shared.version;
         (facts.config != line).then(|| {
             facts.config = Arc::clone(&line);
             line
@@ -89,6 +101,52 @@ impl Board {
         }
     }
 
+    /// The lines that tell of announcements: this node's, and those heard since the one
+    /// before.
+    pub(super) fn announced(&self, chatter: &Chatter) -> Vec<Arc<str>> {
+        let mut facts = self.facts();
+        let own = json!({
+            "event": "send-announce",
+            "node": facts.here,
+            "active": takes_part(facts.state),
+            "version": facts.version,
+        });
+        let mut lines = vec![own];
+        for voice in &chatter.voices {
+            if facts.voices.insert(voice.name.clone(), voice.seq) == Some(voice.seq) {
+                continue;
+            }
+            lines.push(json!({
+                "event": "recv-announce",
+                "node": voice.name,
+                "active": takes_part(voice.state),
+                "version": voice.version,
+                "address": voice.source.map(|source| source.ip()),
+                "port": voice.source.map(|source| source.port()),
+            }));
+        }
+        let before = facts.unauthentic.replace(chatter.unauthentic);
+        let ignored = chatter.unauthentic - before.unwrap_or(chatter.unauthentic);
+        if ignored > 0 {
+            lines.push(json!({"event": "ignore", "why": "hash", "frames": ignored}));
+        }
+        lines.iter().map(|line| line.to_string().into()).collect()
+    }
+
+    /// The line that tells of a node's neighbours.
+    pub(super) fn neighbours(&self, node: &NodeName, stations: &[Station]) -> Arc<str> {
+        let mac = |station: &Station| (station.ip.to_string(), station.mac.to_string().into());
+        let stations: Map<String, Value> = stations.iter().map(mac).collect();
+        let line = json!({"event": "neighbours", "node": node, "stations": stations});
+        let line: Arc<str> = line.to_string().into();
+        self.facts().neighbours.insert(node.clone(), Arc::clone(&line));
+        line
+    }
+
+    pub(super) fn all_neighbours(&self) -> Vec<Arc<str>> {
+        self.facts().neighbours.values().cloned().collect()
+    }
+
     /// The first lines for a plugin.
     pub(super) fn greeting(&self, plugin: &str) -> [Arc<str>; 2] {
         let facts = self.facts();
@@ -107,6 +165,13 @@ impl Board {
             "peers": facts.peers,
         });
         [hello.to_string().into(), Arc::clone(&facts.config)]
+    }
+}
+
+fn takes_part(state: NodeState) -> bool {
+    match state {
+        NodeState::Active | NodeState::Standby => true,
+        NodeState::Booting | NodeState::Draining | NodeState::Leaving => false,
     }
 }
 

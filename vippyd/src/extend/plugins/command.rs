@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::extend::words::printable;
 use crate::logging::Level;
 
 /// Longest reason and longest log line in bytes; the rest is cut off.
@@ -16,6 +17,8 @@ const EXPECTED: &str = "expected {\"active\": true or false, \"reason\": \"…\"
 pub(super) enum Command {
     /// This node should, or should not, own anything as far as `reason` goes.
     Active { active: bool, reason: String },
+    /// Whether it wants to be told of announcements and neighbours.
+    Watch(bool),
     /// A line for the log.
     Log { level: Level, text: String },
 }
@@ -35,6 +38,9 @@ impl Command {
             Command::active(&fields)
         } else if fields.contains_key("log") {
             Command::log(&fields)
+        } else if let Some(watch) = fields.get("watch").and_then(Value::as_bool) {
+            known(&fields, &["watch"])?;
+            Ok(Command::Watch(watch))
         } else {
             Err(found())
         }
@@ -81,12 +87,6 @@ fn text(fields: &Map<String, Value>, key: &str) -> Result<Option<String>, String
         Some(Value::String(text)) => Ok(Some(text.clone())),
         Some(other) => Err(format!("found {key}: {other}, expected a text")),
     }
-}
-
-/// Without what would end a line or change a terminal.
-fn printable(text: &str, longest: usize) -> String {
-    let cut = &text[..text.floor_char_boundary(longest)];
-    cut.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Lines for a plugin, until it reads them: the newest ones, should it be slow.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -8,6 +9,8 @@ use tokio::sync::Notify;
 
 /// Lines that wait. Beyond, the oldest go, and the plugin is told how many.
 const ROOM: usize = 1024;
+/// The same in bytes; one line is kept however long it is.
+const BYTES: usize = 4 << 20;
 
 /// A queue of lines. Copies are of the same queue.
 #[derive(Clone, Debug, Default)]
@@ -17,14 +20,25 @@ pub(super) struct Outbox(Arc<Inner>);
 struct Inner {
     lines: Mutex<Lines>,
     news: Notify,
+    /// Announcements and neighbours are for it, too.
+    watches: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Lines {
     waiting: VecDeque<Arc<str>>,
+    bytes: usize,
     missed: u64,
     /// Nothing comes any more.
     closed: bool,
+}
+
+impl Lines {
+    fn pop(&mut self) -> Option<Arc<str>> {
+        let line = self.waiting.pop_front()?;
+        self.bytes -= line.len();
+        Some(line)
+    }
 }
 
 impl Outbox {
@@ -35,15 +49,26 @@ impl Outbox {
 
     /// Forgets what waits and begins with these.
     pub(super) fn begin(&self, lines: impl IntoIterator<Item = Arc<str>>) {
-        *self.lines() = Lines { waiting: lines.into_iter().collect(), missed: 0, closed: false };
+        self.set_watching(false);
+        *self.lines() = Lines::default();
+        lines.into_iter().for_each(|line| self.push(&line));
+    }
+
+    pub(super) fn set_watching(&self, watches: bool) {
+        self.0.watches.store(watches, Ordering::Relaxed);
+    }
+
+    pub(super) fn watches(&self) -> bool {
+        self.0.watches.load(Ordering::Relaxed)
     }
 
     pub(super) fn push(&self, line: &Arc<str>) {
         let mut lines = self.lines();
-        if lines.waiting.len() >= ROOM {
-            lines.waiting.pop_front();
+        while lines.waiting.len() >= ROOM || lines.bytes > BYTES {
+            lines.pop();
             lines.missed += 1;
         }
+        lines.bytes += line.len();
         lines.waiting.push_back(Arc::clone(line));
         drop(lines);
         self.0.news.notify_one();
@@ -76,7 +101,7 @@ impl Outbox {
     fn next(&self) -> (Option<String>, bool) {
         let mut lines = self.lines();
         let missed = std::mem::take(&mut lines.missed);
-        let line = lines.waiting.pop_front().map(|line| match missed {
+        let line = lines.pop().map(|line| match missed {
             0 => format!("{line}\n"),
             missed => format!("{{\"event\":\"missed\",\"lines\":{missed}}}\n{line}\n"),
         });

@@ -108,6 +108,19 @@
   const manager = new Manager();
   const network = new Network();
 
+  // An announcement as the original sent it; what it was secured with is lacking.
+  const message = (told) => {
+    const same = told.version === now.config.version;
+    return {
+      me: told.node,
+      active: told.active,
+      version: told.version,
+      vips: same ? config.vips() : [],
+      nodes: same ? config.nodes() : [],
+      arpcache: now.neighbours.get(told.node) || {},
+    };
+  };
+
   const heard = {
     'hello'(told) {
       Object.assign(now, { here: told.here, state: told.state, reason: told.reason });
@@ -140,9 +153,19 @@
       network.changed(told.group, false, true);
     },
     'neighbours'(told) { now.neighbours.set(told.node, told.stations); },
-    'send-announce'(told) { config.emit('send-announce', told.message); },
-    'recv-announce'(told) { config.emit('recv-announce', told.message, told.from); },
-    'ignore'(told) { config.emit('ignore', told.why, told.message, told.from); },
+    // A node of the original hears itself, too.
+    'send-announce'(told) {
+      config.emit('send-announce', message(told));
+      config.emit('recv-announce', message(told), { address: '127.0.0.1', port: 0 });
+    },
+    'recv-announce'(told) {
+      config.emit('recv-announce', message(told), { address: told.address, port: told.port });
+    },
+    'ignore'(told) {
+      for (let frame = 0; frame < Math.min(told.frames, 100); frame += 1) {
+        config.emit('ignore', told.why, {}, {});
+      }
+    },
     'stop'() {
       lines.close();
       process.stdin.destroy();
@@ -176,6 +199,7 @@
 
   // The plugin sees things as they are when it begins.
   function begin() {
+    say({ watch: true });
     const module = { exports: {}, filename: file };
     const own = createRequire(file);
     const globals = { config, manager, network, require: own, module, exports: module.exports };

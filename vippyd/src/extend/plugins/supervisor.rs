@@ -2,10 +2,10 @@
 
 use std::io;
 use std::process::ExitStatus;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::AsyncRead;
-use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use vippy_core::config::Plugin;
@@ -16,9 +16,10 @@ use super::command::Command;
 use super::inbox::{Inbox, Item};
 use super::outbox::Outbox;
 use super::program::Program;
-use super::{Fitness, GRACE, Opinion};
+use super::{Fitness, GRACE, Opinion, Tools};
 use crate::extend::Told;
-use crate::extend::launch::{self, Launcher, Running, Streams};
+use crate::extend::launch::{self, Running, Streams};
+use crate::extend::words::printable;
 use crate::logging::Level;
 
 /// The pause before a plugin is started again; it doubles up to the longest, and is
@@ -32,6 +33,8 @@ const COMPLAINTS: Duration = Duration::from_secs(10);
 /// Log lines of one plugin in one window of as many seconds; the rest is counted.
 const LOG_LINES: u32 = 50;
 const LOG_WINDOW: Duration = Duration::from_secs(10);
+/// Longest line of standard error that is written to the log, in bytes.
+const LONGEST_ERROR: usize = 2048;
 /// Reasons of one plugin that count at once.
 const REASONS: usize = 32;
 /// How long the last output is waited for after the end.
@@ -44,8 +47,7 @@ pub(super) struct Supervisor {
     pub(super) plugin: Plugin,
     pub(super) outbox: Outbox,
     pub(super) board: Board,
-    pub(super) launcher: Launcher,
-    pub(super) told: UnboundedSender<Told>,
+    pub(super) tools: Tools,
 }
 
 /// How a process ended.
@@ -168,16 +170,25 @@ impl Supervisor {
             variables: &variables,
             streams: Streams::Apart,
         };
-        self.launcher.start(&command).map_err(|e| format!("it cannot be started: {e}"))
+        self.tools.launcher.start(&command).map_err(|e| format!("it cannot be started: {e}"))
     }
 
     fn tell(&self, told: Told) {
         // Nobody listens only when the daemon is about to end.
-        let _ = self.told.send(told);
+        let _ = self.tools.told.send(told);
     }
 
     fn line(&self, level: Level, text: &str) {
         self.tell(Told::Line(level, format!("plugin {}: {text}", self.plugin.name)));
+    }
+
+    /// It wants to be told of announcements and neighbours from now on, or not.
+    fn watch(&self, watch: bool) {
+        self.outbox.set_watching(watch);
+        if watch {
+            self.tools.watched.store(true, Ordering::Relaxed);
+            self.board.all_neighbours().iter().for_each(|line| self.outbox.push(line));
+        }
     }
 
     fn opine(&self, fit: Option<Fitness>) {
@@ -256,6 +267,7 @@ impl Talk<'_> {
             Item::Line(line) => match Command::parse(line) {
                 Ok(Command::Active { active, reason }) => self.judge(active, reason),
                 Ok(Command::Log { level, text }) => self.log(level, &text),
+                Ok(Command::Watch(watch)) => self.of.watch(watch),
                 Err(complaint) => self.complain(&complaint),
             },
             Item::TooLong => self.complain("found a line of more than 64 KiB, left out"),
@@ -274,7 +286,7 @@ impl Talk<'_> {
             }
         }
         let text = String::from_utf8_lossy(line);
-        self.log(Level::Notice, &text.escape_debug().to_string());
+        self.log(Level::Notice, &printable(&text, LONGEST_ERROR));
     }
 
     fn judge(&mut self, active: bool, reason: String) {
