@@ -203,7 +203,7 @@ impl Runner {
     }
 
     /// Completes when something has happened that another run will find.
-    async fn stirred(&self) {
+    async fn stirred(&mut self) {
         match self {
             Runner::Process(process) => process.ended().await,
             Runner::Command(_)

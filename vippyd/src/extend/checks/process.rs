@@ -22,17 +22,19 @@ enum Which {
 pub(super) struct Process {
     which: Which,
     found: Option<(Pid, Watched)>,
+    /// The one found before, which has ended.
+    former: Option<Pid>,
 }
 
 impl Process {
     /// Any with this name.
     pub(super) fn named(name: &str) -> Process {
-        Process { which: Which::Named(name.to_owned()), found: None }
+        Process { which: Which::Named(name.to_owned()), found: None, former: None }
     }
 
     /// The one whose number is in a file.
     pub(super) fn in_file(path: &Path) -> Process {
-        Process { which: Which::InFile(path.to_owned()), found: None }
+        Process { which: Which::InFile(path.to_owned()), found: None, former: None }
     }
 
     pub(super) fn run(&mut self) -> Outcome {
@@ -42,6 +44,7 @@ impl Process {
             return Outcome::Good;
         }
         let former = self.found.take().map(|(pid, _)| pid);
+        let former = former.or(self.former.take());
         match self.find() {
             Ok(Some(found)) => {
                 self.found = Some(found);
@@ -52,17 +55,16 @@ impl Process {
         }
     }
 
-    /// Completes when the process that was found has ended.
-    pub(super) async fn ended(&self) {
-        match &self.found {
-            // A runtime that shuts down needs no more checks.
-            Some((_, watched)) => {
-                if watched.gone().await.is_err() {
-                    pending().await
-                }
-            }
-            None => pending().await,
+    /// Completes when the process that was found has ended, once. Dropping the future
+    /// loses nothing.
+    pub(super) async fn ended(&mut self) {
+        let Some((pid, watched)) = &self.found else { return pending().await };
+        let pid = *pid;
+        // A runtime that shuts down needs no more checks.
+        if watched.gone().await.is_err() {
+            return pending().await;
         }
+        (self.found, self.former) = (None, Some(pid));
     }
 
     fn absent(&self, former: Option<Pid>) -> String {
