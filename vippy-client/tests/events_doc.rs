@@ -136,7 +136,8 @@ fn no_field_of_an_event_hides_one_that_every_event_has() {
     for event in samples() {
         let fields = serde_json::to_value(event).unwrap();
         let own = fields.as_object().unwrap().keys().filter(|name| *name != "event");
-        let hidden: Vec<&String> = own.filter(|name| documented()[EVERY].contains_key(*name)).collect();
+        let hidden: Vec<&String> =
+            own.filter(|name| documented()[EVERY].contains_key(*name)).collect();
         assert!(hidden.is_empty(), "{hidden:?}");
     }
 }

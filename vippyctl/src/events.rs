@@ -107,15 +107,15 @@ mod tests {
         line(&Arrival { id: None, name: name.into(), json: json.into() })
     }
 
-    const COMMON: &str = r#""id":"00000000000000a1-7","unix_ms":1795248000123,"monotonic_ms":1,"identity":"node1""#;
+    const COMMON: &str =
+        r#""id":"00000000000000a1-7","unix_ms":1795248000123,"monotonic_ms":1,"identity":"node1""#;
 
     #[test]
     fn an_event_is_a_line_in_the_words_of_the_log() {
         let json = format!(
             r#"{{{COMMON},"event":"peer-lost","node":"node2","silent_ms":305,"new":"field"}}"#
         );
-        let expected =
-            "2026-11-21T08:00:00.123Z warning peer lost node=node2 silent_ms=305\n";
+        let expected = "2026-11-21T08:00:00.123Z warning peer lost node=node2 silent_ms=305\n";
         assert_eq!(shown("peer-lost", &json), expected);
     }
 

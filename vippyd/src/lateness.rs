@@ -12,9 +12,8 @@ use crate::histogram::Histogram;
 const REMIND: Duration = Duration::from_secs(60);
 
 /// Upper bounds for announcements, in seconds.
-const ANNOUNCING: [f64; 14] = [
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
-];
+const ANNOUNCING: [f64; 14] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 
 /// Statistics of the loop's wakings.
 #[derive(Debug)]

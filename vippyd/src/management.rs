@@ -130,12 +130,8 @@ impl Desk {
     /// for the answer.
     pub fn new(requests: mpsc::Sender<Request>, history: History, logger: Logger) -> Desk {
         let readers = feed::places();
-        let exposition = Exposition::new(
-            requests.clone(),
-            history.clone(),
-            readers.clone(),
-            logger.clone(),
-        );
+        let exposition =
+            Exposition::new(requests.clone(), history.clone(), readers.clone(), logger.clone());
         Desk { requests, history, readers, exposition, logger }
     }
 
@@ -252,7 +248,8 @@ mod tests {
     async fn talk(uid: u32, sent: &str) -> (String, bool) {
         let (mut client, server) = UnixStream::pair().unwrap();
         let (sender, mut requests) = mpsc::channel(1);
-        let serving = tokio::spawn(serve_connection(server, Peer { uid, own: DAEMON }, desk(sender)));
+        let serving =
+            tokio::spawn(serve_connection(server, Peer { uid, own: DAEMON }, desk(sender)));
         client.write_all(sent.as_bytes()).await.unwrap();
         client.shutdown().await.unwrap();
         let asked = requests.recv().await.map(drop).is_some();

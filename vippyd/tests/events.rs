@@ -109,7 +109,8 @@ async fn a_reader_resumes_where_it_was() {
     assert_eq!(numbers(told), [2, 3]);
     // As a browser does it.
     let mut stream = UnixStream::connect(&server.path).await.unwrap();
-    let request = "GET /events?follow=false&since=1h HTTP/1.0\r\nlast-event-id: 00000000000000a1-2\r\n\r\n";
+    let request =
+        "GET /events?follow=false&since=1h HTTP/1.0\r\nlast-event-id: 00000000000000a1-2\r\n\r\n";
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
@@ -123,8 +124,7 @@ async fn a_reader_of_a_former_process_is_told_that_it_missed_something() {
     let (server, mut teller) = start();
     tell_many(&mut teller, 1).await;
     let former = Since::After(EventId { process: BootId(1), number: 99 });
-    let told =
-        rest(Client::new(&server.path).events(Some(&former), false).await.unwrap()).await;
+    let told = rest(Client::new(&server.path).events(Some(&former), false).await.unwrap()).await;
     let Told::Missed(missed) = &told[0] else { panic!("{told:?}") };
     assert_eq!((missed.number, missed.why), (None, WhyMissed::Restarted));
     assert_eq!(told.len(), 2);

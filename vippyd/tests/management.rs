@@ -446,7 +446,8 @@ async fn the_log_level_is_shown_and_set() {
     assert_eq!((answer.level, answer.levels.len()), (Some(Level::Debug), 8));
     assert_eq!(client.log_level().await.unwrap(), answer);
     for query in ["", "?level=verbose", "?level=info&level=info", "?lvel=info"] {
-        let sent = format!("POST /log-level{query} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let sent =
+            format!("POST /log-level{query} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         let answer = raw(&server.path, &sent).await;
         assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("expected"), "{answer}");
     }

@@ -131,9 +131,7 @@ fn exposed() -> BTreeMap<String, String> {
         let exposed: Vec<String> = match family.kind.as_str() {
             "counter" => vec![format!("{name}_total")],
             "info" => vec![format!("{name}_info")],
-            "histogram" => {
-                ["bucket", "sum", "count"].map(|end| format!("{name}_{end}")).to_vec()
-            }
+            "histogram" => ["bucket", "sum", "count"].map(|end| format!("{name}_{end}")).to_vec(),
             _ => vec![name.clone()],
         };
         exposed.into_iter().map(move |full| (full, name.clone()))
@@ -153,7 +151,10 @@ fn the_page_is_well_formed() {
         assert!(is_name(&name) && !name.contains("__"), "{name}");
         assert!(name.starts_with("vippy_") || name.starts_with("process_"), "{name}");
         let help = &family.help;
-        assert!(help.ends_with('.') && help.starts_with(char::is_uppercase) || help.starts_with('1'), "{name}: {help}");
+        assert!(
+            help.ends_with('.') && help.starts_with(char::is_uppercase) || help.starts_with('1'),
+            "{name}: {help}"
+        );
         assert!(!family.samples.is_empty(), "{name} has no sample");
         for unit in ["seconds", "bytes"] {
             assert_eq!(name.ends_with(unit), family.unit == unit, "{name}: {}", family.unit);

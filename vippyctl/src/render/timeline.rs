@@ -26,9 +26,8 @@ pub(crate) fn render(timeline: &Timeline, style: Style, width: usize) -> String 
 /// `2026-11-21T08:00:00.123Z`, as the log has it; an age where no clock is known.
 fn when(unix_ms: Option<u64>, age_ms: f64) -> String {
     let age = Duration::from_secs_f64(age_ms.max(0.0) / 1000.0);
-    let clock = unix_ms.and_then(|now| {
-        Some(UNIX_EPOCH + Duration::from_millis(now).checked_sub(age)?)
-    });
+    let clock =
+        unix_ms.and_then(|now| Some(UNIX_EPOCH + Duration::from_millis(now).checked_sub(age)?));
     let Some(at) = clock else {
         let millis = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         return format!("{} ago", words::span(millis));

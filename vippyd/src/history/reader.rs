@@ -57,7 +57,8 @@ impl Reader {
         for record in records {
             let number = record.id.number;
             if number > self.next {
-                let missed = self.missed(number - 1, Some(number - self.next), WhyMissed::Overwritten);
+                let missed =
+                    self.missed(number - 1, Some(number - self.next), WhyMissed::Overwritten);
                 told.push(Told::Missed(missed));
             }
             self.next = number + 1;

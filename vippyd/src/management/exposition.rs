@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Request;
 use super::places::Places;
-use super::routes::{Refusal, ask, aside};
+use super::routes::{Refusal, aside, ask};
 use crate::history::History;
 use crate::logging::Logger;
 use crate::metrics::{self, Surroundings};
@@ -58,9 +58,8 @@ impl Exposition {
             started: self.started,
         };
         let page = aside(move || {
-            metrics::render(facts, surroundings).map_err(|error| {
-                Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
-            })
+            metrics::render(facts, surroundings)
+                .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
         });
         let page = Bytes::from(page.await?);
         *last = Some((Instant::now(), page.clone()));

@@ -113,11 +113,7 @@ impl Route {
 }
 
 /// Answers one request, always, within [`REQUEST_TIME`].
-pub(super) async fn answer(
-    request: hyper::Request<Incoming>,
-    peer: Peer,
-    desk: &Desk,
-) -> Answer {
+pub(super) async fn answer(request: hyper::Request<Incoming>, peer: Peer, desk: &Desk) -> Answer {
     let Some(route) = Route::of(request.uri().path()) else {
         return refusal(Refusal::new(StatusCode::NOT_FOUND, "no such command"));
     };

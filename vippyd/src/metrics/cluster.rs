@@ -27,9 +27,8 @@ fn frames(page: &mut Page<'_>, facts: &Facts) -> fmt::Result {
         one(stats.net.recv_announce),
     )?;
     page.counter("vippy_frames_relayed_total", "Frames forwarded for others.", one(stats.relayed))?;
-    let rejects = RejectReason::ALL.map(|reason| {
-        (kebab(&reason), stats.rejects.get(&reason).copied().unwrap_or_default())
-    });
+    let rejects = RejectReason::ALL
+        .map(|reason| (kebab(&reason), stats.rejects.get(&reason).copied().unwrap_or_default()));
     page.counter(
         "vippy_frames_rejected_total",
         "Datagrams without effect, by reason.",

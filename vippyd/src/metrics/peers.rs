@@ -13,7 +13,8 @@ use super::page::{Labels, Page, one, yes};
 pub(super) fn write(page: &mut Page<'_>, status: &Status) -> fmt::Result {
     let nodes = &status.config.nodes;
     // Of several processes of one name the first is the one it belongs to.
-    let of_node = |node: &NodeName| status.peers.iter().find(|peer| peer.configured && peer.name == *node);
+    let of_node =
+        |node: &NodeName| status.peers.iter().find(|peer| peer.configured && peer.name == *node);
     let peers: Vec<&PeerStatus> = nodes.iter().filter_map(of_node).collect();
     let others = status.peers.len() - peers.len();
     page.gauge(
