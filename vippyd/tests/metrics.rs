@@ -61,13 +61,16 @@ fn page() -> String {
     render(Facts { status, announcing }, surroundings).unwrap()
 }
 
+/// Names and values of labels.
+type Labels = Vec<(String, String)>;
+
 /// A family as it was declared, and its samples: name, labels, value.
 #[derive(Debug, Default)]
 struct Family {
     kind: String,
     help: String,
     unit: String,
-    samples: Vec<(String, Vec<(String, String)>, f64)>,
+    samples: Vec<(String, Labels, f64)>,
 }
 
 /// Reads OpenMetrics text as strictly as a scraper may, and more so.
@@ -107,7 +110,7 @@ fn parse(page: &str) -> BTreeMap<String, Family> {
     families
 }
 
-fn read_labels(text: &str) -> Vec<(String, String)> {
+fn read_labels(text: &str) -> Labels {
     let mut labels = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {

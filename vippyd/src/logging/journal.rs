@@ -94,7 +94,9 @@ impl Entry {
             match value {
                 Value::Null => {}
                 Value::String(text) => self.field(&name, shortened(&text)),
-                other => self.field(&name, other),
+                Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                    self.field(&name, value);
+                }
             }
         }
     }
