@@ -24,6 +24,7 @@ pub use event_stream::{Arrival, EventStream};
 pub use level::{Level, NotALevel};
 pub use stamp::Stamp;
 pub use vippy_core::config::MOST_BYTES;
+pub use vippy_core::event;
 pub use vippy_core::event::Event;
 pub use vippy_core::explanation;
 pub use vippy_core::explanation::Explanation;

@@ -274,7 +274,8 @@ fn a_plugin_of_the_original_sees_announcements_and_neighbours() {
     stage.await_line(r#"["heard","node2",true,"10.0.0.2"]"#);
     stage.extensions.announced(Seq(2), || chatter(7, 4));
     stage.await_line(r#"["ignored","hash"]"#);
-    let of_node2 = |told: &&Told| matches!(told, Told::Line(_, line) if line.contains(r#"["heard","node2""#));
+    let of_node2 =
+        |told: &&Told| matches!(told, Told::Line(_, line) if line.contains(r#"["heard","node2""#));
     assert_eq!(stage.told.iter().filter(of_node2).count(), 1);
     stage.finish();
 }

@@ -97,11 +97,7 @@ struct Running {
 }
 
 impl Plugins {
-    pub(super) fn new(
-        node: NodeName,
-        config: &Config,
-        tools: Tools,
-    ) -> Plugins {
+    pub(super) fn new(node: NodeName, config: &Config, tools: Tools) -> Plugins {
         let mut plugins = Plugins {
             board: Board::new(&node, config),
             node,
