@@ -76,9 +76,9 @@ fn settled(plan: &Plan) -> Lan {
 
 fn changes(lan: &Lan, node: usize) -> Vec<(Verdict, OutcomeKind)> {
     let events = lan.machines[&node].events();
-    let changes = events.filter_map(|event| match event {
-        Event::CheckChanged { verdict, outcome, .. } => Some((*verdict, *outcome)),
-        _ => None,
+    let changes = events.filter_map(|event| {
+        let Event::CheckChanged { verdict, outcome, .. } = event else { return None };
+        Some((*verdict, *outcome))
     });
     changes.collect()
 }
@@ -99,13 +99,11 @@ fn a_bad_check_moves_its_group_alone_without_a_gap() {
     assert_eq!(lan.holders("g0"), [0], "two bad runs are not enough");
     let web = CheckName::from("web");
     lan.check(0, &web);
-    let mut steps = 0;
     assert!(lan.run_until(AT_ONCE, |lan| {
         assert!(!lan.holders("g0").is_empty());
         !lan.holders("g0").contains(&0)
     }));
-    steps += 1;
-    assert_eq!((steps, lan.holders("g1")), (1, vec![0]));
+    assert_eq!(lan.holders("g1"), [0]);
     assert_eq!(changes(&lan, 0).last(), Some(&(Verdict::Bad, OutcomeKind::Bad)));
 }
 
@@ -230,7 +228,7 @@ fn a_candidate_takes_over_only_after_a_good_run_of_its_own() {
 
 #[test]
 fn a_candidate_that_cannot_be_asked_does_not_take_over() {
-    let plan = Plan { ..plan() };
+    let plan = plan();
     let mut lan = settled(&plan);
     for node in [1, 2] {
         ail(&mut lan, node, "web", Outcome::NotStarted("no such command".into()));
@@ -258,8 +256,7 @@ fn a_candidate_waits_for_nothing_when_the_holder_is_dead() {
 #[test]
 fn a_candidate_waits_for_nothing_when_the_holder_stops() {
     for command in [Command::Stop, Command::Drain { lasting: None }] {
-        let plan = Plan { ..Plan::new(2, 1) };
-        let plan = Plan { checks: vec![check("web", &[])], ..plan };
+        let plan = Plan { checks: vec![check("web", &[])], ..Plan::new(2, 1) };
         let mut lan = settled(&plan);
         (0..2).for_each(|node| ail(&mut lan, node, "web", bad()));
         rounds(&mut lan, &plan, 4);

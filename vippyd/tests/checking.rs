@@ -1,5 +1,7 @@
 //! Every kind of check against what it is for: real processes, sockets and files.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -41,12 +43,9 @@ fn inside(body: impl Future<Output = ()>) {
 
 /// The next run of any check.
 async fn next(extensions: &mut Extensions) -> (CheckName, Run) {
-    loop {
-        match extensions.told().await.unwrap() {
-            Told::Input(Input::Checked { check, run }) => return (check, run),
-            other => panic!("{other:?}"),
-        }
-    }
+    let told = extensions.told().await.unwrap();
+    let Told::Input(Input::Checked { check, run }) = told else { panic!("{told:?}") };
+    (check, run)
 }
 
 /// What the only check comes to first.

@@ -1,5 +1,7 @@
 //! Children, started by the daemon's own program as in earnest.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt;

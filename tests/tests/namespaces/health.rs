@@ -61,15 +61,8 @@ fn serve(cluster: &Cluster, directory: &Path, node: usize) -> Process {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
     let mut command = Command::new(path);
-    cluster
-        .lan()
-        .machine(node)
-        .unwrap()
-        .spawn({
-            command.arg("1000");
-            command
-        })
-        .unwrap()
+    command.arg("1000");
+    cluster.lan().machine(node).unwrap().spawn(command).unwrap()
 }
 
 /// When the first answer by another machine than `former` came, after a moment.
@@ -89,7 +82,7 @@ fn the_death_of_a_process_moves_its_group_alone_at_once_and_no_packet_is_lost() 
     let ms = Duration::from_millis;
     let service = json!({ "name": "service", "process": SERVICE, "groups": ["10.77.0.101"],
         "interval": 0.5, "rise": 1 });
-    let options = Options { ..options(json!([service])) }.with_times(ms(500), ms(5000), ms(1000));
+    let options = options(json!([service])).with_times(ms(500), ms(5000), ms(1000));
     let cluster = Cluster::prepare(options).unwrap();
     let mut services: BTreeMap<usize, Process> =
         (1..=3).map(|node| (node, serve(&cluster, directory.path(), node))).collect();

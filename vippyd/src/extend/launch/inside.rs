@@ -13,6 +13,7 @@ use std::process::{Command, ExitCode};
 use nix::sys::prctl::{set_no_new_privs, set_pdeathsig};
 use nix::sys::signal::Signal;
 use nix::unistd::{User, getppid, getuid, initgroups, setresgid, setresuid, setsid};
+use rustix::io::Errno;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities,
@@ -108,10 +109,15 @@ fn drop_capabilities() -> Result<(), String> {
     let cannot = |e: std::io::Error| format!("cannot drop capabilities: {e}");
     empty_bounding_set();
     clear_ambient_capability_set().map_err(|e| cannot(e.into()))?;
+    set_no_new_privs().map_err(|e| cannot(e.into()))?;
     let none = CapabilitySet::empty();
     let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
-    set_capabilities(None, sets).map_err(|e| cannot(e.into()))?;
-    set_no_new_privs().map_err(|e| cannot(e.into()))
+    match set_capabilities(None, sets) {
+        // Where a filter of system calls forbids it: without ambient ones a program that
+        // an ordinary user begins has none, and its file gives it none.
+        Err(Errno::PERM) if !getuid().is_root() => Ok(()),
+        dropped => dropped.map_err(|e| cannot(e.into())),
+    }
 }
 
 /// As far as CAP_SETPCAP is there: without it the set stays, and gives nothing to a
