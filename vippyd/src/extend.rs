@@ -31,8 +31,8 @@ use vippy_core::status::Status;
 
 pub use self::hooks::{Passed, Ticket};
 use self::launch::Launcher;
-pub use self::plugins::{Fitness, Opinion};
 use self::plugins::configured;
+pub use self::plugins::{Fitness, Opinion};
 use self::worker::{Lines, Order, Worker};
 use crate::logging::Level;
 use crate::realtime;

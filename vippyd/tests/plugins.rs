@@ -124,7 +124,8 @@ fn garbage_is_told_once_in_a_while_and_changes_nothing() {
 
 #[test]
 fn a_flood_is_held_back() {
-    let mut stage = with(r#"n=0; while :; do n=$((n+1)); echo '{"active": true}'; echo $n > {dir}/n; done"#);
+    let mut stage =
+        with(r#"n=0; while :; do n=$((n+1)); echo '{"active": true}'; echo $n > {dir}/n; done"#);
     stage.await_line("it has to wait");
     std::thread::sleep(Duration::from_millis(500));
     let written = stage.await_file("n", |text| text.ends_with('\n'));
@@ -151,7 +152,8 @@ fn a_plugin_that_does_not_read_keeps_nobody_waiting() {
 
 #[test]
 fn a_plugin_that_does_not_stop_is_ended_with_everything_it_started() {
-    let mut stage = with("trap '' TERM; sleep 77 & echo $! > {dir}/child; while :; do sleep 9; done");
+    let mut stage =
+        with("trap '' TERM; sleep 77 & echo $! > {dir}/child; while :; do sleep 9; done");
     let child = stage.await_file("child", |text| text.ends_with('\n'));
     stage.finish();
     stage.await_line("still there 2 s after it was told to stop");
@@ -272,7 +274,8 @@ fn a_plugin_of_the_original_sees_announcements_and_neighbours() {
     stage.await_line(r#"["heard","node2",true,"10.0.0.2"]"#);
     stage.extensions.announced(Seq(2), || chatter(7, 4));
     stage.await_line(r#"["ignored","hash"]"#);
-    let of_node2 = |told: &&Told| matches!(told, Told::Line(_, line) if line.contains(r#"["heard","node2""#));
+    let of_node2 =
+        |told: &&Told| matches!(told, Told::Line(_, line) if line.contains(r#"["heard","node2""#));
     assert_eq!(stage.told.iter().filter(of_node2).count(), 1);
     stage.finish();
 }

@@ -90,15 +90,18 @@ fn of_six_nodes_one_cleans_up_after_each_death_and_the_next_one_if_that_dies_too
 
 #[test]
 fn before_up_runs_before_the_address_is_there_and_group_up_after() {
-    let script = "echo $VIPPY_NODE $VIPPY_EVENT $(ip -o address show | grep -c 10.77.0.101) >> {dir}/log";
-    let hooks = json!([shell("before-up", script), shell("group-up", script), shell("group-down", script)]);
+    let script =
+        "echo $VIPPY_NODE $VIPPY_EVENT $(ip -o address show | grep -c 10.77.0.101) >> {dir}/log";
+    let hooks =
+        json!([shell("before-up", script), shell("group-up", script), shell("group-down", script)]);
     let (mut options, dir) = with(calm(), "hooks", hooks);
     options.groups = json!([[vip(vip4(1))]]);
     let cluster = settled(options);
     let log = dir.path().join("log");
     let first = format!("node{}", holder(&cluster, vip4(1)));
     let wanted = |node: &str| {
-        [[node, "before-up", "0"], [node, "group-up", "1"]].map(|line| line.map(str::to_owned).to_vec())
+        [[node, "before-up", "0"], [node, "group-up", "1"]]
+            .map(|line| line.map(str::to_owned).to_vec())
     };
     assert_eq!(await_lines(&log, 2)[..2], wanted(&first));
     cluster.drain(holder(&cluster, vip4(1))).unwrap();

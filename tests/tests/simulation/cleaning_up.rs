@@ -51,7 +51,10 @@ fn one_survivor_cleans_up_and_its_run_has_a_number_of_its_own() {
             let runs = lan.clean_ups();
             assert_eq!(runs.len(), before + 1, "seed {seed}: {runs:?}");
             let run = runs.last().unwrap();
-            assert_eq!((run.station, run.node.as_str()), ((victim + 1) % NODES, &*format!("node{victim}")));
+            assert_eq!(
+                (run.station, run.node.as_str()),
+                ((victim + 1) % NODES, &*format!("node{victim}"))
+            );
             assert!(run.epoch > newest, "{runs:?}");
             newest = run.epoch;
             lan.act(Action::Start(victim));

@@ -264,10 +264,7 @@ mod tests {
             ("version: 5", "realtime: 20, version: 5"),
             ("version: 5", "checks: [], version: 5"),
             ("version: 5", "cluster: \"c\", state: \"/s\", management: \"/m\", version: 5"),
-            (
-                "version: 5",
-                "\"arp-cache\": 90, notify: [\"arp-cache\"], version: 5",
-            ),
+            ("version: 5", "\"arp-cache\": 90, notify: [\"arp-cache\"], version: 5"),
             (
                 "version: 5",
                 "logging: { driver: \"syslog\" }, stop_timeout: 2, lifetime: 30, version: 5",

@@ -50,9 +50,8 @@ impl Hook {
     /// Whether it runs on this node when that happens.
     pub fn minds(&self, node: &NodeName, event: &str, group: Option<&GroupId>) -> bool {
         let here = self.nodes.is_empty() || self.nodes.contains(node);
-        let about = || {
-            self.groups.is_empty() || group.is_some_and(|group| self.groups.contains(group))
-        };
+        let about =
+            || self.groups.is_empty() || group.is_some_and(|group| self.groups.contains(group));
         self.on.iter().any(|on| on == event) && here && about()
     }
 
@@ -218,7 +217,8 @@ mod tests {
 
     #[test]
     fn what_a_hook_minds_is_its_events_groups_and_nodes() {
-        let shared = with("[{ on: 'group-up', run: ['x'], groups: ['web'], nodes: ['b'] }]").unwrap();
+        let shared =
+            with("[{ on: 'group-up', run: ['x'], groups: ['web'], nodes: ['b'] }]").unwrap();
         let (hook, a, b) = (&shared.hooks[0], NodeName::from("a"), NodeName::from("b"));
         let (web, other) = (GroupId::from("web"), GroupId::from("db"));
         assert!(hook.minds(&b, "group-up", Some(&web)));

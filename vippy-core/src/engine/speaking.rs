@@ -75,7 +75,8 @@ impl Engine {
         let tells_moves = !moves.is_empty();
         let belief = self.takes.sections().into_iter().chain(self.lookout.sections(now));
         let moves = Some(Section::Moves(moves)).filter(|_| tells_moves);
-        let apart = belief.chain(moves).chain(self.designation.sections()).map(|section| vec![section]);
+        let apart =
+            belief.chain(moves).chain(self.designation.sections()).map(|section| vec![section]);
         let blocks = [self.document_sections(now)].into_iter().chain(apart).collect();
         let name = self.name.as_str().len();
         for part in speaker::parts(&base, name, &heard, &groups, blocks) {

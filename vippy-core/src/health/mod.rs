@@ -152,8 +152,7 @@ impl Health {
             .collect();
         self.doubted.clear();
         self.asked.clear();
-        self.bad =
-            shared.group_indexes().filter(|g| self.is_bad(*g)).map(|g| g.0).collect();
+        self.bad = shared.group_indexes().filter(|g| self.is_bad(*g)).map(|g| g.0).collect();
     }
 
     /// Takes note of a run.

@@ -109,9 +109,8 @@ impl Hooks {
     /// Runs what must run before a group's addresses are put on, and tells when they
     /// may be.
     pub(super) fn open_gate(&mut self, ticket: Ticket, occasion: &Arc<Occasion>) {
-        let minds = |hook: &&Arc<Hook>| {
-            hook.minds(&self.node, hooks::BEFORE_UP, occasion.group.as_ref())
-        };
+        let minds =
+            |hook: &&Arc<Hook>| hook.minds(&self.node, hooks::BEFORE_UP, occasion.group.as_ref());
         let minding: Vec<Arc<Hook>> = self.hooks.iter().filter(minds).cloned().collect();
         let course = occasion.group.clone().map_or(Course::Node, Course::Group);
         let mut ends = Vec::new();

@@ -97,11 +97,7 @@ struct Running {
 }
 
 impl Plugins {
-    pub(super) fn new(
-        node: NodeName,
-        config: &Config,
-        tools: Tools,
-    ) -> Plugins {
+    pub(super) fn new(node: NodeName, config: &Config, tools: Tools) -> Plugins {
         let mut plugins = Plugins {
             board: Board::new(&node, config),
             node,
@@ -167,9 +163,8 @@ impl Plugins {
     }
 
     fn keep_up(&mut self, config: &Config) {
-        let wanted: BTreeMap<String, Plugin> = configured(config, &self.node)
-            .map(|plugin| (plugin.name.clone(), plugin))
-            .collect();
+        let wanted: BTreeMap<String, Plugin> =
+            configured(config, &self.node).map(|plugin| (plugin.name.clone(), plugin)).collect();
         let stays = |running: &Running| wanted.get(&running.plugin.name) == Some(&running.plugin);
         let running = std::mem::take(&mut self.running);
         let (stay, go) = running.into_iter().partition(|(_, running)| stays(running));

@@ -32,7 +32,11 @@ pub(super) enum Order {
     Neighbours(NodeName, Arc<[Station]>),
     OpenGate(Ticket, GroupId),
     CloseGate(Ticket),
-    CleanUp { node: NodeName, boot: BootId, epoch: Epoch },
+    CleanUp {
+        node: NodeName,
+        boot: BootId,
+        epoch: Epoch,
+    },
     Finish(oneshot::Sender<()>),
 }
 

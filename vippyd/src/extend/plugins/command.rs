@@ -97,7 +97,10 @@ mod tests {
     fn both_commands_are_understood() {
         let active = |active, reason: &str| Ok(Command::Active { active, reason: reason.into() });
         let parse = |line: &str| Command::parse(line.as_bytes());
-        assert_eq!(parse(r#"{"active": false, "reason": "doSomething"}"#), active(false, "doSomething"));
+        assert_eq!(
+            parse(r#"{"active": false, "reason": "doSomething"}"#),
+            active(false, "doSomething")
+        );
         assert_eq!(parse(r#" {"active":true} "#), active(true, ""));
         let log = |level, text: &str| Ok(Command::Log { level, text: text.into() });
         assert_eq!(parse(r#"{"log": "a\nb"}"#), log(Level::Info, "a b"));

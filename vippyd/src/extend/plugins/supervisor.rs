@@ -152,7 +152,10 @@ impl Supervisor {
             Ok(status) => status,
             Err(_) => {
                 let seconds = GRACE.as_secs();
-                self.line(Level::Warning, &format!("still there {seconds} s after it was told to stop"));
+                self.line(
+                    Level::Warning,
+                    &format!("still there {seconds} s after it was told to stop"),
+                );
                 running.end(LAST_GRACE).await
             }
         };
@@ -268,7 +271,9 @@ impl Talk<'_> {
                 Err(complaint) => self.complain(&complaint),
             },
             Item::TooLong => self.complain("found a line of more than 64 KiB, left out"),
-            Item::Flood => self.complain("more than 200 lines or 1 MiB in a second: it has to wait"),
+            Item::Flood => {
+                self.complain("more than 200 lines or 1 MiB in a second: it has to wait")
+            }
             Item::End => {}
         }
     }
