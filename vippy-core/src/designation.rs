@@ -55,8 +55,8 @@ enum Progress {
     Open,
     /// This process of another node has begun.
     Theirs { boot: BootId },
-    /// This node has begun.
-    Ours { epoch: Epoch },
+    /// It is this node's turn; it begins once it has said so.
+    Ours { epoch: Epoch, begun: bool },
     /// This node is done, and says so.
     Done { epoch: Epoch, at: Instant },
     /// Another node is done.
@@ -129,14 +129,14 @@ impl Designation {
     /// This node is done: which node it was for, and the number of the run.
     pub(crate) fn done(&mut self, now: Instant, boot: BootId) -> Option<(NodeName, Epoch)> {
         let death = self.deaths.get_mut(&boot)?;
-        let Progress::Ours { epoch } = death.progress else { return None };
+        let Progress::Ours { epoch, begun: true } = death.progress else { return None };
         death.progress = Progress::Done { epoch, at: now };
         death.due = Some(now);
         Some((death.node.clone(), epoch))
     }
 
-    /// The deaths whose turn it is for this node to clean up after; `epoch` numbers
-    /// each run.
+    /// The deaths after which it is this node's turn to clean up; `epoch` numbers each
+    /// run.
     pub(crate) fn settle(
         &mut self,
         now: Instant,
@@ -156,7 +156,7 @@ impl Designation {
                 Progress::Open | Progress::Theirs { .. } => {
                     if death.is_ours(now, scene) {
                         let epoch = epoch();
-                        death.progress = Progress::Ours { epoch };
+                        death.progress = Progress::Ours { epoch, begun: false };
                         ours.push((death.node.clone(), *boot, epoch));
                         None
                     } else {
@@ -168,15 +168,30 @@ impl Designation {
         ours
     }
 
-    /// What this node announces.
-    pub(crate) fn sections(&self) -> Vec<Section> {
+    /// What this node announces, of runs that are numbered up to `safe` (W7).
+    pub(crate) fn sections(&self, safe: Epoch) -> Vec<Section> {
         let said = self.deaths.iter().filter_map(|(boot, death)| match death.progress {
-            Progress::Ours { epoch } => Some(CleanUp { boot: *boot, epoch, done: false }),
+            Progress::Ours { epoch, .. } if epoch > safe => None,
+            Progress::Ours { epoch, .. } => Some(CleanUp { boot: *boot, epoch, done: false }),
             Progress::Done { epoch, .. } => Some(CleanUp { boot: *boot, epoch, done: true }),
             Progress::Open | Progress::Theirs { .. } | Progress::DoneByOther { .. } => None,
         });
         let said: Vec<CleanUp> = said.collect();
         said.chunks(clean_up::MOST).map(|some| Section::CleanUps(some.to_vec())).collect()
+    }
+
+    /// An announcement left: what it was the first to tell of begins now.
+    pub(crate) fn announced(&mut self, safe: Epoch) -> Vec<(NodeName, BootId, Epoch)> {
+        let mut told = Vec::new();
+        for (boot, death) in &mut self.deaths {
+            if let Progress::Ours { epoch, begun } = &mut death.progress
+                && *epoch <= safe
+                && !std::mem::replace(begun, true)
+            {
+                told.push((death.node.clone(), *boot, *epoch));
+            }
+        }
+        told
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {

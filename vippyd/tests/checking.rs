@@ -377,7 +377,7 @@ fn another_configuration_ends_what_it_does_not_ask_and_disturbs_nothing_else() {
             let (name, run) = next(&mut extensions).await;
             seen.insert(name, run.began);
         }
-        extensions.reconfigure(Arc::new(config(stays)), || panic!("no plugin listens"));
+        extensions.reconfigure(Arc::new(config(stays)), || panic!("nobody minds events"));
         let mut last = seen[&CheckName::from("stays")];
         let mut late = 0;
         for _ in 0..8 {

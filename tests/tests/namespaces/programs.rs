@@ -98,18 +98,26 @@ fn before_up_runs_before_the_address_is_there_and_group_up_after() {
     options.groups = json!([[vip(vip4(1))]]);
     let cluster = settled(options);
     let log = dir.path().join("log");
-    let first = format!("node{}", holder(&cluster, vip4(1)));
-    let wanted = |node: &str| {
-        [[node, "before-up", "0"], [node, "group-up", "1"]]
-            .map(|line| line.map(str::to_owned).to_vec())
+    let home = |cluster: &Cluster| format!("node{}", holder(cluster, vip4(1)));
+    let of = |node: &str| -> Vec<(String, String)> {
+        let lines = lines(&log).into_iter().filter(|line| line[0] == node);
+        lines.map(|line| (line[1].clone(), line[2].clone())).collect()
     };
-    assert_eq!(await_lines(&log, 2)[..2], wanted(&first));
+    let step = |event: &str, addresses: &str| (event.to_owned(), addresses.to_owned());
+    let taken = [step("before-up", "0"), step("group-up", "1")];
+    let await_steps = |node: &str, wanted: &[(String, String)]| {
+        eventually(&format!("{node} does {wanted:?}"), || match of(node) {
+            steps if steps.ends_with(wanted) => Ok(()),
+            steps => Err(format!("{steps:?}")),
+        });
+    };
+    let first = home(&cluster);
+    await_steps(&first, &taken);
     cluster.drain(holder(&cluster, vip4(1))).unwrap();
-    let all = await_lines(&log, 5);
-    let second = format!("node{}", holder(&cluster, vip4(1)));
-    let of_second: Vec<_> = all.iter().filter(|line| line[0] == second).cloned().collect();
-    assert_eq!(of_second, wanted(&second));
-    assert_eq!(all.iter().filter(|line| line[0] == first).count(), 3);
+    await_steps(&first, &[step("group-down", "0")]);
+    let second = home(&cluster);
+    assert_ne!(first, second);
+    await_steps(&second, &taken);
 }
 
 #[test]

@@ -28,14 +28,12 @@ impl Engine {
     /// What a fresh frame of a peer tells of its cleaning up.
     pub(super) fn hear_of_clean_ups(&mut self, now: Instant, boot: BootId, body: &Body) {
         let Body::Announcement(announcement) = body else { return };
-        if self.designation.is_idle() {
-            return;
-        }
-        let process = self.members.process(boot).filter(|_| self.members.counts(boot));
-        let Some(by) = process.map(|process| process.name.clone()) else { return };
         for section in &announcement.sections {
             let Section::CleanUps(said) = section else { continue };
+            let process = self.members.process(boot).filter(|_| self.members.counts(boot));
+            let Some(by) = process.map(|process| process.name.clone()) else { return };
             for one in said {
+                self.epochs.heard(one.epoch);
                 if let Some(Relief { node, epoch }) = self.designation.heard(now, boot, one) {
                     let (life, by) = (one.boot.to_string(), by.clone());
                     self.tell(Event::CleanedUp { node, life, by, epoch });
@@ -73,10 +71,16 @@ impl Engine {
         let epochs = &mut self.epochs;
         let ours = self.designation.settle(now, &scene, || epochs.raise(me));
         for (node, boot, epoch) in ours {
-            let (of, life) = (node.clone(), boot.to_string());
-            self.tell(Event::CleaningUp { node: of, life, epoch });
-            self.outputs.push_back(Output::CleanUp { node, boot, epoch });
+            let life = boot.to_string();
+            self.tell(Event::CleaningUp { node, life, epoch });
             self.speaker.touch();
+        }
+    }
+
+    /// An announcement left that tells of what this node is about to do.
+    pub(super) fn begin_clean_ups(&mut self) {
+        for (node, boot, epoch) in self.designation.announced(self.epochs.announced()) {
+            self.outputs.push_back(Output::CleanUp { node, boot, epoch });
         }
     }
 }

@@ -29,6 +29,7 @@ impl Engine {
             return;
         }
         self.announce(now);
+        self.begin_clean_ups();
         self.speaker.spoke(now);
         let last = self.members.own.last;
         if self.standing.announced_by(last) {
@@ -75,8 +76,8 @@ impl Engine {
         let tells_moves = !moves.is_empty();
         let belief = self.takes.sections().into_iter().chain(self.lookout.sections(now));
         let moves = Some(Section::Moves(moves)).filter(|_| tells_moves);
-        let apart =
-            belief.chain(moves).chain(self.designation.sections()).map(|section| vec![section]);
+        let clean_ups = self.designation.sections(self.epochs.announced());
+        let apart = belief.chain(moves).chain(clean_ups).map(|section| vec![section]);
         let blocks = [self.document_sections(now)].into_iter().chain(apart).collect();
         let name = self.name.as_str().len();
         for part in speaker::parts(&base, name, &heard, &groups, blocks) {
