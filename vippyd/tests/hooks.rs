@@ -1,5 +1,8 @@
 //! Hooks with real programs: order, bounds, and how they end.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one thing")]
+
 mod extend_support;
 
 use std::time::{Duration, Instant};

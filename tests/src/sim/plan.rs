@@ -107,7 +107,7 @@ fn draw_setup(seed: u64, dice: &mut Random) -> Setup {
     setup.delay = (20, dice.pick(&[200, 500, interval / 50, interval / 10]).max(20));
     setup.plumbing = dice.pick(&[(0, 0), (100, 2_000), (500, 10_000)]);
     setup.storing = dice.pick(&[(0, 0), (100, 4_000), (1_000, 20_000)]);
-    setup.cleaning = (setup.seed % 3 == 0).then_some((0, 300_000));
+    setup.cleaning = setup.seed.is_multiple_of(3).then_some((0, 300_000));
     setup.telling = setup.plumbing;
     setup.lateness = dice.pick(&[(0, 0), (0, 200), (0, 1_000)]);
     setup.multicast = !dice.chance(100);

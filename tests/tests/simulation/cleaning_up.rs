@@ -35,13 +35,17 @@ fn long(lan: &Lan) -> Duration {
     20 * lan.timing().stale
 }
 
+fn index(seed: u64) -> usize {
+    usize::try_from(seed).expect("seeds are small here")
+}
+
 #[test]
 fn one_survivor_cleans_up_and_its_run_has_a_number_of_its_own() {
     for seed in 0..50 {
         let mut lan = six(seed);
         let mut newest = Epoch(0);
         for death in 0..3 {
-            let victim = (seed as usize + 2 * death) % NODES;
+            let victim = (index(seed) + 2 * death) % NODES;
             let before = lan.clean_ups().len();
             lan.act(if death == 1 { Action::Crash(victim) } else { Action::PowerFail(victim) });
             lan.run_until(2 * lan.patience(), "somebody is done", |lan| {
@@ -67,7 +71,7 @@ fn one_survivor_cleans_up_and_its_run_has_a_number_of_its_own() {
 fn the_next_one_cleans_up_when_the_designated_node_dies_too() {
     for seed in 0..50 {
         let mut lan = six(seed);
-        let victim = seed as usize % NODES;
+        let victim = index(seed) % NODES;
         let [second, third] = [(victim + 1) % NODES, (victim + 2) % NODES];
         lan.act(Action::PowerFail(victim));
         if seed % 2 == 0 {

@@ -22,7 +22,7 @@ fn spread(lan: &Lan, nodes: impl IntoIterator<Item = usize>) -> (usize, usize) {
 
 /// Announcements that a node has sent, in parts.
 fn sent(lan: &Lan, node: usize) -> u64 {
-    lan.simulation.world.status(node).unwrap().stats.net.send_announce
+    lan.simulation.world.status(node).expect("it runs").stats.net.send_announce
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub(super) enum Step {
 /// A file that this node can run.
 #[derive(Debug)]
 pub(super) struct Proposed {
-    shared: SharedPart,
+    shared: Arc<SharedPart>,
     document: Arc<str>,
     confirm_within: Option<Duration>,
 }
@@ -116,12 +116,15 @@ impl Daemon {
     ) {
         let (own, version) = (Arc::clone(&self.parts.file), self.engine.next_version());
         let running = self.parts.config.shared.rank();
-        let work =
-            move || {
-                let outcome = check(&file, &own, version, running)
-                    .map(|(shared, document)| Proposed { shared, document, confirm_within });
-                Step::Checked { outcome, reply }
-            };
+        let work = move || {
+            let checked = check(&file, &own, version, running);
+            let outcome = checked.map(|(shared, document)| Proposed {
+                shared: Arc::new(shared),
+                document,
+                confirm_within,
+            });
+            Step::Checked { outcome, reply }
+        };
         if let Err(e) = self.examiner.aside(work) {
             // Dropping the reply tells its owner that there is no answer.
             self.parts.logger.err(format_args!("cannot check a configuration: {e}"));
@@ -137,7 +140,7 @@ impl Daemon {
         let answer = Applying { version: shared.version, digest: shared.digest.to_string() };
         let (version, digest) = (answer.version, &answer.digest);
         self.parts.logger.notice(format_args!("operator: apply version={version} digest={digest}"));
-        self.tell(Input::Propose { shared: Arc::new(shared), document, confirm_within });
+        self.tell(Input::Propose { shared, document, confirm_within });
         Ok(answer)
     }
 

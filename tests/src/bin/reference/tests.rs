@@ -64,6 +64,9 @@ fn the_source_has_the_inner_keys_that_the_reader_knows() {
         ("vips", "vips: [[{@}]]", "An address"),
         ("logging", "logging: {@}", "In `logging`"),
         ("notify", "notify: [{@}]", "A network"),
+        ("checks", "checks: [{@}]", "A check"),
+        ("hooks", "hooks: [{@}]", "A hook"),
+        ("plugins", "plugins: [{@}]", "A plugin, instead of its path"),
     ];
     let told = source.keys().map(|(key, _)| key.objects.len()).sum::<usize>();
     assert_eq!(told, objects.len(), "every object is looked at");

@@ -97,7 +97,34 @@ impl Board {
             Event::GroupDown { group } | Event::PlumbFailed { group, .. } => {
                 facts.held.remove(group);
             }
-            _ => {}
+            Event::PeerRestarted { .. }
+            | Event::Taking { .. }
+            | Event::Announced { .. }
+            | Event::LettingGo { .. }
+            | Event::Unavailable { .. }
+            | Event::Available { .. }
+            | Event::ConfigDiffers { .. }
+            | Event::ConfigAdopted { .. }
+            | Event::ConfigRefused { .. }
+            | Event::ProposalJudged { .. }
+            | Event::ProposalEnded { .. }
+            | Event::TrialConfirmed { .. }
+            | Event::RolledBack { .. }
+            | Event::Rejected { .. }
+            | Event::QuorumLost { .. }
+            | Event::QuorumBack { .. }
+            | Event::Isolated { .. }
+            | Event::IsolationOver { .. }
+            | Event::Claimed { .. }
+            | Event::NodeDown { .. }
+            | Event::CleaningUp { .. }
+            | Event::CleanedUp { .. }
+            | Event::HookEnded { .. }
+            | Event::PluginStarted { .. }
+            | Event::PluginEnded { .. }
+            | Event::OpinionChanged { .. }
+            | Event::CheckChanged { .. }
+            | Event::Warning { .. } => {}
         }
     }
 

@@ -251,7 +251,7 @@ impl Talk<'_> {
             tokio::select! {
                 item = next(&mut output) => match item {
                     Item::End => output = None,
-                    item => self.take(&item),
+                    item @ (Item::Line(_) | Item::TooLong | Item::Flood) => self.take(&item),
                 },
                 item = next(&mut errors) => match item {
                     Item::End => errors = None,
