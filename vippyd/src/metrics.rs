@@ -3,7 +3,7 @@
 //! them.
 //!
 //! Each subject has a file; a new one is a file with a function that writes on the
-//! [`Page`], and a line in [`render`].
+//! `Page`, and a line in `render`.
 
 mod cluster;
 mod groups;
