@@ -5,6 +5,7 @@
 //! Each subject has a file; a new one is a file with a function that writes on the
 //! `Page`, and a line in `render`.
 
+mod checks;
 mod cluster;
 mod groups;
 mod node;
@@ -75,6 +76,7 @@ impl Collector for Scrape {
         cluster::write(&mut page, facts, &surroundings.tally)?;
         groups::write(&mut page, &facts.status)?;
         peers::write(&mut page, &facts.status)?;
+        checks::write(&mut page, &facts.status)?;
         process::write(&mut page, surroundings)
     }
 }

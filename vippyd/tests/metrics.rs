@@ -47,6 +47,8 @@ const STATUS: &str = r#"{"identity":"node1",
   {"name":"node2","configured":true,"counts":false,"alive":false,"state":null,"reason":null,
    "detail":"","age_ms":1,"boot":"03","address":null,"hears_by":[],"hears":{},
    "version":null,"digest":null,"key":null,"holding":0,"uptime_ms":null}],
+ "checks":[{"name":"proxy","verdict":"bad","groups":[],"since_ms":1,"outcome":"timed-out",
+   "why":"x","in_a_row":3,"age_ms":250,"took_ms":12.5}],
  "neighbours":{"node1":12}}"#;
 
 fn page() -> String {
