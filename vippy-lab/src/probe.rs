@@ -202,11 +202,11 @@ fn send(
     let addresses = options.targets.iter().map(|ip| SocketAddr::new(*ip, UDP_PORT));
     let targets: Vec<(u16, (SocketAddr, &UdpSocket))> = (0..).zip(addresses.zip(sockets)).collect();
     let mut sent = Sent { times: vec![Vec::new(); targets.len()], ..Sent::default() };
+    let over = |point: Instant| {
+        options.duration.is_some_and(|duration| point.duration_since(started) >= duration)
+    };
     let mut point = started;
-    while !shared.stop.load(Ordering::Acquire) {
-        if options.duration.is_some_and(|duration| point.duration_since(started) >= duration) {
-            break;
-        }
+    while !shared.stop.load(Ordering::Acquire) && !over(point) {
         std::thread::sleep(point.saturating_duration_since(Instant::now()));
         sent.latest = sent.latest.max(point.elapsed());
         for ((target, (address, socket)), times) in targets.iter().zip(&mut sent.times) {
@@ -218,7 +218,7 @@ fn send(
             shared.sent.fetch_add(1, Ordering::AcqRel);
         }
         point += options.period;
-        while point + options.period <= Instant::now() {
+        while point + options.period <= Instant::now() && !over(point) {
             point += options.period;
             sent.skipped += 1;
         }
