@@ -36,8 +36,6 @@ pub(crate) struct Reluctance {
     delays: BTreeMap<GroupIndex, Option<Instant>>,
     /// Groups that became available again during this life.
     flapping: BTreeMap<GroupIndex, Flapping>,
-    /// Groups that this node's checks speak against.
-    unwell: Bits,
 }
 
 /// What decides about one group at one moment.
@@ -46,6 +44,8 @@ pub(crate) struct Moment {
     pub(crate) now: Instant,
     /// This node has it, or is about to.
     pub(crate) on: bool,
+    /// This node's health speaks against it.
+    pub(crate) unwell: bool,
     /// What the others are to it; `None` while this node does not take part.
     pub(crate) others: Option<Others>,
 }
@@ -62,12 +62,8 @@ pub(crate) struct Outcome {
 impl Reluctance {
     /// A node that starts would leave every delayed group to others.
     pub(crate) fn new(shared: &SharedPart) -> Reluctance {
-        let mut reluctance = Reluctance {
-            bits: Bits::new(),
-            delays: BTreeMap::new(),
-            flapping: BTreeMap::new(),
-            unwell: Bits::new(),
-        };
+        let mut reluctance =
+            Reluctance { bits: Bits::new(), delays: BTreeMap::new(), flapping: BTreeMap::new() };
         reluctance.returned(shared);
         reluctance
     }
@@ -84,17 +80,7 @@ impl Reluctance {
         let flapping =
             self.flapping.iter().filter_map(|(group, f)| Some((place(group)?, f.clone())));
         let bits = self.bits.iter().filter_map(|group| Some(place(&GroupIndex(group))?.0));
-        Reluctance {
-            bits: bits.collect(),
-            delays: delays.collect(),
-            flapping: flapping.collect(),
-            unwell: Bits::new(),
-        }
-    }
-
-    /// This node's checks speak against holding a group, or do no more.
-    pub(crate) fn set_unwell(&mut self, group: GroupIndex, unwell: bool) {
-        self.unwell.set(group.0, unwell);
+        Reluctance { bits: bits.collect(), delays: delays.collect(), flapping: flapping.collect() }
     }
 
     /// This node boots again: what it gets back is delayed anew.
@@ -124,11 +110,10 @@ impl Reluctance {
         }
     }
 
-    /// Whether a group must be looked at by [`Reluctance::settle`].
+    /// Whether a group of which health says nothing must be looked at by
+    /// [`Reluctance::settle`].
     pub(crate) fn concerns(&self, group: GroupIndex) -> bool {
-        self.delays.contains_key(&group)
-            || self.bits.contains(group.0)
-            || self.unwell.contains(group.0)
+        self.delays.contains_key(&group) || self.bits.contains(group.0)
     }
 
     /// Works out what to say about one group.
@@ -143,8 +128,7 @@ impl Reluctance {
         let held_down = flapping
             .zip(shared.hold_down)
             .and_then(|(flapping, first)| flapping.held_until(moment.now, first));
-        let unwell = self.unwell.contains(group.0);
-        let says = unwell || delayed.is_some() || held_down.is_some();
+        let says = moment.unwell || delayed.is_some() || held_down.is_some();
         let changed = self.bits.set(group.0, says);
         // Who does not take part ends no delay: it waits for more than its time.
         let delayed = delayed.flatten().filter(|_| moment.others.is_some());
@@ -232,7 +216,7 @@ mod tests {
 
     fn at(seconds: u64, others: impl Into<Option<Others>>) -> Moment {
         let now = Instant::ZERO + Duration::from_secs(seconds);
-        Moment { now, on: false, others: others.into() }
+        Moment { now, on: false, unwell: false, others: others.into() }
     }
 
     #[test]

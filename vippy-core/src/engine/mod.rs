@@ -229,7 +229,6 @@ impl Engine {
             config,
         };
         engine.find_place();
-        engine.holdings.begin_with(&engine.health);
         engine.adopt(now, &present);
         engine.resume_trial(now, trial);
         engine.settle(now);
@@ -491,12 +490,10 @@ impl Engine {
 
     fn take_health(&mut self, now: Instant, noted: HealthNoted) {
         let config = self.config.clone();
-        for group in &noted.changed {
-            let unwell = self.health.is_unwell(*group);
-            let recovered = noted.recovered.contains(group);
-            self.holdings.checked(now, &config.shared, *group, (unwell, recovered));
+        for group in noted.recovered {
+            self.holdings.recovered(now, &config.shared, group);
         }
-        self.holdings.touch(noted.awaited);
+        self.holdings.touch(noted.changed.into_iter().chain(noted.awaited));
         noted.event.into_iter().for_each(|event| self.tell(event));
     }
 

@@ -245,11 +245,6 @@ impl Health {
         self.bad.contains(group.0) || self.doubted.contains(&group)
     }
 
-    /// Groups that this node had better not hold.
-    pub(crate) fn unwell(&self) -> impl Iterator<Item = GroupIndex> {
-        self.bad.iter().map(GroupIndex).chain(self.doubted.iter().copied())
-    }
-
     /// Whether a group may be taken from a living node that would rather not hold it:
     /// once each of its checks here has been good in a run that began after this node
     /// learned of that. The first time all of them are ordered (H4).

@@ -6,6 +6,7 @@ use super::{Hands, Holdings, drop_group};
 use crate::config::{Group, SharedPart};
 use crate::event::Event;
 use crate::group::{Phase, Situation, UNANNOUNCED, Verdict};
+use crate::health::Health;
 use crate::identity::{GroupIndex, NodeIndex, NodeName, Seq};
 use crate::ownership::{Candidacy, Candidate, Others};
 use crate::reluctance::Moment;
@@ -76,7 +77,7 @@ impl Holdings {
         around: &Surroundings<'_>,
         hands: &mut Hands<'_>,
     ) {
-        self.settle_reluctance(now, groups, around);
+        self.settle_reluctance(now, groups, around, hands.health);
         let owners: Vec<Option<NodeIndex>> = {
             let candidates = around.field.candidates(self.candidate(around.candidacy));
             let ownership = around.field.ownership(candidates);
@@ -99,8 +100,10 @@ impl Holdings {
         now: Instant,
         groups: &[GroupIndex],
         around: &Surroundings<'_>,
+        health: &Health,
     ) {
-        let concerned = |group: &&GroupIndex| self.reluctance.concerns(**group);
+        let concerned =
+            |group: &&GroupIndex| self.reluctance.concerns(**group) || health.is_unwell(**group);
         let groups: Vec<GroupIndex> = groups.iter().filter(concerned).copied().collect();
         if groups.is_empty() {
             return;
@@ -114,7 +117,8 @@ impl Holdings {
         };
         for (group, others) in groups.into_iter().zip(others) {
             let slot = &mut self.slots[group.get()];
-            let moment = Moment { now, on: slot.is_on(), others };
+            let unwell = health.is_unwell(group);
+            let moment = Moment { now, on: slot.is_on(), unwell, others };
             let outcome = self.reluctance.settle(around.field.shared, group, moment);
             self.recheck_at = earliest(self.recheck_at, outcome.until);
             if outcome.changed {

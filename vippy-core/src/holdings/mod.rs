@@ -137,7 +137,6 @@ impl Holdings {
         let met = ids(&self.contacts.iter().map(|group| group.0).collect());
         let mut next = Holdings::new(new);
         next.reluctance = self.reluctance.carried((old, new), &next.positions);
-        next.begin_with(hands.health);
         for (group, config) in new.group_indexes().zip(&new.groups) {
             let (before, mut slot) = match former.remove(&config.id) {
                 Some((before, slot)) => (Some(before), slot),
@@ -249,25 +248,9 @@ impl Holdings {
         self.touched.insert(group);
     }
 
-    /// What the checks say before they were ever asked.
-    pub(crate) fn begin_with(&mut self, health: &Health) {
-        health.unwell().for_each(|group| self.reluctance.set_unwell(group, true));
-    }
-
-    /// This node's checks speak against holding a group, or do no more (H3);
-    /// `recovered`: what was bad is good.
-    pub(crate) fn checked(
-        &mut self,
-        now: Instant,
-        shared: &SharedPart,
-        group: GroupIndex,
-        (unwell, recovered): (bool, bool),
-    ) {
-        self.reluctance.set_unwell(group, unwell);
-        if recovered {
-            self.reluctance.came_back(now, shared, group);
-        }
-        self.touched.insert(group);
+    /// What spoke against holding a group here is over (H3).
+    pub(crate) fn recovered(&mut self, now: Instant, shared: &SharedPart, group: GroupIndex) {
+        self.reluctance.came_back(now, shared, group);
     }
 
     /// This node boots again (O4).
