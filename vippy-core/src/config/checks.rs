@@ -203,7 +203,7 @@ impl Reader {
         let mut count = |key, default| {
             let node = fields.get(key);
             let expected = "a whole number from 1 to 100 outcomes in a row";
-            node.and_then(|node| self.small(node, COUNT, expected)).unwrap_or(default)
+            node.and_then(|node| self.within(node, COUNT, expected)).unwrap_or(default)
         };
         // The end of a process is no accident of asking.
         let sudden = fields.get("process").is_some();
@@ -383,19 +383,7 @@ impl Reader {
     }
 
     fn status(&mut self, node: &Node<'_>) -> Option<u16> {
-        let expected = "a status of HTTP: a whole number from 100 to 599";
-        let number = match &node.value {
-            Value::Number(literal) => super::reader::whole(literal),
-            Value::Null
-            | Value::Bool(_)
-            | Value::String(_)
-            | Value::Array(_)
-            | Value::Object(_)
-            | Value::Broken => None,
-        };
-        let number = number.and_then(|number| u16::try_from(number).ok());
-        let number = number.filter(|number| (100..=599).contains(number));
-        number.or_else(|| self.wrong(node, expected))
+        self.within(node, 100..=599, "a status of HTTP: a whole number from 100 to 599")
     }
 
     fn process(&mut self, node: &Node<'_>) -> Option<Kind> {

@@ -83,7 +83,7 @@ impl Reader {
         if matches!(node.value, Value::Bool(true)) {
             return self.wrong_but(node, expected, Some("10"));
         }
-        self.small(node, 1..=99, expected)
+        self.within(node, 1..=99, expected)
     }
 
     /// Where metrics are served: one host's address, or all of them.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::groups::host_rule;
 use super::model::NotifyTarget;
-use super::reader::{Fields, Reader, quoted, span, whole};
+use super::reader::{Fields, Reader, quoted, span};
 use super::suggest::nearest;
 use super::text::{Node, Value};
 
@@ -82,19 +82,7 @@ impl Reader {
 
     pub(super) fn notify_rate(&mut self, top: &Fields<'_>) -> u32 {
         let Some(node) = top.get("notify_rate") else { return RATE };
-        let rate = match &node.value {
-            Value::Number(literal) => whole(literal),
-            Value::Null
-            | Value::Bool(_)
-            | Value::String(_)
-            | Value::Array(_)
-            | Value::Object(_)
-            | Value::Broken => None,
-        };
-        let rate = rate.and_then(|rate| u32::try_from(rate).ok());
-        let expected = || format!("a whole number, {SLOWEST} to {FASTEST} frames a second");
-        rate.filter(|rate| (SLOWEST..=FASTEST).contains(rate))
-            .or_else(|| self.wrong(node, expected()))
-            .unwrap_or(RATE)
+        let expected = format!("a whole number, {SLOWEST} to {FASTEST} frames a second");
+        self.within(node, SLOWEST..=FASTEST, &expected).unwrap_or(RATE)
     }
 }

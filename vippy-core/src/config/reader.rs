@@ -3,6 +3,7 @@
 //! Each function returns the value, or notes a problem and returns nothing.
 //! What the parser already reported ([`Value::Broken`]) stays silent.
 
+use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -194,14 +195,14 @@ impl Reader {
         }
     }
 
-    /// A whole number between two small bounds, both included.
-    pub(super) fn small(
+    /// A whole number between two bounds, both included.
+    pub(super) fn within<T: TryFrom<u64> + PartialOrd + Display>(
         &mut self,
         node: &Node<'_>,
-        bounds: RangeInclusive<u8>,
+        bounds: RangeInclusive<T>,
         expected: &str,
-    ) -> Option<u8> {
-        let number = |text| whole(text).and_then(|n| u8::try_from(n).ok());
+    ) -> Option<T> {
+        let number = |text| whole(text).and_then(|n| T::try_from(n).ok());
         let number = |text| number(text).filter(|n| bounds.contains(n));
         let hint = match &node.value {
             Value::Number(literal) => match number(literal) {

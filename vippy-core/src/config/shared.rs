@@ -200,7 +200,7 @@ impl Reader {
         let fields = self.object(item, NODE_FORMS, &["name", "standby", "weight"])?;
         let standby = fields.get("standby").and_then(|value| self.boolean(value));
         let expected = "a whole number from 0 (retired) to 100";
-        let weight = fields.get("weight").and_then(|value| self.small(value, WEIGHT, expected));
+        let weight = fields.get("weight").and_then(|value| self.within(value, WEIGHT, expected));
         let Some(at) = fields.get("name") else {
             return self.missing(&fields, "name", "the node's name");
         };
