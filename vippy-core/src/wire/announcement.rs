@@ -512,30 +512,9 @@ fn state_code(state: NodeState) -> u8 {
 }
 
 fn state_of(code: u8) -> Result<NodeState, Malformed> {
-    let all = [
-        NodeState::Booting,
-        NodeState::Active,
-        NodeState::Standby,
-        NodeState::Draining,
-        NodeState::Leaving,
-    ];
-    all.into_iter().find(|state| state_code(*state) == code).ok_or(Malformed("state"))
+    let state = NodeState::ALL.into_iter().find(|state| state_code(*state) == code);
+    state.ok_or(Malformed("state"))
 }
-
-const REASONS: [NodeReason; 12] = [
-    NodeReason::None,
-    NodeReason::Operator,
-    NodeReason::Isolated,
-    NodeReason::Mute,
-    NodeReason::Twin,
-    NodeReason::Idle,
-    NodeReason::Outranked,
-    NodeReason::Suspended,
-    NodeReason::Goodbye,
-    NodeReason::NoQuorum,
-    NodeReason::HeldDown,
-    NodeReason::Retired,
-];
 
 fn reason_code(reason: NodeReason) -> u8 {
     match reason {
@@ -556,5 +535,6 @@ fn reason_code(reason: NodeReason) -> u8 {
 
 /// A reason that only a later program knows explains a state, it does not make one.
 fn reason_of(code: u8) -> NodeReason {
-    REASONS.into_iter().find(|reason| reason_code(*reason) == code).unwrap_or(NodeReason::None)
+    let reason = NodeReason::ALL.into_iter().find(|reason| reason_code(*reason) == code);
+    reason.unwrap_or(NodeReason::None)
 }
