@@ -283,7 +283,62 @@ pub enum Event {
     },
 }
 
+/// What an event tells of the addresses of a group on this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tenure {
+    /// They are here, under this fencing number.
+    Here(Epoch),
+    /// They are about to go. Of a group that left the configuration that is the last.
+    Leaving,
+    /// They are gone.
+    Gone,
+}
+
 impl Event {
+    /// The group that this node came to have, or has no more.
+    pub fn tenure(&self) -> Option<(&GroupId, Tenure)> {
+        match self {
+            Event::GroupUp { group, epoch }
+            | Event::Adopted { group, epoch }
+            | Event::Kept { group, epoch } => Some((group, Tenure::Here(*epoch))),
+            Event::LettingGo { group, .. } => Some((group, Tenure::Leaving)),
+            Event::GroupDown { group } | Event::PlumbFailed { group, .. } => {
+                Some((group, Tenure::Gone))
+            }
+            Event::StateChanged { .. }
+            | Event::PeerUp { .. }
+            | Event::PeerLost { .. }
+            | Event::PeerLeft { .. }
+            | Event::PeerRestarted { .. }
+            | Event::Taking { .. }
+            | Event::Announced { .. }
+            | Event::Unavailable { .. }
+            | Event::Available { .. }
+            | Event::ConfigDiffers { .. }
+            | Event::ConfigAdopted { .. }
+            | Event::ConfigRefused { .. }
+            | Event::ProposalJudged { .. }
+            | Event::ProposalEnded { .. }
+            | Event::TrialConfirmed { .. }
+            | Event::RolledBack { .. }
+            | Event::Rejected { .. }
+            | Event::QuorumLost { .. }
+            | Event::QuorumBack { .. }
+            | Event::Isolated { .. }
+            | Event::IsolationOver { .. }
+            | Event::Claimed { .. }
+            | Event::NodeDown { .. }
+            | Event::CleaningUp { .. }
+            | Event::CleanedUp { .. }
+            | Event::HookEnded { .. }
+            | Event::PluginStarted { .. }
+            | Event::PluginEnded { .. }
+            | Event::OpinionChanged { .. }
+            | Event::CheckChanged { .. }
+            | Event::Warning { .. } => None,
+        }
+    }
+
     /// The names of all events, as their `event` field has them.
     pub const NAMES: [&'static str; 37] = [
         "state-changed",

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use vippy_core::event::Event;
+use vippy_core::event::{Event, Tenure};
 use vippy_core::identity::GroupId;
 use vippy_core::status::{NodeReason, NodeState};
 
@@ -31,49 +31,14 @@ impl Summary {
 
     /// Takes note of an event.
     pub fn note(&mut self, event: &Event) {
-        self.changed |= match event {
-            Event::StateChanged { state, reason, .. } => {
+        self.changed |= match (event.tenure(), event) {
+            (Some((group, Tenure::Here(_))), _) => self.held.insert(group.clone()),
+            (Some((group, Tenure::Leaving | Tenure::Gone)), _) => self.held.remove(group),
+            (None, Event::StateChanged { state, reason, .. }) => {
                 (self.state, self.reason) = (*state, *reason);
                 true
             }
-            Event::GroupUp { group, .. } | Event::Adopted { group, .. } => {
-                self.held.insert(group.clone())
-            }
-            // A group that left the configuration is let go and not heard of again.
-            Event::LettingGo { group, .. }
-            | Event::GroupDown { group }
-            | Event::PlumbFailed { group, .. } => self.held.remove(group),
-            Event::PeerUp { .. }
-            | Event::PeerLost { .. }
-            | Event::PeerLeft { .. }
-            | Event::PeerRestarted { .. }
-            | Event::Taking { .. }
-            | Event::Kept { .. }
-            | Event::Announced { .. }
-            | Event::Unavailable { .. }
-            | Event::Available { .. }
-            | Event::ConfigDiffers { .. }
-            | Event::ConfigAdopted { .. }
-            | Event::ConfigRefused { .. }
-            | Event::ProposalJudged { .. }
-            | Event::ProposalEnded { .. }
-            | Event::TrialConfirmed { .. }
-            | Event::RolledBack { .. }
-            | Event::Rejected { .. }
-            | Event::QuorumLost { .. }
-            | Event::QuorumBack { .. }
-            | Event::Isolated { .. }
-            | Event::IsolationOver { .. }
-            | Event::Claimed { .. }
-            | Event::NodeDown { .. }
-            | Event::CleaningUp { .. }
-            | Event::CleanedUp { .. }
-            | Event::HookEnded { .. }
-            | Event::PluginStarted { .. }
-            | Event::PluginEnded { .. }
-            | Event::OpinionChanged { .. }
-            | Event::CheckChanged { .. }
-            | Event::Warning { .. } => false,
+            (None, _) => false,
         };
     }
 

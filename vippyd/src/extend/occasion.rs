@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 use vippy_core::config::{Address, Config, hooks};
-use vippy_core::event::Event;
+use vippy_core::event::{Event, Tenure};
 use vippy_core::identity::{BootId, Epoch, GroupId, NodeName};
 use vippy_core::status::Status;
 
@@ -64,6 +64,8 @@ pub(super) struct Scene {
     here: NodeName,
     cluster: String,
     addresses: BTreeMap<GroupId, Vec<Address>>,
+    /// Those of groups that left the configuration and are still to be let go.
+    left_out: BTreeMap<GroupId, Vec<Address>>,
     /// The numbers of this node's ownerships (W7).
     epochs: BTreeMap<GroupId, Epoch>,
 }
@@ -74,6 +76,7 @@ impl Scene {
             here,
             cluster: String::new(),
             addresses: BTreeMap::new(),
+            left_out: BTreeMap::new(),
             epochs: BTreeMap::new(),
         };
         scene.configure(config);
@@ -83,11 +86,10 @@ impl Scene {
     pub(super) fn configure(&mut self, config: &Config) {
         self.cluster.clone_from(&config.local.cluster);
         let groups = config.shared.groups.iter();
-        // What is let go because it was left out is still told with its addresses.
-        let kept = std::mem::take(&mut self.addresses);
-        let kept = kept.into_iter().filter(|(group, _)| self.epochs.contains_key(group));
         let known = groups.map(|group| (group.id.clone(), group.addresses.clone()));
-        self.addresses = kept.chain(known).collect();
+        let former = std::mem::replace(&mut self.addresses, known.collect());
+        let held = former.into_iter().filter(|(group, _)| self.epochs.contains_key(group));
+        self.left_out = held.filter(|(group, _)| !self.addresses.contains_key(group)).collect();
     }
 
     /// What was held already when nobody listened yet.
@@ -105,12 +107,16 @@ impl Scene {
         };
         let group = facts.get("group").and_then(Value::as_str).map(GroupId::from);
         let name = facts.get(NAME).and_then(Value::as_str).unwrap_or_default().to_owned();
-        if let (Some(group), Some(epoch)) = (&group, facts.get("epoch").and_then(Value::as_u64)) {
-            self.epochs.insert(group.clone(), Epoch(epoch));
+        if let Some((group, Tenure::Here(epoch))) = event.tenure() {
+            self.epochs.insert(group.clone(), epoch);
         }
         let occasion = self.complete(name, group, facts);
-        if let Event::GroupDown { group } | Event::PlumbFailed { group, .. } = event {
-            self.epochs.remove(group);
+        match event.tenure() {
+            Some((group, Tenure::Leaving)) if self.left_out.remove(group).is_some() => {
+                self.epochs.remove(group);
+            }
+            Some((group, Tenure::Gone)) => drop(self.epochs.remove(group)),
+            Some((_, Tenure::Here(_) | Tenure::Leaving)) | None => {}
         }
         occasion
     }
@@ -149,7 +155,8 @@ impl Scene {
         if let Some(epoch) = group.as_ref().and_then(|group| self.epochs.get(group)) {
             facts.entry("epoch").or_insert_with(|| epoch.0.into());
         }
-        if let Some(addresses) = group.as_ref().and_then(|group| self.addresses.get(group)) {
+        let addresses = |group| self.addresses.get(group).or_else(|| self.left_out.get(group));
+        if let Some(addresses) = group.as_ref().and_then(addresses) {
             let texts = addresses.iter().map(|address| Value::from(address.net.to_string()));
             facts.insert("addresses".into(), texts.collect());
         }
@@ -161,11 +168,17 @@ impl Scene {
 mod tests {
     use super::*;
 
+    fn config(group: &str) -> Config {
+        let text = format!(
+            "{{chat: '224.1.1.1:5007', secret: 'a secret of some length', cluster: 'blue',
+               nodes: ['node1', 'node2'], vips: [{group}]}}"
+        );
+        vippy_core::config::parse(&text, "test").unwrap().config
+    }
+
     fn scene() -> Scene {
-        let text = "{chat: '224.1.1.1:5007', secret: 'a secret of some length', cluster: 'blue',
-            nodes: ['node1', 'node2'], vips: [{name: 'web', vips: [
-            {interface: 'lo', ip: '10.0.0.1/24'}, {interface: 'lo', ip: 'fd00::1/64'}]}]}";
-        let config = vippy_core::config::parse(text, "test").unwrap().config;
+        let addresses = "{interface: 'lo', ip: '10.0.0.1/24'}, {interface: 'lo', ip: 'fd00::1/64'}";
+        let config = config(&format!("{{name: 'web', vips: [{addresses}]}}"));
         Scene::new("node1".into(), &config)
     }
 
@@ -184,6 +197,19 @@ mod tests {
         assert_eq!(variable(&down, "VIPPY_EPOCH").as_deref(), Some("7"));
         let again = scene.before_up("web".into());
         assert_eq!(variable(&again, "VIPPY_EPOCH"), None);
+    }
+
+    #[test]
+    fn a_group_that_was_left_out_is_told_of_whole_and_then_forgotten() {
+        let (mut scene, whole) = (scene(), config("{name: 'web', vips: [{ip: '10.0.0.1/24'}]}"));
+        scene.occasion(&Event::GroupUp { group: "web".into(), epoch: Epoch(7) });
+        scene.configure(&config("{name: 'db', vips: [{ip: '10.0.0.9/24'}]}"));
+        let why = "it is no longer in the configuration".to_owned();
+        let gone = scene.occasion(&Event::LettingGo { group: "web".into(), to: None, why });
+        assert_eq!(variable(&gone, "VIPPY_EPOCH").as_deref(), Some("7"));
+        assert!(variable(&gone, "VIPPY_ADDRESSES").is_some());
+        scene.configure(&whole);
+        assert_eq!(variable(&scene.before_up("web".into()), "VIPPY_EPOCH"), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::{Map, Value, json};
 use vippy_core::chatter::Chatter;
 use vippy_core::config::{Config, Group, SharedPart};
-use vippy_core::event::Event;
+use vippy_core::event::{Event, Tenure};
 use vippy_core::identity::{Epoch, GroupId, NodeName, Seq};
 use vippy_core::neighbours::Station;
 use vippy_core::status::{NodeReason, NodeState, Status, original_form};
@@ -82,49 +82,10 @@ impl Board {
 
     pub(super) fn note(&self, event: &Event) {
         let mut facts = self.facts();
-        match event {
-            Event::StateChanged { state, reason, detail } => {
-                (facts.state, facts.reason) = (*state, *reason);
-                facts.detail.clone_from(detail);
-            }
-            Event::PeerUp { node } => drop(facts.peers.insert(node.clone())),
-            Event::PeerLost { node, .. } | Event::PeerLeft { node } => {
-                facts.peers.remove(node);
-            }
-            Event::GroupUp { group, epoch }
-            | Event::Adopted { group, epoch }
-            | Event::Kept { group, epoch } => drop(facts.held.insert(group.clone(), *epoch)),
-            Event::GroupDown { group } | Event::PlumbFailed { group, .. } => {
-                facts.held.remove(group);
-            }
-            Event::PeerRestarted { .. }
-            | Event::Taking { .. }
-            | Event::Announced { .. }
-            | Event::LettingGo { .. }
-            | Event::Unavailable { .. }
-            | Event::Available { .. }
-            | Event::ConfigDiffers { .. }
-            | Event::ConfigAdopted { .. }
-            | Event::ConfigRefused { .. }
-            | Event::ProposalJudged { .. }
-            | Event::ProposalEnded { .. }
-            | Event::TrialConfirmed { .. }
-            | Event::RolledBack { .. }
-            | Event::Rejected { .. }
-            | Event::QuorumLost { .. }
-            | Event::QuorumBack { .. }
-            | Event::Isolated { .. }
-            | Event::IsolationOver { .. }
-            | Event::Claimed { .. }
-            | Event::NodeDown { .. }
-            | Event::CleaningUp { .. }
-            | Event::CleanedUp { .. }
-            | Event::HookEnded { .. }
-            | Event::PluginStarted { .. }
-            | Event::PluginEnded { .. }
-            | Event::OpinionChanged { .. }
-            | Event::CheckChanged { .. }
-            | Event::Warning { .. } => {}
+        match event.tenure() {
+            Some((group, Tenure::Here(epoch))) => drop(facts.held.insert(group.clone(), epoch)),
+            Some((group, Tenure::Leaving | Tenure::Gone)) => drop(facts.held.remove(group)),
+            None => facts.note(event),
         }
     }
 
@@ -192,6 +153,19 @@ impl Board {
             "peers": facts.peers,
         });
         [hello.to_string().into(), Arc::clone(&facts.config)]
+    }
+}
+
+impl Facts {
+    fn note(&mut self, event: &Event) {
+        if let Event::StateChanged { state, reason, detail } = event {
+            (self.state, self.reason) = (*state, *reason);
+            self.detail.clone_from(detail);
+        } else if let Event::PeerUp { node } = event {
+            self.peers.insert(node.clone());
+        } else if let Event::PeerLost { node, .. } | Event::PeerLeft { node } = event {
+            self.peers.remove(node);
+        }
     }
 }
 
