@@ -42,7 +42,7 @@ impl Arrival {
 
     /// Reads the lines of one message; `None` where it carries nothing, as signs of
     /// life do.
-    fn read(message: &str) -> Option<Arrival> {
+    pub fn read(message: &str) -> Option<Arrival> {
         let mut arrival = Arrival::default();
         for line in message.lines() {
             let (field, value) = line.split_once(':').unwrap_or((line, ""));

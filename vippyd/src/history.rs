@@ -2,10 +2,13 @@
 //!
 //! The loop [tells](Teller::tell) each event and goes on; a [`Scribe`] on the
 //! management thread numbers nothing and waits for nobody: it puts what arrives
-//! into one ring, in the place of the oldest. Readers have a position in that ring
-//! and nothing else, so one that does not read costs nothing; when its place was
-//! overwritten it is told how many events it missed.
+//! into one ring, in the place of the oldest, as the server-sent event
+//! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>) that all
+//! readers are sent. They have a position in that ring and nothing else, so one
+//! that does not read costs nothing; when its place was overwritten it is told how
+//! many events it missed.
 
+mod entry;
 mod reader;
 mod tally;
 
@@ -15,9 +18,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, watch};
 use vippy_client::Event;
 use vippy_client::events::{EventId, Record, Since};
+use vippy_client::narrate;
 use vippy_core::identity::{BootId, NodeName};
 use vippy_core::time::Instant;
 
+use self::entry::Entry;
 pub use self::reader::Reader;
 pub use self::tally::Tally;
 use crate::clock;
@@ -66,7 +71,7 @@ impl Scribe {
     /// comes after what it has not read yet.
     pub async fn run(mut self) {
         while let Some(record) = self.records.recv().await {
-            self.history.write(record);
+            self.history.write(&record);
         }
         self.history.0.newest.send_modify(|newest| newest.ended = true);
     }
@@ -95,25 +100,26 @@ struct Newest {
 #[derive(Debug, Default)]
 struct Ring {
     /// By rising numbers; some may be missing.
-    records: VecDeque<Arc<Record>>,
+    entries: VecDeque<Entry>,
     /// The last one that was overwritten.
-    forgotten: Option<Arc<Record>>,
+    forgotten: Option<Entry>,
     tally: Tally,
 }
 
 impl Ring {
-    fn write(&mut self, record: Record) {
-        self.tally.note(&record);
-        if self.records.len() == REMEMBERED {
-            self.forgotten = self.records.pop_front();
+    fn write(&mut self, record: &Record) {
+        let name = narrate::name(&record.event);
+        if self.entries.len() == REMEMBERED {
+            self.forgotten = self.entries.pop_front();
         }
-        self.records.push_back(Arc::new(record));
+        self.entries.push_back(Entry::new(&name, record));
+        self.tally.note(name, record);
     }
 
     /// The first event that is remembered, of those with this number and above.
-    fn from(&self, number: u64) -> impl Iterator<Item = &Arc<Record>> {
-        let start = self.records.partition_point(|record| record.id.number < number);
-        self.records.range(start..)
+    fn from(&self, number: u64) -> impl Iterator<Item = &Entry> {
+        let start = self.entries.partition_point(|entry| entry.number < number);
+        self.entries.range(start..)
     }
 }
 
@@ -141,10 +147,9 @@ impl History {
         self.ring().tally.clone()
     }
 
-    fn write(&self, record: Record) {
-        let number = record.id.number;
+    fn write(&self, record: &Record) {
         self.ring().write(record);
-        self.0.newest.send_modify(|newest| newest.number = number);
+        self.0.newest.send_modify(|newest| newest.number = record.id.number);
     }
 
     /// Held for moments only, and never by the loop.

@@ -1,11 +1,12 @@
 //! A reader's place in the history.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::body::Bytes;
 use tokio::sync::watch;
-use vippy_client::events::{EventId, Missed, Record, Since, Told, WhyMissed, unix_millis};
+use vippy_client::events::{EventId, MISSED, Missed, Since, WhyMissed, unix_millis};
 
+use super::entry::{Entry, message};
 use super::{History, Newest, Ring};
 use crate::clock;
 
@@ -32,39 +33,38 @@ impl Reader {
             Some(Since::After(_)) => (1, Some(WhyMissed::Restarted)),
             Some(Since::Ago(span)) => {
                 let at = monotonic_millis().saturating_sub(millis(*span));
-                from_when(&history.ring(), |record| record.monotonic_ms >= at)
+                from_when(&history.ring(), |entry| entry.monotonic_ms >= at)
             }
             Some(Since::At(time)) => {
                 let at = unix_millis(*time);
-                from_when(&history.ring(), |record| record.unix_ms >= at)
+                from_when(&history.ring(), |entry| entry.unix_ms >= at)
             }
         };
         Reader { history, newest, next, gap }
     }
 
-    /// At most `most` of what there is to read, without waiting.
-    pub fn read(&mut self, most: usize) -> Vec<Told> {
+    /// At most `most` of the messages there are to read, without waiting.
+    pub fn read(&mut self, most: usize) -> Vec<Bytes> {
         // Only marks it as seen: what comes now or later wakes the next wait.
         self.newest.borrow_and_update();
-        let records: Vec<Arc<Record>> = {
+        let entries: Vec<(u64, Bytes)> = {
             let ring = self.history.ring();
-            ring.from(self.next).take(most).cloned().collect()
+            let entries = ring.from(self.next).take(most);
+            entries.map(|entry| (entry.number, entry.message.clone())).collect()
         };
-        let mut told = Vec::new();
+        let mut messages = Vec::new();
         if let Some(why) = self.gap.take() {
-            told.push(Told::Missed(self.missed(self.next - 1, None, why)));
+            messages.push(self.missed(self.next - 1, None, why));
         }
-        for record in records {
-            let number = record.id.number;
+        for (number, message) in entries {
             if number > self.next {
-                let missed =
-                    self.missed(number - 1, Some(number - self.next), WhyMissed::Overwritten);
-                told.push(Told::Missed(missed));
+                let missed = Some(number - self.next);
+                messages.push(self.missed(number - 1, missed, WhyMissed::Overwritten));
             }
             self.next = number + 1;
-            told.push(Told::Event(Record::clone(&record)));
+            messages.push(message);
         }
-        told
+        messages
     }
 
     /// Waits until there may be more to read; false when nothing will follow.
@@ -75,25 +75,27 @@ impl Reader {
         self.newest.changed().await.is_ok()
     }
 
-    fn missed(&self, last: u64, number: Option<u64>, why: WhyMissed) -> Missed {
-        Missed {
-            id: EventId { process: self.history.0.process, number: last },
+    fn missed(&self, last: u64, number: Option<u64>, why: WhyMissed) -> Bytes {
+        let id = EventId { process: self.history.0.process, number: last };
+        let missed = Missed {
+            id,
             unix_ms: clock::wall_millis(),
             monotonic_ms: monotonic_millis(),
             identity: self.history.0.identity.clone(),
             number,
             why,
-        }
+        };
+        message(id, MISSED, &missed)
     }
 }
 
 /// The number of the first event that is late enough. If the last forgotten one is,
 /// too, some of those before it are missing.
-fn from_when(ring: &Ring, late_enough: impl Fn(&Record) -> bool) -> (u64, Option<WhyMissed>) {
-    let first = ring.records.iter().find(|record| late_enough(record));
-    let last = ring.records.back().map_or(0, |record| record.id.number);
-    let next = first.map_or(last + 1, |record| record.id.number);
-    let gap = ring.forgotten.as_ref().filter(|record| late_enough(record));
+fn from_when(ring: &Ring, late_enough: impl Fn(&Entry) -> bool) -> (u64, Option<WhyMissed>) {
+    let first = ring.entries.iter().find(|entry| late_enough(entry));
+    let last = ring.entries.back().map_or(0, |entry| entry.number);
+    let next = first.map_or(last + 1, |entry| entry.number);
+    let gap = ring.forgotten.as_ref().filter(|entry| late_enough(entry));
     (next, gap.map(|_| WhyMissed::Overwritten))
 }
 
@@ -109,7 +111,8 @@ fn millis(span: Duration) -> u64 {
 mod tests {
     use std::time::SystemTime;
 
-    use vippy_client::Event;
+    use vippy_client::events::{Record, Told};
+    use vippy_client::{Arrival, Event};
     use vippy_core::identity::BootId;
 
     use super::super::{REMEMBERED, Scribe, Teller};
@@ -123,7 +126,7 @@ mod tests {
 
     fn tell(history: &History, numbers: std::ops::RangeInclusive<u64>) {
         for number in numbers {
-            history.write(Record {
+            history.write(&Record {
                 id: EventId { process: PROCESS, number },
                 unix_ms: number * 10,
                 monotonic_ms: number,
@@ -133,13 +136,18 @@ mod tests {
         }
     }
 
+    fn told(message: &Bytes) -> Told {
+        let message = std::str::from_utf8(message).unwrap();
+        Arrival::read(message).unwrap().told().unwrap()
+    }
+
     /// Numbers of events; of a gap, minus the number of what is missing.
-    fn numbers(told: &[Told]) -> Vec<i64> {
-        let number = |told: &Told| match told {
+    fn numbers(messages: &[Bytes]) -> Vec<i64> {
+        let number = |message: &Bytes| match told(message) {
             Told::Event(record) => record.id.number.cast_signed(),
             Told::Missed(missed) => -missed.number.unwrap_or(0).cast_signed(),
         };
-        told.iter().map(number).collect()
+        messages.iter().map(number).collect()
     }
 
     fn after(process: BootId, number: u64) -> Since {
@@ -166,11 +174,11 @@ mod tests {
     fn a_reader_of_another_process_is_told_of_the_restart() {
         let (_teller, _scribe, history) = history();
         tell(&history, 1..=1);
-        let told = history.reader(Some(&after(BootId(6), 40))).read(99);
-        let Told::Missed(missed) = &told[0] else { panic!("{told:?}") };
+        let read = history.reader(Some(&after(BootId(6), 40))).read(99);
+        let Told::Missed(missed) = told(&read[0]) else { panic!("{read:?}") };
         assert_eq!((missed.number, missed.why), (None, WhyMissed::Restarted));
         assert_eq!(missed.id, EventId { process: PROCESS, number: 0 });
-        assert_eq!(numbers(&told[1..]), [1]);
+        assert_eq!(numbers(&read[1..]), [1]);
     }
 
     #[test]
@@ -181,11 +189,11 @@ mod tests {
         assert_eq!(numbers(&slow.read(1)), [1]);
         let remembered = REMEMBERED as u64;
         tell(&history, 3..=remembered + 10);
-        assert_eq!(history.ring().records.len(), REMEMBERED);
-        let told = slow.read(2);
+        assert_eq!(history.ring().entries.len(), REMEMBERED);
+        let read = slow.read(2);
         // 2 to 10 are gone.
-        assert_eq!(numbers(&told), [-9, 11, 12]);
-        assert_eq!(told[0].id().number, 10);
+        assert_eq!(numbers(&read), [-9, 11, 12]);
+        assert_eq!(told(&read[0]).id().number, 10);
         assert_eq!(numbers(&slow.read(1)), [13]);
         // Who asks for more than is left is told so, too.
         assert_eq!(numbers(&history.reader(Some(&Since::Ago(Duration::MAX))).read(1)), [0, 11]);
@@ -205,7 +213,7 @@ mod tests {
     async fn a_waiting_reader_is_woken_and_told_of_the_end() {
         let (mut teller, scribe, history) = history();
         let mut reader = history.reader(None);
-        assert_eq!(reader.read(99), []);
+        assert_eq!(reader.read(99), [] as [Bytes; 0]);
         let writing = tokio::spawn(scribe.run());
         teller.tell(clock::now(), Event::PeerUp { node: "node2".into() });
         assert!(reader.more().await);

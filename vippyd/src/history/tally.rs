@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use vippy_client::Event;
 use vippy_client::events::Record;
-use vippy_client::narrate;
 use vippy_core::identity::GroupId;
 
 use crate::histogram::Histogram;
@@ -33,8 +32,8 @@ impl Default for Tally {
 }
 
 impl Tally {
-    pub(super) fn note(&mut self, record: &Record) {
-        *self.events.entry(narrate::name(&record.event)).or_default() += 1;
+    pub(super) fn note(&mut self, name: String, record: &Record) {
+        *self.events.entry(name).or_default() += 1;
         if let Event::Taking { group, .. } = &record.event {
             self.taking.insert(group.clone(), record.monotonic_ms);
         } else if let Event::Announced { group } = &record.event {
@@ -54,6 +53,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use vippy_client::events::EventId;
+    use vippy_client::narrate;
     use vippy_core::identity::BootId;
 
     use super::*;
@@ -64,7 +64,8 @@ mod tests {
         let mut tell = |monotonic_ms, event| {
             let id = EventId { process: BootId(1), number: 1 };
             let identity = "node1".into();
-            tally.note(&Record { id, unix_ms: 0, monotonic_ms, identity, event });
+            let record = Record { id, unix_ms: 0, monotonic_ms, identity, event };
+            tally.note(narrate::name(&record.event), &record);
         };
         let taking = || Event::Taking { group: "web".into(), from: None };
         tell(100, taking());

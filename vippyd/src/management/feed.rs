@@ -1,11 +1,9 @@
-//! The history of events as server-sent events
-//! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
+//! The history of events as a stream that goes on.
 //!
 //! Nothing is queued for a reader: a piece is made when the connection has room
 //! for it, from wherever the reader stands by then.
 
 use std::convert::Infallible;
-use std::fmt::Write;
 use std::time::Duration;
 
 use futures_util::stream;
@@ -15,8 +13,7 @@ use hyper::body::{Bytes, Frame};
 use hyper::header::HeaderMap;
 use hyper::{Response, StatusCode, header};
 use tokio::sync::OwnedSemaphorePermit;
-use vippy_client::events::{MISSED, Since, Told};
-use vippy_client::narrate;
+use vippy_client::events::Since;
 
 use super::places::Places;
 use super::query::Query;
@@ -73,7 +70,7 @@ pub(super) fn answer(
     let feed = Feed { reader: desk.history.reader(since.as_ref()), place };
     let pieces = stream::unfold(feed, |mut feed| async {
         let piece = feed.next().await?;
-        Some((Ok::<_, Infallible>(Frame::data(Bytes::from(piece))), feed))
+        Some((Ok::<_, Infallible>(Frame::data(piece)), feed))
     });
     let mut answer = Response::new(UnsyncBoxBody::new(StreamBody::new(pieces)));
     if follow {
@@ -107,31 +104,18 @@ fn too_many() -> Refusal {
 
 impl Feed {
     /// The next piece of the stream, when there is one.
-    async fn next(&mut self) -> Option<String> {
+    async fn next(&mut self) -> Option<Bytes> {
         loop {
-            let told = self.reader.read(PIECE);
-            if !told.is_empty() {
-                return Some(told.iter().map(message).collect());
+            let messages = self.reader.read(PIECE);
+            if !messages.is_empty() {
+                return Some(messages.concat().into());
             }
             self.place.as_ref()?;
             match tokio::time::timeout(SIGN_OF_LIFE, self.reader.more()).await {
                 Ok(true) => {}
                 Ok(false) => return None,
-                Err(_) => return Some(":\n\n".to_owned()),
+                Err(_) => return Some(Bytes::from_static(b":\n\n")),
             }
         }
     }
-}
-
-fn message(told: &Told) -> String {
-    let (name, json) = match told {
-        Told::Event(record) => (narrate::name(&record.event), serde_json::to_string(record)),
-        Told::Missed(missed) => (MISSED.to_owned(), serde_json::to_string(missed)),
-    };
-    let mut text = String::new();
-    // Neither a string nor an event refuses to be written.
-    if let Ok(json) = json {
-        let _ = write!(text, "id: {}\nevent: {name}\ndata: {json}\n\n", told.id());
-    }
-    text
 }
