@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 #![allow(clippy::disallowed_types, reason = "real time is what is measured here")]
 
-#[path = "../tests/lan/mod.rs"]
+#[path = "../tests/engines/lan.rs"]
+#[allow(dead_code, reason = "a benchmark needs a part of it")]
 mod lan;
 mod sizes;
 

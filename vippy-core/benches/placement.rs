@@ -2,7 +2,8 @@
 //! `cargo bench -p vippy-core --bench placement`.
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
-#[path = "../tests/lan/mod.rs"]
+#[path = "../tests/engines/lan.rs"]
+#[allow(dead_code, reason = "a benchmark needs a part of it")]
 mod lan;
 mod sizes;
 

@@ -183,7 +183,7 @@ fn a_group_that_is_let_go_while_it_waits_for_before_up_is_not_put_on() {
 fn the_originals_plugin_gives_everything_away_unnoticed_and_takes_it_back() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("health.js");
-    let printed = include_str!("../../../vippyd/tests/plugins/printed.js");
+    let printed = include_str!("../../../vippyd/tests/extend/printed.js");
     // What the document leaves to the reader, at the pace of a test.
     let rest = format!(
         "function doSomething() {{ return !require('fs').existsSync('{}/bad-' + config.hostname()); }}
