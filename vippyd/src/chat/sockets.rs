@@ -15,6 +15,12 @@ use super::interfaces::{Way, is_link_scope_v6};
 /// Room for a burst: some hundred nodes' frames while the loop is busy.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
+/// Bounds what may wait for link-layer addresses; nothing is reserved for it. Frames to
+/// peers that do not answer ARP or NDP wait in the kernel, some 200 KiB for each peer
+/// (`unres_qlen_bytes`), at the socket's expense: with less, dead peers would keep
+/// everything from the living ones.
+const SEND_BUFFER: usize = 128 << 20;
+
 /// Hops of a multicast frame. Nodes that share addresses share a link, so no
 /// router has business with it, whatever the group's scope.
 const MULTICAST_HOPS: u32 = 1;
@@ -141,8 +147,11 @@ fn bare(address: SocketAddr) -> Result<Socket, ChatError> {
     // Before binding, so that nothing unfiltered can arrive.
     socket.attach_filter(&filter::program()).map_err(failed("attach the filter"))?;
     if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
-        // Without the privilege the system's limit applies.
+        // Without the privilege the system's limits apply.
         socket.set_recv_buffer_size(RECEIVE_BUFFER).map_err(failed("enlarge the buffer"))?;
+    }
+    if setsockopt(&socket, sockopt::SndBufForce, &SEND_BUFFER).is_err() {
+        socket.set_send_buffer_size(SEND_BUFFER).map_err(failed("enlarge the buffer"))?;
     }
     Ok(socket)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use vippy_core::config::{
     ChatInterface, Digest, Lifetime, LocalPart, Logging, LoggingDriver, Node, Secret, SharedPart,
 };
-use vippy_core::wire::{MAGIC, MIN_FRAME, VERSION};
+use vippy_core::wire::{MAGIC, MAX_FRAME, MIN_FRAME, VERSION};
 
 use super::*;
 
@@ -255,6 +255,25 @@ fn frames_do_not_leave_while_the_far_end_of_the_link_is_down() {
             wait_for_way(&mut chat).await;
             assert!(chat.send(Destination::Multicast, &frame(1)));
         }
+    });
+}
+
+#[test]
+fn peers_whose_link_layer_address_nobody_knows_keep_nothing_from_the_group() {
+    in_namespace(async {
+        add_link("v0").await;
+        add_address("v0", "192.0.2.1", 24).await;
+        let group = Some("224.1.1.1:5007".parse().unwrap());
+        let mut chat = open(&config(group, ChatInterface::Name("v0".into()), &[]), "node1");
+        wait_for_way(&mut chat).await;
+        for host in 2..10 {
+            let peer = format!("192.0.2.{host}:5007").parse().unwrap();
+            for number in 0..400 {
+                let left = chat.send(Destination::Unicast(peer), &[0; MAX_FRAME]);
+                assert!(left, "frame {number} to {peer}");
+            }
+        }
+        assert!(chat.send(Destination::Multicast, &frame(1)));
     });
 }
 
