@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
-use vippy_tests::measure::comparison::{Comparison, Plan, compare, plot, table};
+use clap::{Parser, ValueEnum};
+use vippy_tests::measure::comparison::{Comparison, Part, Plan, compare, plot, table};
 use vippy_tests::measure::experiments::{Bench, Outcome};
 
 /// Measures Vippy beside others on this machine.
@@ -24,6 +24,10 @@ struct Cli {
     /// Where BENCHMARKS.md and outages.svg go
     #[arg(long, value_name = "DIRECTORY", default_value = "docs")]
     into: PathBuf,
+
+    /// Measures only these and writes nothing
+    #[arg(value_name = "PART")]
+    parts: Vec<Part>,
 
     /// The programs [default: beside this one]
     #[arg(long, value_name = "DIRECTORY")]
@@ -55,9 +59,13 @@ fn bench(cli: &Cli) -> Outcome<()> {
     }
     let bench =
         Bench { vippyd, runs: cli.runs, watch: Duration::from_secs(cli.watch), tell: false };
-    let plan = Plan { bench, bulk, criterion: cli.criterion.clone() };
+    let parts = if cli.parts.is_empty() { Part::value_variants() } else { &cli.parts };
+    let plan = Plan { bench, bulk, criterion: cli.criterion.clone(), parts: parts.to_vec() };
     let comparison = compare(&plan, &mut |what| eprintln!("bench: {what}"))?;
     println!("{}", table(&comparison.rows));
+    if !cli.parts.is_empty() {
+        return Ok(());
+    }
     fs::write(cli.into.join("BENCHMARKS.md"), page(cli, &comparison))?;
     let axis = "outage at the death of a node, in intervals";
     Ok(fs::write(cli.into.join("outages.svg"), plot(axis, &comparison.curves))?)

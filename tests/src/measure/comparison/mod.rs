@@ -28,6 +28,21 @@ const STOPS: (f64, f64) = (0.1, 0.3);
 /// Numbers of groups at rest; keepalived can do 255.
 const AT_REST: [usize; 3] = [1, 50, 250];
 
+/// What can be compared by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// What criterion measured of the core.
+    Core,
+    /// Many addresses that move at once.
+    Takeovers,
+    /// What a client notices of a death.
+    Outages,
+    /// What a client notices of a clean stop.
+    Stops,
+    /// What it costs that nothing happens.
+    Rest,
+}
+
 /// What is compared with what.
 #[derive(Debug)]
 pub struct Plan {
@@ -37,6 +52,8 @@ pub struct Plan {
     pub bulk: PathBuf,
     /// Where criterion left its results.
     pub criterion: PathBuf,
+    /// What is measured.
+    pub parts: Vec<Part>,
 }
 
 /// What came of it.
@@ -53,31 +70,37 @@ pub struct Comparison {
 /// Measures everything; `tell` hears of each figure as it comes.
 ///
 /// # Errors
-/// A cluster does not start, or does not do what it should.
+/// Criterion has left nothing, a cluster does not start or does not do what it should.
 pub fn compare(plan: &Plan, tell: &mut dyn FnMut(&str)) -> Outcome<Comparison> {
     let keepalived = Keepalived::version();
     if keepalived.is_none() {
         tell("keepalived is not installed: nothing is measured beside it");
     }
-    let mut all =
-        Comparison { keepalived, rows: rows::core(&plan.criterion), ..Comparison::default() };
-    if all.rows.is_empty() {
-        tell("criterion has left nothing: cargo bench -p vippy-core comes first");
-    }
+    let wanted = |part| plan.parts.contains(&part);
+    let mut all = Comparison { keepalived, ..Comparison::default() };
     let mut add = |rows: Vec<Row>| {
         rows.iter().for_each(|row| tell(&row.to_string()));
         all.rows.extend(rows);
     };
-    for count in TAKEOVERS {
+    if wanted(Part::Core) {
+        let rows = rows::core(&plan.criterion);
+        if rows.is_empty() {
+            return Err("criterion has left nothing: cargo bench -p vippy-core comes first".into());
+        }
+        add(rows);
+    }
+    for count in TAKEOVERS.into_iter().filter(|_| wanted(Part::Takeovers)) {
         add(rows::takeover(&takeover::takeovers(&plan.bench, &plan.bulk, count)?));
     }
-    for times in OUTAGES {
+    for times in OUTAGES.into_iter().filter(|_| wanted(Part::Outages)) {
         let deaths = deaths(&plan.bench, times, Duration::ZERO)?;
         add(rows::outage(times, &deaths));
         all.curves.extend(curves(times, deaths.vippy, deaths.keepalived));
     }
-    add(rows::stop(&clean_stops(&plan.bench, STOPS)?));
-    for count in AT_REST {
+    if wanted(Part::Stops) {
+        add(rows::stop(&clean_stops(&plan.bench, STOPS)?));
+    }
+    for count in AT_REST.into_iter().filter(|_| wanted(Part::Rest)) {
         add(rows::rest(&rest::rest(&plan.bench, count)?));
     }
     Ok(all)
