@@ -20,6 +20,7 @@ mod netlink;
 mod plan;
 mod reconcile;
 mod restore;
+mod sieve;
 mod wanted;
 mod worker;
 

@@ -1,8 +1,8 @@
 //! The layout of netlink messages: typed verbs for what Vippy asks of the
 //! kernel and typed news for what the kernel tells.
 //!
-//! Nothing outside this file and [`super::neighbours`] builds or reads a netlink
-//! message. This file decides nothing: which address goes where is [`super::plan`]'s business.
+//! Nothing outside this file, [`super::neighbours`] and [`super::sieve`] builds or
+//! reads a netlink message. This file decides nothing: which address goes where is [`super::plan`]'s business.
 
 #![allow(
     clippy::wildcard_enum_match_arm,
@@ -31,10 +31,12 @@ use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::proto::{Connection, ConnectionHandle};
 use rtnetlink::sys::{AsyncSocket, SocketAddr};
 use rtnetlink::{MulticastGroup, new_multicast_connection};
+use socket2::SockRef;
 use tokio::task::JoinHandle;
 
 use super::addresses::{Found, Spot};
 use super::links::Link;
+use super::sieve;
 
 /// The value of `IFA_PROTO` that marks an address as put there by Vippy (`V`).
 /// The kernel gives 1 to 3 a meaning of its own; the rest is free for programs.
@@ -152,6 +154,9 @@ impl Netlink {
         let (mut listening, _, news) =
             new_multicast_connection(&groups).map_err(NetlinkError::Open)?;
         widen(&mut listening);
+        // What it refuses the worker can do without.
+        let _ = SockRef::from(listening.socket_mut().socket_ref())
+            .attach_filter(&sieve::without_renewals());
         let (mut asking, requests, _) =
             rtnetlink::proto::new_connection(rtnetlink::sys::protocols::NETLINK_ROUTE)
                 .map_err(NetlinkError::Open)?;

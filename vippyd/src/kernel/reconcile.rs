@@ -1,6 +1,7 @@
 //! Makes the kernel agree with the books: looks, compares, acts, looks again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,6 +18,9 @@ use super::plan::Plan;
 use super::wanted::Wanted;
 use super::worker::{RETRY, Worker, keeps_tags};
 use super::{KernelError, Settings};
+
+/// Changes after which groups that are up by then are answered for.
+const PART: usize = 128;
 
 /// Rounds of acting and looking before the worker goes back to its queue.
 const ROUNDS: usize = 4;
@@ -188,21 +192,44 @@ impl Worker {
             again = self.refuse(&plan, &reason);
             (plan.add, plan.restore, plan.reshape) = Default::default();
         }
-        let changes = changes(&plan);
-        match self.netlink.change(&changes).await {
-            Ok(answers) => {
-                self.orders_are_old();
-                for (change, answer) in changes.iter().zip(answers) {
-                    again |= self.note_answer(change, answer);
+        let waiting = self.waiting();
+        for part in changes(&plan).chunks(PART) {
+            match self.netlink.change(part).await {
+                Ok(answers) => {
+                    for (change, answer) in part.iter().zip(answers) {
+                        again |= self.note_answer(change, answer);
+                    }
+                    self.strike_removed(part);
+                    self.answer_early(part, &waiting);
                 }
-                self.strike_removed(&changes);
-                again
-            }
-            Err(error) => {
-                self.start_over(&error);
-                true
+                Err(error) => {
+                    self.start_over(&error);
+                    return true;
+                }
             }
         }
+        self.orders_are_old();
+        again
+    }
+
+    /// Groups that wait for an answer, by address.
+    fn waiting(&self) -> BTreeMap<IpAddr, GroupId> {
+        let pending = self.wanted.iter().filter(|(_, wanted)| wanted.pending);
+        let places = pending.flat_map(|(id, wanted)| {
+            wanted.group.addresses.iter().map(move |address| (address.ip(), id.clone()))
+        });
+        places.collect()
+    }
+
+    /// Answers for the groups that a part of the changes completed: of many that
+    /// move at once the neighbours are told while the others still go on.
+    fn answer_early(&mut self, part: &[Change], waiting: &BTreeMap<IpAddr, GroupId>) {
+        let added = part.iter().filter_map(|change| match change {
+            Change::Add(order) | Change::Renew(order) => waiting.get(&order.spot.ip),
+            Change::Remove(_) => None,
+        });
+        let groups: BTreeSet<&GroupId> = added.collect();
+        groups.into_iter().for_each(|group| self.answer_if_up(group));
     }
 
     /// From here on, what goes on only gets what is left of its lifetime (F1),

@@ -447,18 +447,9 @@ impl Worker {
 
     /// Answers every order that is carried out.
     pub(super) fn answer(&mut self) {
-        let mut up = Vec::new();
-        for (id, wanted) in self.wanted.iter().filter(|(_, wanted)| wanted.pending) {
-            if self.view().is_wholly_on(&wanted.group) && !self.is_budding(&wanted.group) {
-                up.push(id.clone());
-            }
-        }
-        for id in up {
-            if let Some(wanted) = self.wanted.get_mut(&id) {
-                wanted.pending = false;
-            }
-            self.report(id, ResourceReport::Up);
-        }
+        let pending = self.wanted.iter().filter(|(_, wanted)| wanted.pending);
+        let pending: Vec<GroupId> = pending.map(|(id, _)| id.clone()).collect();
+        pending.iter().for_each(|id| self.answer_if_up(id));
         if self.owed.is_empty() {
             return;
         }
@@ -477,6 +468,18 @@ impl Worker {
                 self.report(owed.group.id.clone(), owed.answer);
             }
         }
+    }
+
+    /// Answers the order to put a group on, if that is carried out.
+    pub(super) fn answer_if_up(&mut self, id: &GroupId) {
+        let Some(wanted) = self.wanted.get(id).filter(|wanted| wanted.pending) else { return };
+        if !self.view().is_wholly_on(&wanted.group) || self.is_budding(&wanted.group) {
+            return;
+        }
+        if let Some(wanted) = self.wanted.get_mut(id) {
+            wanted.pending = false;
+        }
+        self.report(id.clone(), ResourceReport::Up);
     }
 
     fn is_budding(&self, group: &Group) -> bool {
