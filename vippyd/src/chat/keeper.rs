@@ -2,7 +2,7 @@
 //!
 //! An interface that is absent, or has no address yet, is a state: the keeper
 //! looks again every second and whenever a link changes, and opens what has
-//! become possible. It runs on its own thread, because listing interfaces,
+//! become possible; while nothing is missing it looks less often. It runs on its own thread, because listing interfaces,
 //! joining groups and closing joined sockets all wait for the kernel's
 //! configuration lock; the loop gets finished sockets and gives old ones back.
 
@@ -24,8 +24,11 @@ use vippy_core::identity::NodeName;
 use super::interfaces::{self, Interface, Way};
 use super::sockets::{self, ChatError};
 
-/// Time between two looks at the interfaces.
+/// Time between two looks at the interfaces while something is missing.
 const PERIOD: Duration = Duration::from_secs(1);
+
+/// The same while nothing is: how late the change of an address may be noticed.
+const CALM_PERIOD: Duration = Duration::from_secs(5);
 
 /// A look may cost at most one part in this many of a processor: hosts with
 /// thousands of addresses are looked at less often.
@@ -278,7 +281,11 @@ impl Keeper {
             true => None,
             false => Some(sockets::own_at_or_near(way, group.port())?),
         };
-        let group = sockets::group(group, way)?;
+        let speaks_from = match &own {
+            Some(own) => own.local_addr().ok(),
+            None => self.plan.own.filter(|own| !own.ip().is_unspecified()),
+        };
+        let group = sockets::group(group, way, speaks_from)?;
         Ok(Change::Open { way: way.clone(), group, own })
     }
 
@@ -312,7 +319,8 @@ impl Keeper {
                     return;
                 }
             }
-            pause = PERIOD.max(self.scan_took * THRIFT);
+            let period = if self.trouble.is_none() { CALM_PERIOD } else { PERIOD };
+            pause = period.max(self.scan_took * THRIFT);
         }
     }
 }

@@ -53,17 +53,26 @@ pub enum ChatError {
         /// What the system said.
         source: io::Error,
     },
-    /// The thread that keeps the sockets cannot be started.
+    /// The thread that keeps the sockets cannot be started, or not be spoken to.
     #[error("chat: cannot start a thread")]
     Thread(#[source] io::Error),
 }
 
 /// A socket bound to the group, joined on one interface: what it receives was
-/// addressed to the group, and nothing else was.
-pub(super) fn group(group: SocketAddr, way: &Way) -> Result<UdpSocket, ChatError> {
+/// addressed to the group, and nothing else was. What is said from `own` is not
+/// heard.
+pub(super) fn group(
+    group: SocketAddr,
+    way: &Way,
+    own: Option<SocketAddr>,
+) -> Result<UdpSocket, ChatError> {
     let address = scoped(group, way.index);
     let failed = |doing| move |source| ChatError::Io { doing, address, source };
     let socket = bare(address)?;
+    if let Some(own) = own {
+        let filter = filter::without_echo(own);
+        socket.attach_filter(&filter).map_err(failed("attach the filter"))?;
+    }
     // Several daemons of one host chat in one group.
     socket.set_reuse_address(true).map_err(failed("share the port"))?;
     match address.ip() {
