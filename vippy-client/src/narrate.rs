@@ -197,11 +197,9 @@ pub fn missed(missed: &Missed) -> (Level, String) {
 
 /// An event's name, as it is serialized.
 pub fn name(event: &Event) -> String {
-    match serde_json::to_value(event).map(|mut value| value["event"].take()) {
-        Ok(serde_json::Value::String(name)) => name,
-        // An event is an object with its name in it.
-        Ok(_) | Err(_) => "event".to_owned(),
-    }
+    // The tag comes first: `{"event":"taking",...`.
+    let json = serde_json::to_string(event).unwrap_or_default();
+    json.split('"').nth(3).unwrap_or_default().to_owned()
 }
 
 fn hook_level(outcome: HookOutcome) -> Level {

@@ -23,6 +23,7 @@ use vippy_core::config::{Logging, LoggingDriver};
 use vippy_core::identity::NodeName;
 
 use self::journal::{Handed, Journal};
+use crate::realtime;
 
 /// Lines that wait for the writer at most.
 const QUEUE: usize = 4_096;
@@ -82,7 +83,10 @@ impl Logger {
         let losses = Arc::new(Losses::default());
         let journal = Journal::new(Path::new(journal::SOCKET), node)?;
         let mut writer = Writer::new(logging.clone(), journal, Arc::clone(&losses));
-        std::thread::Builder::new().name("log".into()).spawn(move || writer.run(&orders))?;
+        std::thread::Builder::new().name("log".into()).spawn(move || {
+            realtime::stand_behind();
+            writer.run(&orders);
+        })?;
         Ok(Logger { queue, mask: Arc::new(AtomicU8::new(mask_bits(logging))), losses })
     }
 

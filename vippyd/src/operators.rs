@@ -18,6 +18,7 @@ use vippy_core::identity::{BootId, NodeName};
 use crate::history::{History, Teller};
 use crate::logging::Logger;
 use crate::management::{self, Desk, ManagementError, Request};
+use crate::realtime;
 
 /// Requests that wait for the loop; more wait in their connections.
 const QUEUE: usize = 8;
@@ -76,6 +77,7 @@ impl Operators {
         let thread = std::thread::Builder::new()
             .name("management".into())
             .spawn(move || {
+                realtime::stand_behind();
                 runtime.block_on(async {
                     let publisher = desk.clone();
                     let follower = desk.clone();

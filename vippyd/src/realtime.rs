@@ -1,5 +1,6 @@
-//! Being on time on a busy machine: the real-time scheduler and locked memory,
-//! where the configuration asks for them (`realtime`).
+//! Being on time on a busy machine: what may wait stands behind what may not; the
+//! real-time scheduler and locked memory where the configuration asks for them
+//! (`realtime`).
 //!
 //! The loop has the priority that is set; its workers (chat, kernel, neighbours,
 //! witnesses) have the next lower one, since a thousand netlink requests in a
@@ -20,6 +21,10 @@ use thread_priority::{
     NormalThreadSchedulePolicy, RealtimeThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue,
     ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
 };
+
+/// How much nicer a thread is that may wait: a third of the processor's time
+/// beside one that may not.
+const BEHIND: i32 = 5;
 
 /// `CAP_IPC_LOCK`: memory may be locked whatever the limit is.
 const IPC_LOCK: u32 = 14;
@@ -66,6 +71,13 @@ pub fn step_back() {
     if let Some(taken) = TAKEN.get() {
         step_down(taken.nice);
     }
+}
+
+/// Makes the calling thread a nicer one: of the ordinary threads of this process it
+/// comes behind those on which addresses wait.
+pub fn stand_behind() {
+    // At worst it is as nice as the others.
+    let _ = rustix::process::nice(BEHIND);
 }
 
 fn take(priority: u8) -> Result<(), thread_priority::Error> {

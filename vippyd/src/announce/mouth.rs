@@ -17,8 +17,9 @@ use crate::ethernet;
 use crate::ethernet::port::{BATCH, Interfaces, Networks, Port};
 
 /// Interfaces are recreated, and MACs change: what is known of them counts for
-/// this long.
-const FRESH: Duration = Duration::from_millis(100);
+/// this long. Asking lists all addresses, which costs milliseconds where there are
+/// thousands, and keeps those from being put on that are still to come.
+const FRESH: Duration = Duration::from_millis(500);
 
 /// The loop no longer vouches for what it ordered (F2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,23 +73,34 @@ impl Mouth {
     pub(super) fn say<'m>(
         &mut self,
         interface: &str,
-        messages: impl IntoIterator<Item = &'m Message>,
+        messages: impl IntoIterator<Item = &'m Message> + Clone,
     ) -> Result<(), Lapsed> {
         if self.given_up.contains(interface) {
             return Ok(());
         }
         self.look();
-        match self.say_on(interface, messages) {
+        let mut said = self.say_on(interface, messages.clone());
+        if let Err(Unsaid::Refused) = said {
+            // What was known of the interface may be old.
+            self.forget(interface);
+            self.look();
+            said = self.say_on(interface, messages);
+        }
+        match said {
             Ok(()) => Ok(()),
             Err(Unsaid::Lapsed) => Err(Lapsed),
             Err(Unsaid::Refused) => {
-                self.ports.remove(interface);
+                self.forget(interface);
                 self.given_up.insert(interface.to_owned());
-                self.looked = None;
                 self.fail();
                 Ok(())
             }
         }
+    }
+
+    fn forget(&mut self, interface: &str) {
+        self.ports.remove(interface);
+        self.looked = None;
     }
 
     /// The network to which an address belongs on an interface: of an address
