@@ -254,7 +254,8 @@ fn renewing_keeps_addresses_and_their_routes() {
         assert_eq!(tagged(), 2);
         let counts = running.kernel.counts();
         assert_eq!((counts.looks, counts.restored), (looks, 0), "echoes ask for nothing");
-        assert!(counts.echoes >= 18, "{counts:?}");
+        // Only of the first address of an IPv4 network a renewal is heard.
+        assert!((9..18).contains(&counts.echoes), "{counts:?}");
         assert!(running.is_quiet());
     });
 }
@@ -566,11 +567,10 @@ fn thousand(lan: &support::Lan, item: impl Fn(u32) -> String) {
                 std::thread::sleep(Duration::from_micros(50));
             }
         };
-        echoed(round * 3_000 + 1_000);
-        let start = Instant::now();
-        running.kernel.renew(lifetime);
-        echoed(round * 3_000 + 2_000);
-        println!("round {round}: 1,000 renewed, echoes heard, in {:?}", start.elapsed());
+        echoed(round * 2_000 + 1_000);
+        let heard = running.kernel.counts().echoes;
+        println!("round {round}: 1,000 renewed in {:?}", running.renew(60));
+        assert!(running.kernel.counts().echoes < heard + 10, "renewals are not heard");
         let start = Instant::now();
         groups.iter().for_each(|group| running.kernel.unplumb(group.id.clone()));
         running.await_all(1_000, &Down);
