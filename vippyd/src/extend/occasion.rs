@@ -88,7 +88,8 @@ impl Scene {
         let groups = config.shared.groups.iter();
         let known = groups.map(|group| (group.id.clone(), group.addresses.clone()));
         let former = std::mem::replace(&mut self.addresses, known.collect());
-        let held = former.into_iter().filter(|(group, _)| self.epochs.contains_key(group));
+        let former = std::mem::take(&mut self.left_out).into_iter().chain(former);
+        let held = former.filter(|(group, _)| self.epochs.contains_key(group));
         self.left_out = held.filter(|(group, _)| !self.addresses.contains_key(group)).collect();
     }
 
@@ -203,7 +204,9 @@ mod tests {
     fn a_group_that_was_left_out_is_told_of_whole_and_then_forgotten() {
         let (mut scene, whole) = (scene(), config("{name: 'web', vips: [{ip: '10.0.0.1/24'}]}"));
         scene.occasion(&Event::GroupUp { group: "web".into(), epoch: Epoch(7) });
-        scene.configure(&config("{name: 'db', vips: [{ip: '10.0.0.9/24'}]}"));
+        for other in ["10.0.0.9/24", "10.0.0.10/24"] {
+            scene.configure(&config(&format!("{{name: 'db', vips: [{{ip: '{other}'}}]}}")));
+        }
         let why = "it is no longer in the configuration".to_owned();
         let gone = scene.occasion(&Event::LettingGo { group: "web".into(), to: None, why });
         assert_eq!(variable(&gone, "VIPPY_EPOCH").as_deref(), Some("7"));
