@@ -7,6 +7,7 @@
 //! [`startup`] opens everything in order and is the place to begin reading.
 
 pub mod announce;
+mod bpf;
 pub mod chat;
 pub mod cli;
 pub mod clock;

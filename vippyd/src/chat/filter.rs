@@ -3,33 +3,24 @@
 //! A classic BPF program on the socket drops what cannot be a frame: wrong
 //! length, wrong magic, wrong protocol version; and what this daemon says to the
 //! group itself, which the kernel hands back because other daemons of the host may
-//! listen (not by the loopback: there it is delivered like anybody's). Everything else, authentic or not, is for the engine to judge and to
-//! count.
+//! listen (not by the loopback: there it is delivered like anybody's). Everything
+//! else, authentic or not, is for the engine to judge and to count.
 
 use std::net::{IpAddr, SocketAddr};
 
 use socket2::SockFilter;
 use vippy_core::wire::{MAGIC, MAX_FRAME, MIN_FRAME, VERSION};
 
+use crate::bpf::{
+    IP_HEADER, JUMP_IF_ABOVE, JUMP_IF_AT_LEAST, JUMP_IF_EQUAL, LOAD_BYTE, LOAD_HALF, LOAD_LENGTH,
+    LOAD_WORD, PACKET_TYPE, RETURN,
+};
+
 /// A UDP socket's filter sees the datagram from its UDP header on.
 const UDP_HEADER: u32 = 8;
 
-// Operation codes of classic BPF (`linux/bpf_common.h`).
-const LOAD_LENGTH: u16 = 0x80;
-const LOAD_WORD: u16 = 0x20;
-const LOAD_HALF: u16 = 0x28;
-const LOAD_BYTE: u16 = 0x30;
-const JUMP_IF_ABOVE: u16 = 0x25;
-const JUMP_IF_AT_LEAST: u16 = 0x35;
-const JUMP_IF_EQUAL: u16 = 0x15;
-const RETURN: u16 = 0x06;
-
-/// What the kernel says of a packet (`SKF_AD_OFF + SKF_AD_PKTTYPE`).
-const PACKET_TYPE: u32 = 0xffff_f000 + 4;
 /// `PACKET_LOOPBACK`: it comes back from an interface by which it left.
 const CAME_BACK: u32 = 5;
-/// Where the IP header begins (`SKF_NET_OFF`).
-const IP_HEADER: u32 = 0xfff0_0000;
 
 /// The program of a socket that hears the group, for a daemon that speaks from
 /// this address.
@@ -57,11 +48,11 @@ pub(super) fn without_echo(own: SocketAddr) -> Vec<SockFilter> {
 }
 
 /// The program; [`MAGIC`] is the first word of a frame, [`VERSION`] its fifth byte.
-pub(super) fn program() -> [SockFilter; 9] {
+pub(super) fn program() -> Vec<SockFilter> {
     let longest = UDP_HEADER + u32::try_from(MAX_FRAME).unwrap_or(u32::MAX - UDP_HEADER);
     let shortest = UDP_HEADER + u32::try_from(MIN_FRAME).unwrap_or(0);
     // Jumps count the instructions to skip; the last one drops.
-    [
+    vec![
         SockFilter::new(LOAD_LENGTH, 0, 0, 0),
         SockFilter::new(JUMP_IF_ABOVE, 6, 0, longest),
         SockFilter::new(JUMP_IF_AT_LEAST, 0, 5, shortest),

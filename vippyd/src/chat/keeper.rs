@@ -2,9 +2,10 @@
 //!
 //! An interface that is absent, or has no address yet, is a state: the keeper
 //! looks again every second and whenever a link changes, and opens what has
-//! become possible; while nothing is missing it looks less often. It runs on its own thread, because listing interfaces,
-//! joining groups and closing joined sockets all wait for the kernel's
-//! configuration lock; the loop gets finished sockets and gives old ones back.
+//! become possible; while nothing is missing it looks less often. It runs on its
+//! own thread, because listing interfaces, joining groups and closing joined
+//! sockets all wait for the kernel's configuration lock; the loop gets finished
+//! sockets and gives old ones back.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr, UdpSocket};

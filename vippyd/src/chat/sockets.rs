@@ -6,7 +6,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6, UdpSocket};
 
 use nix::sys::socket::{setsockopt, sockopt};
-use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockAddr, SockRef, Socket, Type};
+use socket2::{
+    Domain, InterfaceIndexOrAddress, Protocol, SockAddr, SockFilter, SockRef, Socket, Type,
+};
 use thiserror::Error;
 
 use super::filter;
@@ -53,7 +55,7 @@ pub enum ChatError {
         /// What the system said.
         source: io::Error,
     },
-    /// The thread that keeps the sockets cannot be started, or not be spoken to.
+    /// The thread that keeps the sockets cannot be started.
     #[error("chat: cannot start a thread")]
     Thread(#[source] io::Error),
 }
@@ -68,11 +70,8 @@ pub(super) fn group(
 ) -> Result<UdpSocket, ChatError> {
     let address = scoped(group, way.index);
     let failed = |doing| move |source| ChatError::Io { doing, address, source };
-    let socket = bare(address)?;
-    if let Some(own) = own {
-        let filter = filter::without_echo(own);
-        socket.attach_filter(&filter).map_err(failed("attach the filter"))?;
-    }
+    let filter = own.map_or_else(filter::program, filter::without_echo);
+    let socket = bare(address, &filter)?;
     // Several daemons of one host chat in one group.
     socket.set_reuse_address(true).map_err(failed("share the port"))?;
     match address.ip() {
@@ -100,7 +99,7 @@ pub(super) fn group(
 /// was sent to us alone. Frames to a group leave by `way`.
 pub(super) fn own(address: SocketAddr, way: Option<&Way>) -> Result<UdpSocket, ChatError> {
     let failed = |doing| move |source| ChatError::Io { doing, address, source };
-    let socket = bare(address)?;
+    let socket = bare(address, &filter::program())?;
     if address.is_ipv4() {
         socket.set_multicast_loop_v4(true).map_err(failed("loop frames back"))?;
         socket.set_multicast_ttl_v4(MULTICAST_HOPS).map_err(failed("limit the hops"))?;
@@ -145,7 +144,7 @@ pub(super) fn scoped(group: SocketAddr, index: u32) -> SocketAddr {
     }
 }
 
-fn bare(address: SocketAddr) -> Result<Socket, ChatError> {
+fn bare(address: SocketAddr, filter: &[SockFilter]) -> Result<Socket, ChatError> {
     let failed = |doing| move |source| ChatError::Io { doing, address, source };
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))
@@ -154,7 +153,7 @@ fn bare(address: SocketAddr) -> Result<Socket, ChatError> {
         socket.set_only_v6(true).map_err(failed("restrict the socket"))?;
     }
     // Before binding, so that nothing unfiltered can arrive.
-    socket.attach_filter(&filter::program()).map_err(failed("attach the filter"))?;
+    socket.attach_filter(filter).map_err(failed("attach the filter"))?;
     if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
         // Without the privilege the system's limits apply.
         socket.set_recv_buffer_size(RECEIVE_BUFFER).map_err(failed("enlarge the buffer"))?;

@@ -174,6 +174,16 @@ fn loopback() -> ChatInterface {
     ChatInterface::Address("127.0.0.1".parse().unwrap())
 }
 
+/// A chat on a new link, ready to send.
+async fn chat_on_v0() -> Chat {
+    add_link("v0").await;
+    add_address("v0", "192.0.2.1", 24).await;
+    let group = Some("224.1.1.1:5007".parse().unwrap());
+    let mut chat = open(&config(group, ChatInterface::Name("v0".into()), &[]), "node1");
+    wait_for_way(&mut chat).await;
+    chat
+}
+
 #[test]
 fn two_daemons_of_one_host_chat_over_the_loopback_and_answer_each_other_alone() {
     run(async {
@@ -263,11 +273,7 @@ fn frames_do_not_leave_while_the_far_end_of_the_link_is_down() {
 #[test]
 fn peers_whose_link_layer_address_nobody_knows_keep_nothing_from_the_group() {
     in_namespace(async {
-        add_link("v0").await;
-        add_address("v0", "192.0.2.1", 24).await;
-        let group = Some("224.1.1.1:5007".parse().unwrap());
-        let mut chat = open(&config(group, ChatInterface::Name("v0".into()), &[]), "node1");
-        wait_for_way(&mut chat).await;
+        let mut chat = chat_on_v0().await;
         for host in 2..10 {
             let peer = format!("192.0.2.{host}:5007").parse().unwrap();
             for number in 0..400 {
@@ -282,11 +288,7 @@ fn peers_whose_link_layer_address_nobody_knows_keep_nothing_from_the_group() {
 #[test]
 fn a_dead_link_is_noticed_at_once() {
     in_namespace(async {
-        add_link("v0").await;
-        add_address("v0", "192.0.2.1", 24).await;
-        let group = Some("224.1.1.1:5007".parse().unwrap());
-        let mut chat = open(&config(group, ChatInterface::Name("v0".into()), &[]), "node1");
-        wait_for_way(&mut chat).await;
+        let mut chat = chat_on_v0().await;
         // The keeper's last look was a moment ago: the next regular one is far.
         tokio::time::sleep(Duration::from_millis(100)).await;
         let begun = std::time::Instant::now();

@@ -9,25 +9,16 @@ use pnet_datalink::MacAddr;
 use socket2::SockFilter;
 use vippy_core::wire::MAGIC;
 
-// Operation codes of classic BPF (`linux/bpf_common.h`).
-const LOAD_WORD: u16 = 0x20;
-const LOAD_HALF: u16 = 0x28;
-const LOAD_BYTE: u16 = 0x30;
-const LOAD_WORD_BEHIND: u16 = 0x40;
-const IPV4_LENGTH: u16 = 0xb1;
-const JUMP_IF_EQUAL: u16 = 0x15;
-const JUMP_IF_ANY: u16 = 0x45;
-const JUMP_IF_ABOVE: u16 = 0x25;
-const JUMP_IF_NOT_BELOW: u16 = 0x35;
-const MASK: u16 = 0x54;
+use crate::bpf::{
+    INDEX_IPV4_LENGTH, JUMP_IF_ABOVE, JUMP_IF_ANY, JUMP_IF_AT_LEAST, JUMP_IF_EQUAL, LOAD_BYTE,
+    LOAD_HALF, LOAD_WORD, LOAD_WORD_AT_INDEX, MASK, PACKET_TYPE, RETURN,
+};
+
 /// The lowest three bits tell the class of an operation.
 const CLASS: u16 = 0x07;
 const JUMPS: u16 = 0x05;
-const RETURN: u16 = 0x06;
 
-/// Where the kernel keeps a frame's direction (`SKF_AD_OFF + SKF_AD_PKTTYPE`),
-/// and that of frames which leave.
-const DIRECTION: u32 = 0xffff_f004;
+/// `PACKET_OUTGOING`: it leaves.
 const OUTGOING: u32 = 4;
 
 /// Bytes of a frame that are let through: more than any answer has.
@@ -149,7 +140,7 @@ fn of_others(own: MacAddr) -> Vec<Step> {
     let start = u32::from_be_bytes([0, 0, own.0, own.1]);
     let rest = u32::from_be_bytes([own.2, own.3, own.4, own.5]);
     vec![
-        plain(LOAD_WORD, DIRECTION),
+        plain(LOAD_WORD, PACKET_TYPE),
         equal(OUTGOING, To::Drop, To::Next),
         // What this station sent comes back where a switch mirrors it.
         plain(LOAD_WORD, SOURCE_REST),
@@ -165,7 +156,7 @@ fn arp_claims(first: Ipv4Addr, last: Ipv4Addr) -> Vec<Step> {
     vec![
         equal(ARP, To::Next, To::Drop),
         plain(LOAD_WORD, ARP_SENDER),
-        jump(JUMP_IF_NOT_BELOW, first, To::Next, To::Drop),
+        jump(JUMP_IF_AT_LEAST, first, To::Next, To::Drop),
         jump(JUMP_IF_ABOVE, last, To::Drop, To::Accept),
     ]
 }
@@ -215,8 +206,8 @@ fn heard(other: To) -> Vec<Step> {
         at(To::Udp4, plain(LOAD_HALF, IPV4_FRAGMENT)),
         // Of a later fragment nobody can say what it is.
         Step { code: JUMP_IF_ANY, ..equal(0x1fff, other, To::Next) },
-        plain(IPV4_LENGTH, IPV4),
-        plain(LOAD_WORD_BEHIND, IPV4 + UDP_HEADER),
+        plain(INDEX_IPV4_LENGTH, IPV4),
+        plain(LOAD_WORD_AT_INDEX, IPV4 + UDP_HEADER),
         equal(magic, To::Drop, other),
     ]
 }

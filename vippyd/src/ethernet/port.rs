@@ -18,6 +18,8 @@ use nix::sys::socket::{
 use pnet_datalink::MacAddr;
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
+use crate::bpf::RETURN;
+
 /// `ARPHRD_ETHER`: the only kind of link whose frames are built here.
 const ETHERNET: u16 = 1;
 /// An interface that takes no frame for this long is given up: a full queue
@@ -25,9 +27,6 @@ const ETHERNET: u16 = 1;
 const PATIENCE: Duration = Duration::from_millis(5);
 /// Time between two attempts.
 const PAUSE: Duration = Duration::from_micros(250);
-
-/// `BPF_RET | BPF_K`: with zero, drop.
-const RETURN: u16 = 0x06;
 
 /// Frames handed to the kernel in one call.
 pub(crate) const BATCH: usize = 64;

@@ -2,7 +2,8 @@
 //! kernel and typed news for what the kernel tells.
 //!
 //! Nothing outside this file, [`super::neighbours`] and [`super::sieve`] builds or
-//! reads a netlink message. This file decides nothing: which address goes where is [`super::plan`]'s business.
+//! reads a netlink message. This file decides nothing: which address goes where is
+//! [`super::plan`]'s business.
 
 #![allow(
     clippy::wildcard_enum_match_arm,

@@ -7,6 +7,11 @@
 use socket2::SockFilter;
 
 use super::netlink::TAG;
+use crate::bpf::{
+    FIND_ATTRIBUTE, INDEX_MEMORY, INDEX_NUMBER, JUMP_IF_ANY, JUMP_IF_EQUAL, JUMP_IF_EQUAL_TO_INDEX,
+    LOAD_BYTE, LOAD_BYTE_AT_INDEX, LOAD_HALF, LOAD_NUMBER, LOAD_WORD, LOAD_WORD_AT_INDEX, RETURN,
+    STORE, TO_INDEX,
+};
 
 // `linux/rtnetlink.h`, `linux/if_addr.h`.
 const NEW_ADDRESS: u16 = 20;
@@ -25,25 +30,6 @@ const ATTRIBUTES: u32 = 24;
 const MADE: u32 = 4 + 8;
 const CHANGED: u32 = 4 + 12;
 const VALUE: u32 = 4;
-
-// Operation codes of classic BPF (`linux/bpf_common.h`).
-const LOAD_NUMBER: u16 = 0x00;
-const LOAD_HALF: u16 = 0x28;
-const LOAD_BYTE: u16 = 0x30;
-const LOAD_WORD: u16 = 0x20;
-const LOAD_WORD_AT_INDEX: u16 = 0x40;
-const LOAD_BYTE_AT_INDEX: u16 = 0x50;
-const INDEX_NUMBER: u16 = 0x01;
-const INDEX_MEMORY: u16 = 0x61;
-const STORE: u16 = 0x02;
-const TO_INDEX: u16 = 0x07;
-const JUMP_IF_EQUAL: u16 = 0x15;
-const JUMP_IF_EQUAL_TO_INDEX: u16 = 0x1d;
-const JUMP_IF_SET: u16 = 0x45;
-const RETURN: u16 = 0x06;
-/// Finds the attribute whose number is the index, from the accumulator on
-/// (`SKF_AD_OFF + SKF_AD_NLATTR`).
-const FIND_ATTRIBUTE: u32 = 0xffff_f000 + 12;
 
 const PASS: SockFilter = SockFilter::new(RETURN, 0, 0, u32::MAX);
 const DROP: SockFilter = SockFilter::new(RETURN, 0, 0, 0);
@@ -83,7 +69,7 @@ pub(super) fn without_renewals() -> Vec<SockFilter> {
         op(LOAD_BYTE, 0, 0, FAMILY),
         op(JUMP_IF_EQUAL, 3, 0, AF_INET6),
         op(LOAD_BYTE, 0, 0, FLAGS),
-        op(JUMP_IF_SET, 1, 0, SECONDARY),
+        op(JUMP_IF_ANY, 1, 0, SECONDARY),
         PASS,
         DROP,
     ]
