@@ -1,12 +1,13 @@
 use std::time::Duration;
 
-use crate::lan::{self, INTERVAL, Lan, MATURE, Plan, STALE, id, name};
 use vippy_core::event::Event;
 use vippy_core::identity::Mac;
 use vippy_core::input::Command;
 use vippy_core::output::Output;
 use vippy_core::status::BeliefStatus;
 use vippy_core::timeline::Belief;
+
+use crate::lan::{self, INTERVAL, Lan, MATURE, Plan, STALE, id, name};
 
 const STRANGER: Mac = Mac([2, 9, 9, 9, 9, 9]);
 

@@ -2,12 +2,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::lan::{INTERVAL, Lan, Plan, STALE, name};
 use vippy_core::event::Event;
 use vippy_core::identity::Mac;
 use vippy_core::input::Input;
 use vippy_core::neighbours::{Station, document};
 use vippy_core::output::Output;
+
+use crate::lan::{INTERVAL, Lan, Plan, STALE, name};
 
 /// A cache of so many stations from 10.`net`.0.0 on.
 fn cache(net: u8, stations: u16) -> Vec<Station> {

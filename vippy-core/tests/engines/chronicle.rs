@@ -1,8 +1,9 @@
 use std::time::Duration;
 
-use crate::lan::{INTERVAL, Lan, MATURE, Plan, STALE, id, name};
 use vippy_core::input::{Command, ResourceReport};
 use vippy_core::timeline::{Failover, MoveCause};
+
+use crate::lan::{INTERVAL, Lan, MATURE, Plan, STALE, id, name};
 
 fn failovers(lan: &Lan, node: usize) -> Vec<Failover> {
     lan.machines[&node].engine.timeline(lan.now).failovers

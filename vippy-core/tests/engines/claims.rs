@@ -1,11 +1,12 @@
 use std::time::Duration;
 
-use crate::lan::{INTERVAL, Lan, MATURE, Plan, STALE, id, mac};
 use vippy_core::event::Event;
 use vippy_core::identity::Mac;
 use vippy_core::input::{Command, Input};
 use vippy_core::output::Output;
 use vippy_core::status::ClaimStatus;
+
+use crate::lan::{INTERVAL, Lan, MATURE, Plan, STALE, id, mac};
 
 const STRANGER: Mac = Mac([2, 9, 9, 9, 9, 9]);
 

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use crate::lan::{INTERVAL, Lan, Plan, STALE, group};
 use vippy_core::config::Lifetime;
 use vippy_core::identity::NodeIndex;
 use vippy_core::input::Command;
 use vippy_core::output::Output;
+
+use crate::lan::{INTERVAL, Lan, Plan, STALE, group};
 
 #[test]
 fn a_group_that_is_being_let_go_stays_off_when_its_definition_changes() {

@@ -1,11 +1,12 @@
 use std::time::Duration;
 
-use crate::lan::{Lan, MATURE, Plan, STALE, name};
 use vippy_core::config::Failback;
 use vippy_core::explanation::{CandidateStatus, Explanation, FailbackRule, Rule, Tier};
 use vippy_core::identity::NodeIndex;
 use vippy_core::input::{Command, ResourceReport};
 use vippy_core::status::{NodeReason, NodeState};
+
+use crate::lan::{Lan, MATURE, Plan, STALE, name};
 
 fn explain(lan: &Lan, node: usize, group: &str) -> Explanation {
     lan.machines[&node].engine.explain(lan.now, group).unwrap()

@@ -1,11 +1,12 @@
 use std::time::Duration;
 
-use crate::lan::{INTERVAL, Lan, MATURE, Plan, STALE};
 use vippy_core::config::Failback;
 use vippy_core::event::Event;
 use vippy_core::identity::NodeIndex;
 use vippy_core::input::{Command, ResourceReport};
 use vippy_core::status::NodeState;
+
+use crate::lan::{INTERVAL, Lan, MATURE, Plan, STALE};
 
 const DELAY: Duration = Duration::from_secs(20);
 

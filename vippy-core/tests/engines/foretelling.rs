@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::lan::{self, Lan, MATURE, Plan, STALE, group, name};
 use vippy_core::config::Failback;
 use vippy_core::identity::NodeIndex;
 use vippy_core::input::{Command, ResourceReport};
 use vippy_core::plan::{Change, Plan as Foretold};
 use vippy_core::status::QuorumStatus;
+
+use crate::lan::{self, Lan, MATURE, Plan, STALE, group, name};
 
 /// Who has what; nobody's groups are not in it.
 type Holders = BTreeMap<String, String>;

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
-use crate::lan::{INTERVAL, Lan, Plan, STALE, id, name};
 use vippy_core::input::{Command, ResourceReport};
 use vippy_core::output::Output;
+
+use crate::lan::{INTERVAL, Lan, Plan, STALE, id, name};
 
 /// A plan of one group that nobody may share.
 fn exclusive(nodes: usize) -> Plan {

@@ -1,6 +1,5 @@
 use std::time::Duration;
 
-use crate::lan::{self, INTERVAL, Lan, MATURE, Plan, STALE, id};
 use vippy_core::config::checks::{Check, Kind};
 use vippy_core::config::{Failback, Group};
 use vippy_core::event::Event;
@@ -9,6 +8,8 @@ use vippy_core::identity::{CheckName, NodeIndex};
 use vippy_core::input::{Command, ResourceReport};
 use vippy_core::output::Output;
 use vippy_core::status::OutcomeKind;
+
+use crate::lan::{self, INTERVAL, Lan, MATURE, Plan, STALE, id};
 
 /// From one run of a check to the next.
 const PACE: Duration = Duration::from_millis(200);

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
-use crate::lan::{INTERVAL, Lan, Plan, STALE, id};
 use vippy_core::input::Command;
 use vippy_core::status::Invariants;
+
+use crate::lan::{INTERVAL, Lan, Plan, STALE, id};
 
 fn seen(lan: &Lan, node: usize) -> Invariants {
     lan.status(node).invariants

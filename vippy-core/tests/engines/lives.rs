@@ -1,9 +1,10 @@
 use std::time::Duration;
 
-use crate::lan::{INTERVAL, Lan, MATURE, Plan, STALE};
 use vippy_core::event::Event;
 use vippy_core::input::{Command, Input};
 use vippy_core::status::NodeState;
+
+use crate::lan::{INTERVAL, Lan, MATURE, Plan, STALE};
 
 /// Lets a node sleep: nothing reaches it and nothing leaves it.
 fn sleep(lan: &mut Lan, node: usize, span: Duration) {

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::lan::{Lan, MATURE, Plan, STALE, group};
 use vippy_core::input::{Datagram, Input};
+
+use crate::lan::{Lan, MATURE, Plan, STALE, group};
 
 fn plan(groups: u32) -> Plan {
     let groups = (0..groups).map(|n| group(&format!("g{n}"), u8::try_from(n % 250).unwrap()));

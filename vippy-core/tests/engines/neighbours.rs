@@ -1,7 +1,8 @@
-use crate::lan::{INTERVAL, Lan, MATURE, Plan, STALE, id};
 use vippy_core::event::Event;
 use vippy_core::input::Command;
 use vippy_core::output::Output;
+
+use crate::lan::{INTERVAL, Lan, MATURE, Plan, STALE, id};
 
 /// How often a node was told to tell the neighbours of `g0`.
 fn tellings(lan: &Lan, node: usize) -> usize {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::lan::{INTERVAL, Lan, MATURE, Plan, STALE};
 use vippy_core::config::Secret;
 use vippy_core::engine::Engine;
 use vippy_core::input::{Command, Input, ResourceReport};
@@ -10,6 +9,8 @@ use vippy_core::recorder::{Deviation, Line, Recorded, Replay, Replayed};
 use vippy_core::status::RejectReason;
 use vippy_core::wire::auth::Keyring;
 use vippy_core::wire::frame;
+
+use crate::lan::{INTERVAL, Lan, MATURE, Plan, STALE};
 
 /// A node's recording as text.
 fn dump(lan: &Lan, node: usize) -> Vec<String> {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::lan::{INTERVAL, Lan, MATURE, Plan, STALE, group, name};
 use vippy_core::config::SharedPart;
 use vippy_core::input::{Command, Input};
 use vippy_core::output::{Kept, Output};
 use vippy_core::status::{AnswerStatus, NodeReason, NodeState, OutcomeStatus};
+
+use crate::lan::{INTERVAL, Lan, MATURE, Plan, STALE, group, name};
 
 fn plan(nodes: usize, groups: u8) -> Plan {
     Plan { travels: true, ..Plan::new(nodes, groups) }

@@ -1,7 +1,8 @@
-use crate::lan::{INTERVAL, Lan, MATURE, Plan, STALE, name};
 use vippy_core::event::Event;
 use vippy_core::output::Output;
 use vippy_core::status::{PeerStatus, RejectReason};
+
+use crate::lan::{INTERVAL, Lan, MATURE, Plan, STALE, name};
 
 const OLD: &str = "the secret that everybody has";
 const NEW: &str = "the secret that comes after it";

@@ -1,10 +1,11 @@
 use std::time::Duration;
 
-use crate::lan::{INTERVAL, Lan, MATURE, Plan, STALE};
 use vippy_core::identity::NodeIndex;
 use vippy_core::input::{Command, Input};
 use vippy_core::memory::Drained;
 use vippy_core::status::{NodeReason, NodeState};
+
+use crate::lan::{INTERVAL, Lan, MATURE, Plan, STALE};
 
 const HOLD_DOWN: Duration = Duration::from_secs(30);
 const MINUTE: Duration = Duration::from_secs(60);

@@ -7,8 +7,9 @@ use std::net::UdpSocket;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::support::{Bench, PATIENCE, assert_exit, config, in_namespace, lo_has, text};
 use nix::sys::signal::Signal;
+
+use crate::support::{Bench, PATIENCE, assert_exit, config, in_namespace, lo_has, text};
 
 #[test]
 fn check_of_a_good_file_says_what_it_read() {

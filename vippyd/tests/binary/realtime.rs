@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
-use crate::support::{Bench, PATIENCE, assert_exit, config, in_namespace};
 use nix::sys::signal::Signal;
 use vippy_client::Client;
+
+use crate::support::{Bench, PATIENCE, assert_exit, config, in_namespace};
 
 const ORDINARY: (u32, u32) = (0, 0);
 const ROUND_ROBIN: u32 = 2;

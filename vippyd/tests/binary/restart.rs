@@ -4,9 +4,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::support::{Bench, Daemon, PATIENCE, assert_exit, config, in_namespace, lo_has, text};
 use nix::sys::signal::Signal;
 use vippy_client::{ApiError, Client, ClientError, Restarting, Status};
+
+use crate::support::{Bench, Daemon, PATIENCE, assert_exit, config, in_namespace, lo_has, text};
 
 /// A daemon whose program may be replaced.
 struct Upgradable {

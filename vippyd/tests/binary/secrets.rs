@@ -7,10 +7,11 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
-use crate::support::{Bench, Daemon, assert_exit, config, in_namespace, text};
 use nix::sys::signal::Signal;
 use nix::unistd::User;
 use vippy_client::{Client, Status};
+
+use crate::support::{Bench, Daemon, assert_exit, config, in_namespace, text};
 
 const OLD: &str = "hunter2-the-secret-of-yesterday";
 const NEW: &str = "hunter2-the-secret-of-tomorrow";

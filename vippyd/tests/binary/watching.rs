@@ -7,9 +7,10 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::support::{Bench, Daemon, PATIENCE, config, in_namespace, text};
 use nix::sys::signal::Signal;
 use vippy_client::Client;
+
+use crate::support::{Bench, Daemon, PATIENCE, config, in_namespace, text};
 
 const AT: &str = "127.0.0.1:9650";
 

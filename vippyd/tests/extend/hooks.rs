@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::stage::Stage;
 use vippy_core::event::{Event, HookOutcome};
 use vippy_core::identity::{BootId, Epoch};
 use vippy_core::input::Input;
 use vippyd::extend::{Passed, Told};
+
+use crate::stage::Stage;
 
 fn up(group: &str, epoch: u64) -> Event {
     Event::GroupUp { group: group.into(), epoch: Epoch(epoch) }

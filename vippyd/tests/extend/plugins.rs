@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::stage::{Stage, config, script};
 use vippy_core::event::Event;
 use vippy_core::identity::Epoch;
 use vippy_core::status::{NodeReason, NodeState};
 use vippyd::extend::{Fitness, Told};
+
+use crate::stage::{Stage, config, script};
 
 /// What the plugin thinks, when it says so.
 fn fit(told: &Told) -> Option<Fitness> {

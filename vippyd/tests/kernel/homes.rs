@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use crate::support::{Running, eventually, group, in_namespace, ip, seen};
 use vippy_core::input::ResourceReport::{Available, Unavailable};
 use vippyd::kernel::Kernel;
+
+use crate::support::{Running, eventually, group, in_namespace, ip, seen};
 
 /// Adds an interface that is up, wired to another one.
 fn add_link(name: &str) {

@@ -4,12 +4,9 @@
 use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::support::{self, eventually, group, in_namespace, ip};
 use nix::sys::socket::{
     AddressFamily, LinkAddr, SockFlag, SockProtocol, SockType, recvfrom, setsockopt, socket,
     sockopt::{RcvBufForce, ReceiveTimeout},
@@ -21,6 +18,8 @@ use vippy_core::neighbours::Station;
 use vippyd::announce::{AnnounceError, Announcer};
 use vippyd::clock;
 use vippyd::kernel::Homes;
+
+use crate::support::{self, eventually, group, in_namespace, ip};
 
 /// Hears what arrives at `far0`.
 struct Ear {
@@ -370,22 +369,12 @@ fn told_within(announcer: &mut Announcer, patience: Duration) -> Option<GroupId>
 
 #[test]
 fn without_the_capability_the_error_says_which_and_what_to_do() {
-    const CHILD: &str = "VIPPY_TEST_WITHOUT_CAPABILITY";
-    if std::env::var_os(CHILD).is_some() {
+    let myself = "neighbours::without_the_capability_the_error_says_which_and_what_to_do";
+    support::again_without_rights(myself, || {
         let error = Announcer::start().unwrap_err();
         assert!(matches!(error, AnnounceError::Capability), "{error}");
         assert!(error.to_string().contains("lacks CAP_NET_RAW"));
-        return;
-    }
-    let myself = "neighbours::without_the_capability_the_error_says_which_and_what_to_do";
-    let status = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", myself])
-        .env(CHILD, "1")
-        .uid(65534)
-        .gid(65534)
-        .status()
-        .expect("this test gives up its rights: it needs root");
-    assert!(status.success());
+    });
 }
 
 /// Prints how long 1,000 addresses take from the first frame to the last.

@@ -1,17 +1,16 @@
 //! The kernel worker against a real kernel, in namespaces. Needs root and `ip`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::support::{self, eventually, group, in_namespace, ip, routes, seen};
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressProtocol};
 use vippy_core::config::Group;
 use vippy_core::input::ResourceReport::{Available, Down, Failed, Unavailable, Up};
 use vippyd::kernel::{ADDRESS_PROTOCOL, Kernel, KernelError, Report, Settings};
+
+use crate::support::{self, eventually, group, in_namespace, ip, routes, seen};
 
 /// How many addresses carry our tag; the installed `ip` may not print it.
 fn tagged() -> usize {
@@ -479,23 +478,13 @@ fn a_ledger_that_cannot_be_written_is_named() {
 
 #[test]
 fn without_the_capability_the_error_says_which_and_what_to_do() {
-    const CHILD: &str = "VIPPY_TEST_WITHOUT_CAPABILITY";
-    if std::env::var_os(CHILD).is_some() {
+    let myself = "plumbing::without_the_capability_the_error_says_which_and_what_to_do";
+    support::again_without_rights(myself, || {
         let ledger = std::env::temp_dir().join("vippy-absent/ledger");
         let error = Kernel::start(Settings { ledger }, &[]).unwrap_err();
         assert!(matches!(error, KernelError::Capability), "{error}");
         assert!(error.to_string().contains("lacks CAP_NET_ADMIN"));
-        return;
-    }
-    let myself = "plumbing::without_the_capability_the_error_says_which_and_what_to_do";
-    let status = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", myself])
-        .env(CHILD, "1")
-        .uid(65534)
-        .gid(65534)
-        .status()
-        .expect("this test gives up its rights: it needs root");
-    assert!(status.success());
+    });
 }
 
 /// Prints what a burst of 1,000 costs; the bounds are only sanity.

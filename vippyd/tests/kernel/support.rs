@@ -4,6 +4,7 @@
 //! witness is `ip`, which knows nothing of Vippy.
 
 use std::net::IpAddr;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -233,4 +234,21 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "not within {PATIENCE:?}: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Runs a test of this program, by name, once more without any rights: there
+/// `without_rights` is what it does.
+pub(crate) fn again_without_rights(name: &str, without_rights: impl FnOnce()) {
+    const CHILD: &str = "VIPPY_TEST_WITHOUT_RIGHTS";
+    if std::env::var_os(CHILD).is_some() {
+        return without_rights();
+    }
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name])
+        .env(CHILD, "1")
+        .uid(65534)
+        .gid(65534)
+        .status()
+        .expect("this test gives up its rights: it needs root");
+    assert!(status.success());
 }

@@ -5,10 +5,11 @@ use std::net::{IpAddr, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{self, eventually, in_namespace, ip};
 use vippy_core::config::Config;
 use vippy_core::wire::MAGIC;
 use vippyd::witness::{Evidence, Prober, Question};
+
+use crate::support::{self, eventually, in_namespace, ip};
 
 /// Longest wait for something that must not come.
 const SILENCE: Duration = Duration::from_millis(700);

@@ -3,15 +3,12 @@
 #[path = "../../../vippy-client/tests/event_samples/mod.rs"]
 mod event_samples;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use event_samples::samples;
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use vippy_client::events::{EventId, Since, Told, WhyMissed};
 use vippy_client::{Client, ClientError, Event, EventStream};
 use vippy_core::config::{Logging, LoggingDriver};
@@ -21,20 +18,9 @@ use vippyd::history::{History, REMEMBERED, Teller};
 use vippyd::logging::Logger;
 use vippyd::management::{Desk, MAX_READERS, REQUEST_TIME, bind, serve};
 
+use crate::server::Server;
+
 const PROCESS: BootId = BootId(0xa1);
-
-/// A served socket; dropping it ends the server.
-struct Server {
-    _dir: TempDir,
-    path: PathBuf,
-    tasks: Vec<JoinHandle<()>>,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
-    }
-}
 
 fn start() -> (Server, Teller) {
     let dir = tempfile::tempdir().unwrap();
@@ -46,7 +32,7 @@ fn start() -> (Server, Teller) {
     let (requests, _) = mpsc::channel(1);
     let serving = serve(bind(&path).unwrap(), Desk::new(requests, history, logger));
     let tasks = vec![tokio::spawn(serving), tokio::spawn(scribe.run())];
-    (Server { _dir: dir, path, tasks }, teller)
+    (Server::new(dir, path, tasks), teller)
 }
 
 fn peer_up(number: usize) -> Event {

@@ -2,15 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use vippy_client::status::{NodeReason, NodeState};
 use vippy_client::{
     Answer, ApiError, Applying, Client, ClientError, ConfigFile, Configurations, Level, Reloaded,
@@ -28,6 +26,8 @@ use vippyd::management::{Desk, MAX_CONNECTIONS, ManagementError, Request, bind, 
 use vippyd::metrics::Facts;
 use zeroize::Zeroizing;
 
+use crate::server::Server;
+
 const STATUS: &str = r#"{"identity":"node1",
  "stats":{"net":{"ignore":0,"send-announce":16,"recv-announce":48},"state-changes":3,
   "rejects":{},"relayed":0},
@@ -40,19 +40,6 @@ const STATUS: &str = r#"{"identity":"node1",
  "node":{"state":"active","reason":"none","detail":"","uptime_ms":1,"boot":"00","key":"01","epoch":7,
   "program":"0.1.0","lifetime_s":10,"interval_ms":500.0,"stale_ms":5000.0,"warnings":[]},
  "groups":[],"peers":[]}"#;
-
-/// A served socket; dropping it ends the server.
-struct Server {
-    _dir: TempDir,
-    path: PathBuf,
-    tasks: Vec<JoinHandle<()>>,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
-    }
-}
 
 /// A daemon's loop that takes `pause` over every answer.
 fn start(pause: Duration) -> Server {
@@ -69,7 +56,7 @@ fn start(pause: Duration) -> Server {
             answer(request, &status);
         }
     });
-    Server { _dir: dir, path, tasks: vec![serving, answering] }
+    Server::new(dir, path, vec![serving, answering])
 }
 
 fn logger() -> Logger {
