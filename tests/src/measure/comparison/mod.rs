@@ -67,7 +67,7 @@ pub struct Comparison {
     pub curves: Vec<Curve>,
 }
 
-/// Measures everything; `tell` hears of each figure as it comes.
+/// Measures what is planned; `tell` hears of each figure as it comes.
 ///
 /// # Errors
 /// Criterion has left nothing, a cluster does not start or does not do what it should.
